@@ -1,0 +1,48 @@
+# `make demo` and `make test` install what they need into .venv first.
+PYTHON ?= python3
+BIN := .venv/bin
+
+.PHONY: help demo test fast style check render clean
+
+help:
+	@echo "make demo    serve the digits with the embedded Triton server and classify the held-out ones"
+	@echo "make test    the whole test suite"
+	@echo "make fast    the tests that start no server"
+	@echo "make style   ruff and mypy"
+	@echo "make check   everything generated is up to date"
+	@echo "make render  render specs/ to model_repository/"
+	@echo "make clean   remove .venv and build/"
+
+demo:
+	@$(PYTHON) scripts/bootstrap.py demo
+	@$(BIN)/tritonkit demo
+
+test: .installed
+	@mkdir -p build
+	@$(BIN)/coverage run -m pytest
+	@$(BIN)/coverage report --skip-covered --skip-empty | tail -n 1
+
+fast: .installed
+	@$(BIN)/python -m pytest -m "not server"
+
+style: .installed
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+
+check: .installed
+	@$(BIN)/tritonkit schema --check
+	@$(BIN)/tritonkit render --check
+	@$(BIN)/python docs/generate.py --check
+
+render: .installed
+	@$(BIN)/tritonkit render --prune
+	@$(BIN)/tritonkit schema --write
+	@$(BIN)/python docs/generate.py
+
+.PHONY: .installed
+.installed:
+	@$(PYTHON) scripts/bootstrap.py test
+
+clean:
+	rm -rf .venv build

@@ -1,0 +1,86 @@
+"""The pipeline run in this process, without a server: what the gate and the tests compare the server with.
+
+It is the same code as in the server: what is decoded, resized and normalised here is so there.
+"""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from generator.plan import EnsembleStep, ModelPlan, Plan
+
+if TYPE_CHECKING:
+    import numpy as np
+    from tritonkit_runtime.programs import Program
+
+
+@dataclass(frozen=True)
+class AnswerAlone:
+    """Outputs for a whole batch (leading axis: items); `failed` says why an item's values mean nothing."""
+
+    outputs: Mapping[str, np.ndarray[Any, Any]]
+    failed: Mapping[int, str] = field(default_factory=dict)
+
+
+class Alone:
+    """All models of a Plan, loaded from its rendered files. A context manager.
+
+    Only models of the Python backend can be run so. Raises tritonkit_runtime's ParameterError when a model
+    cannot be loaded.
+    """
+
+    def __init__(self, plan: Plan, files: Mapping[str, bytes]) -> None:
+        from tritonkit_runtime.parameters import load
+        from tritonkit_runtime.programs import Program
+
+        self.plan = plan
+        self._folder = tempfile.TemporaryDirectory(prefix="tritonkit-alone-")
+        root = Path(self._folder.name)
+        for path, data in files.items():
+            (root / path).parent.mkdir(parents=True, exist_ok=True)
+            (root / path).write_bytes(data)
+        self._programs: dict[str, Program] = {
+            m.name: Program(load(root / m.name / "1"), root / m.name / "1", _to_stderr) for m in plan.models
+        }
+
+    def __enter__(self) -> Alone:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for program in self._programs.values():
+            program.close()
+        self._folder.cleanup()
+
+    def run(self, tensors: Mapping[str, np.ndarray[Any, Any]]) -> AnswerAlone:
+        """The pipeline's outputs for one batch; text and encoded bytes are object arrays of bytes."""
+        known = dict(tensors)
+        failed: dict[int, str] = {}
+        for step in self._steps():
+            outputs, bad = self._run(step.model, {name: known[source] for name, source in step.inputs.items()})
+            known.update({step.outputs[name]: value for name, value in outputs.items() if name in step.outputs})
+            failed = {**bad, **failed}
+        return AnswerAlone({t.name: known[t.name] for t in self.plan.outputs}, failed)
+
+    def _steps(self) -> tuple[EnsembleStep, ...]:
+        if self.plan.ensemble is not None:
+            return self.plan.ensemble.steps
+        model: ModelPlan = self.plan.models[0]
+        return (
+            EnsembleStep(model.name, {t.name: t.name for t in model.inputs}, {t.name: t.name for t in model.outputs}),
+        )
+
+    def _run(self, model: str, tensors: Mapping[str, np.ndarray[Any, Any]]) -> tuple[dict[str, Any], dict[int, str]]:
+        from tritonkit_runtime.batch import concatenate
+
+        batch = concatenate([tensors])
+        outputs = self._programs[model].run(batch)
+        return dict(outputs), dict(batch.failed)
+
+
+def _to_stderr(text: str) -> None:
+    sys.stderr.write(text + "\n")

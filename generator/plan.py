@@ -1,0 +1,206 @@
+"""The Plan: every model, tensor, size and default of one pipeline on one target, decided once.
+
+Made by `generator.resolve` from a Spec; read by `generator.config` (ModelConfig), `generator.render` (files) and
+by `deploy` (flags, sizes). Nothing that reads a Plan decides anything again.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from generator.problems import Place
+from generator.spec.pipeline import Limits, Objective
+from generator.spec.serving import Batching, CudaGraphs, InstanceGroup, Metrics, Versions, Warmup
+
+# Bytes of one element. Text has none; ENCODED_BYTES is what an encoded image is taken to be when sizes are derived.
+ELEMENT_BYTES = {
+    "BOOL": 1, "UINT8": 1, "UINT16": 2, "UINT32": 4, "UINT64": 8, "INT8": 1, "INT16": 2, "INT32": 4, "INT64": 8,
+    "FP16": 2, "BF16": 2, "FP32": 4, "FP64": 8,
+}  # fmt: skip
+ENCODED_BYTES = 65_536
+
+
+@dataclass(frozen=True)
+class Tensor:
+    """A tensor of a model. `dtype` in Triton's words without TYPE_, `dims` without the batch axis."""
+
+    name: str
+    dtype: str
+    dims: tuple[int, ...]
+    optional: bool = False
+    ragged: bool = False
+    format: Literal["none", "nchw", "nhwc"] = "none"
+    reshape: tuple[int, ...] | None = None
+    labels: str | None = None
+
+    def item_bytes(self) -> int:
+        """Bytes of one item; an axis of any length counts as 1, text as ENCODED_BYTES an element."""
+        elements = math.prod(max(d, 1) for d in self.dims)
+        return elements * ELEMENT_BYTES.get(self.dtype, ENCODED_BYTES)
+
+    def describe(self) -> str:
+        """`FP32 [1, 8, 8]`."""
+        return f"{self.dtype} [{', '.join(map(str, self.dims))}]"
+
+
+@dataclass(frozen=True)
+class StepsProgram:
+    """Built-in steps in one Python model: (name, parameters as in tritonkit.json) in order."""
+
+    steps: tuple[tuple[str, Mapping[str, Any]], ...]
+
+
+@dataclass(frozen=True)
+class EngineProgram:
+    """An ONNX file and what runs it. `onnx` is a path from the project's root."""
+
+    engine: Literal["onnxruntime", "tensorrt"]
+    precision: str
+    onnx: str
+    onnx_sha256: str
+    intra_op_threads: int = 1
+
+
+@dataclass(frozen=True)
+class PythonProgram:
+    """A user's own class: from a `file` (a path from the project's root, copied) or an importable `module`."""
+
+    class_name: str
+    file: str | None
+    module: str | None
+    arguments: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class FilesProgram:
+    """A directory that is copied as it is: a model of any backend."""
+
+    directory: str
+
+
+Program = StepsProgram | EngineProgram | PythonProgram | FilesProgram
+
+
+@dataclass(frozen=True)
+class ModelPlan:
+    """One model of the repository.
+
+    `backend` is what serves it on this target: `python`, `onnxruntime`, `tensorrt`, or empty for a FilesProgram,
+    whose `config` names it. `place_of` gives the position in the spec of a field of this model.
+    """
+
+    name: str
+    key: str
+    backend: str
+    program: Program
+    inputs: tuple[Tensor, ...]
+    outputs: tuple[Tensor, ...]
+    max_batch_size: int
+    batching: Batching | None
+    instances: tuple[InstanceGroup, ...]
+    versions: Versions | None = None
+    warmup: tuple[Warmup, ...] = ()
+    response_cache: bool = False
+    cuda_graphs: CudaGraphs | None = None
+    metrics: Metrics | None = None
+    parameters: Mapping[str, str] = field(default_factory=dict)
+    config: Mapping[str, Any] = field(default_factory=dict)
+    source: tuple[str | int, ...] = ()
+    comments: tuple[str, ...] = ()
+
+    def batch_bytes(self) -> int:
+        """Bytes of all inputs and outputs of one full batch."""
+        return max(1, self.max_batch_size) * sum(t.item_bytes() for t in (*self.inputs, *self.outputs))
+
+    def instance_count(self) -> int:
+        """Instances on one GPU or on the CPU."""
+        return sum(group.count for group in self.instances) or 1
+
+
+@dataclass(frozen=True)
+class EnsembleStep:
+    """One hop: `inputs` and `outputs` map the model's tensor to the ensemble's."""
+
+    model: str
+    inputs: Mapping[str, str]
+    outputs: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class EnsemblePlan:
+    """The model that clients call; its steps run in the order of their tensors."""
+
+    name: str
+    inputs: tuple[Tensor, ...]
+    outputs: tuple[Tensor, ...]
+    max_batch_size: int
+    steps: tuple[EnsembleStep, ...]
+    response_cache: bool = False
+    metrics: Metrics | None = None
+    config: Mapping[str, Any] = field(default_factory=dict)
+    source: tuple[str | int, ...] = ()
+    comments: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class TargetPlan:
+    """Where it runs: the server's release (`24.10`), whether there are GPUs, which backends the server has."""
+
+    name: str
+    server: str
+    gpu: str | None
+    backends: frozenset[str]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """One pipeline on one target. `place(*path)` is the position of a field in the spec's file."""
+
+    name: str
+    target: TargetPlan
+    spec_file: str
+    objective: Objective | None
+    limits: Limits
+    models: tuple[ModelPlan, ...]
+    ensemble: EnsemblePlan | None
+    accuracy_data: str | None
+    accuracy_floor: float | None
+    places: Places
+
+    @property
+    def inputs(self) -> tuple[Tensor, ...]:
+        """What a client sends."""
+        return self.ensemble.inputs if self.ensemble else self.models[0].inputs
+
+    @property
+    def outputs(self) -> tuple[Tensor, ...]:
+        """What a client gets."""
+        return self.ensemble.outputs if self.ensemble else self.models[0].outputs
+
+    @property
+    def max_batch_size(self) -> int:
+        """The largest batch that one request may bring; 0: no batch axis."""
+        return self.ensemble.max_batch_size if self.ensemble else self.models[0].max_batch_size
+
+
+class Places:
+    """Finds positions: something with `.place(*path)`, or nothing but the file's name."""
+
+    def __init__(self, file: str, tree: Any = None) -> None:
+        self._file, self._tree = file, tree
+
+    def __call__(self, *path: str | int) -> Place:
+        """The position of the value at `path`, or of its nearest ancestor that exists."""
+        if self._tree is None:
+            return Place(self._file)
+        place: Place = self._tree.place(*path)
+        return place
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Places) and self._file == other._file
+
+    def __hash__(self) -> int:
+        return hash(self._file)

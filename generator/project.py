@@ -1,0 +1,49 @@
+"""Where things are: the project's root (a clone, or any folder with `specs/`) and the paths in it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from generator.problems import UserError
+
+EMBEDDED = "embedded"
+
+
+class NoProjectError(UserError):
+    """Raised outside of any project; the message says what to do."""
+
+
+@dataclass(frozen=True)
+class Project:
+    """A folder with `specs/`; every path in a spec counts from `root`."""
+
+    root: Path
+
+    @classmethod
+    def find(cls, start: Path | None = None) -> Project:
+        """The nearest folder at or above `start` (default: the current one) that holds `specs/`.
+
+        Raises NoProjectError when there is none.
+        """
+        start = (start or Path.cwd()).resolve()
+        for folder in (start, *start.parents):
+            if (folder / "specs").is_dir():
+                return cls(folder)
+        raise NoProjectError(
+            f"there is no `specs` folder in {start} or above it",
+            "run this inside a clone of tritonkit, or make the folder (`mkdir specs`) where your project is",
+        )
+
+    @property
+    def specs(self) -> Path:
+        """The folder of the specs."""
+        return self.root / "specs"
+
+    def repository(self, target: str) -> Path:
+        """Where the model repository of a target is rendered to."""
+        return self.root / "model_repository" / target
+
+    def path(self, relative: str) -> Path:
+        """A path of a spec on disk."""
+        return self.root / relative

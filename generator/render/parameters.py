@@ -1,0 +1,72 @@
+"""tritonkit.json, which a rendered model reads, and the request for an engine that has to be built."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable
+from pathlib import PurePosixPath
+from typing import Any
+
+from generator.plan import EngineProgram, EnsemblePlan, ModelPlan, Plan, PythonProgram, StepsProgram, Tensor
+
+FORMAT = 1
+# JSON escapes line breaks within texts, so a bracket followed by one is a list's.
+NUMBERS = re.compile(r"\[\n([-+.\deE\s,]+)\n\s*\]")
+
+
+def as_json(data: dict[str, Any]) -> bytes:
+    """Stable, readable text; a list of numbers stands in one line."""
+    text = json.dumps(data, indent=2, ensure_ascii=False)
+    return (NUMBERS.sub(lambda match: f"[{' '.join(match[1].split())}]", text) + "\n").encode()
+
+
+def _tensors(tensors: Iterable[Tensor]) -> list[dict[str, Any]]:
+    return [
+        {"name": t.name, "dtype": t.dtype, "dims": list(t.dims), **({"optional": True} if t.optional else {})}
+        for t in tensors
+    ]
+
+
+def model_json(plan: Plan, model: ModelPlan) -> dict[str, Any]:
+    """What a Python model is told: its tensors, limits, and program."""
+    program = model.program
+    told: dict[str, Any]
+    if isinstance(program, StepsProgram):
+        told = {"kind": "steps", "steps": [{"step": name, **parameters} for name, parameters in program.steps]}
+    elif isinstance(program, EngineProgram):
+        told = {
+            "kind": "engine", "engine": program.engine, "file": "model.onnx",
+            "intra_op_threads": program.intra_op_threads,
+        }  # fmt: skip
+    elif isinstance(program, PythonProgram):
+        where = {"module": program.module} if program.file is None else {"file": PurePosixPath(program.file).name}
+        told = {"kind": "python", "class": program.class_name, **where, "parameters": dict(program.arguments)}
+    else:
+        raise TypeError(f"{model.name}: a directory of files has no parameters")
+    return {
+        "format": FORMAT, "pipeline": plan.name, "model": model.name, "max_batch_size": model.max_batch_size,
+        "inputs": _tensors(model.inputs), "outputs": _tensors(model.outputs),
+        "limits": plan.limits.model_dump(), "program": told,
+    }  # fmt: skip
+
+
+def ensemble_json(plan: Plan, ensemble: EnsemblePlan) -> dict[str, Any]:
+    """The pipeline's contract, for people and tools that find the repository without its spec."""
+    return {
+        "format": FORMAT, "pipeline": plan.name, "model": ensemble.name, "max_batch_size": ensemble.max_batch_size,
+        "inputs": _tensors(ensemble.inputs), "outputs": _tensors(ensemble.outputs),
+        "program": {"kind": "ensemble", "models": [step.model for step in ensemble.steps]},
+    }  # fmt: skip
+
+
+def engine_request(plan: Plan, model: ModelPlan, program: EngineProgram) -> dict[str, Any]:
+    """Which plan file belongs beside this: what it is built of, for which GPU and server, for which batches."""
+    batching = model.batching
+    preferred = batching.preferred if batching is not None else []
+    return {
+        "format": FORMAT, "file": "model.plan", "engine": program.engine, "precision": program.precision,
+        "onnx": program.onnx, "onnx_sha256": program.onnx_sha256,
+        "gpu": plan.target.gpu, "server": plan.target.server,
+        "batch": {"min": 1, "opt": max(preferred, default=model.max_batch_size), "max": model.max_batch_size},
+    }  # fmt: skip

@@ -1,0 +1,27 @@
+"""The stable codes of this stage."""
+
+CODES = {
+    "TK201": "A file that the spec names is not there or cannot be read",
+    "TK202": "The ONNX file cannot be used",
+    "TK203": "No such tensor",
+    "TK204": "Two tensors that meet differ in type or shape",
+    "TK205": "The batch axis and the largest batch do not fit",
+    "TK206": "A step cannot take what it is given",
+    "TK207": "A declared tensor differs from what the model has",
+    "TK208": "No such model",
+    "TK209": "A tensor is produced twice",
+    "TK210": "A tensor is never used or never produced",
+    "TK211": "The batch sizes of the pipeline and of a model do not fit",
+    "TK212": "No such target",
+    "TK213": "The server's release is not supported",
+    "TK214": "A preferred size is larger than the largest batch",
+    "TK215": "GPU instances run on the CPU on this target",
+    "TK216": "Another engine runs on this target",
+    "TK217": "Two models have the same name",
+    "TK218": "The flow runs in a circle",
+    "TK219": "The short form cannot express this",
+    "TK220": "The step class cannot be used",
+    "TK221": "The engine cannot run in this precision",
+    "TK222": "The warm-up does not fit the model",
+    "TK223": "The field does not fit this kind of model",
+}

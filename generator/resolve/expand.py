@@ -1,0 +1,224 @@
+"""The short form written out in full: three models and the flow between them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from generator.plan import Tensor
+from generator.project import Project
+from generator.resolve import steps as chains
+from generator.resolve.collector import Collector, names
+from generator.resolve.collector import Path as FieldPath
+from generator.resolve.onnx_graph import OnnxGraph, OnnxGraphError, OnnxTensor, read
+from generator.spec import Spec
+from generator.spec.base import spec_dtype, triton_dtype
+from generator.spec.models import EngineModel, FlowStep, Model
+from generator.spec.serving import InstanceGroup
+from generator.spec.steps import ChannelsFirst, StepChoice
+from generator.spec.tensors import TensorSpec
+
+
+@dataclass(frozen=True)
+class Expanded:
+    """A pipeline in the full form. `origins` says where in the written spec each model stands."""
+
+    models: Mapping[str, Model]
+    flow: tuple[FlowStep, ...] | None
+    origins: Mapping[str, FieldPath]
+    graphs: Mapping[str, OnnxGraph]
+
+
+def read_graph(project: Project, onnx: str, path: FieldPath, collect: Collector) -> OnnxGraph | None:
+    """The graph of an ONNX file of the spec; None after a problem."""
+    file = project.path(onnx)
+    if not file.is_file():
+        collect.error("TK201", path, f"there is no file `{onnx}`", f"paths count from {project.root.name}/")
+        return None
+    try:
+        return read(file)
+    except OnnxGraphError as error:
+        collect.error("TK202", path, f"`{onnx}` {error}")
+        return None
+
+
+def tensor_of(name: str, spec: TensorSpec) -> Tensor:
+    """A declared tensor as Triton sees it."""
+    return Tensor(
+        name, triton_dtype(spec.type), spec.shape(), spec.optional, spec.ragged, spec.format,
+        None if spec.reshape is None else tuple(spec.reshape), spec.labels,
+    )  # fmt: skip
+
+
+def as_spec(tensor: Tensor) -> TensorSpec:
+    """The inverse of `tensor_of`, for what was derived."""
+    return TensorSpec(type=spec_dtype(tensor.dtype), dims=list(tensor.dims))
+
+
+def expand(spec: Spec, project: Project, collect: Collector) -> Expanded | None:
+    """The full form of `spec`; None after a problem that leaves nothing to go on with."""
+    if spec.models is not None:
+        graphs = {}
+        for key, model in spec.models.items():
+            if model.onnx is not None:
+                graph = read_graph(project, model.onnx, ("models", key, "onnx"), collect)
+                if graph is not None:
+                    graphs[key] = graph
+        origins: dict[str, FieldPath] = {key: ("models", key) for key in spec.models}
+        return Expanded(spec.models, None if spec.flow is None else tuple(spec.flow), origins, graphs)
+    assert spec.model is not None  # noqa: S101  (the spec's own validator)
+    graph = read_graph(project, spec.model.onnx, ("model", "onnx"), collect)
+    return None if graph is None else _Short(spec, spec.model, graph, project, collect).expand()
+
+
+class _Short:
+    """Expands one spec of the short form."""
+
+    def __init__(
+        self, spec: Spec, engine: EngineModel, graph: OnnxGraph, project: Project, collect: Collector
+    ) -> None:
+        self.spec, self.engine, self.graph = spec, engine, graph
+        self.project, self.collect = project, collect
+        self.batched = spec.batching.max_batch_size > 0
+        taken = {*spec.inputs, *spec.outputs}
+        # An engine's tensor may have the name of one of the pipeline's; between the models it needs its own.
+        self.between = {
+            t.name: f"engine_{t.name}" if t.name in taken else t.name for t in (*graph.inputs, *graph.outputs)
+        }
+        self.models: dict[str, Model] = {}
+        self.flow: list[FlowStep] = []
+
+    def expand(self) -> Expanded | None:
+        before = self._before()
+        engine = self._engine_flow(before)
+        after = self._after()
+        if engine is None or not after:
+            return None
+        fields = {name: getattr(self.engine, name) for name in EngineModel.model_fields}
+        self.models["engine"] = Model(**fields, instances=self.spec.instances)
+        order: list[str] = [k for k in ("preprocess", "engine", "postprocess") if k in self.models]
+        flow = tuple(sorted([*self.flow, engine], key=lambda step: order.index(step.model)))
+        origins: dict[str, FieldPath] = {
+            "preprocess": ("preprocess",), "engine": ("model",), "postprocess": ("postprocess",),
+        }  # fmt: skip
+        return Expanded({k: self.models[k] for k in order}, flow, origins, {"engine": self.graph})
+
+    def _item(self, tensor: OnnxTensor) -> Tensor:
+        return tensor.without_batch() if self.batched else tensor.whole()
+
+    def _one(self, values: tuple[OnnxTensor, ...], word: str, path: FieldPath) -> OnnxTensor | None:
+        if len(values) == 1:
+            return values[0]
+        self.collect.error(
+            "TK219",
+            path,
+            f"`{path[0]}` needs an engine with one {word}; `{self.engine.onnx}` has {names(t.name for t in values)}",
+            "write the full form (`models` and `flow`): `tritonkit render --show-plan` prints a start",
+        )
+        return None
+
+    def _before(self) -> bool:
+        """Adds the pre-processing model. Whether the engine reads its output (else the client's tensors)."""
+        if not self.spec.preprocess:
+            return False
+        path: FieldPath = ("preprocess",)
+        target = self._one(self.graph.inputs, "input", path)
+        if len(self.spec.inputs) != 1:
+            self.collect.error("TK219", ("inputs",), f"`preprocess` takes one input; found {names(self.spec.inputs)}",
+                               "write the full form (`models` and `flow`)")  # fmt: skip
+            return True
+        [(name, source)] = self.spec.inputs.items()
+        chain = chains.chain(self.spec.preprocess, tensor_of(name, source), self.project.root, path, self.collect)
+        if target is None or chain is None:
+            return True
+        wanted, steps, found = self._item(target), list(self.spec.preprocess), chain.outputs[0]
+        if chain.named:
+            self.collect.error("TK206", path, "`top_k` cannot feed an engine", "use it under `postprocess`")
+            return True
+        if _fits_channels_first(found, wanted):
+            steps.append(StepChoice(channels_first=ChannelsFirst()))
+            found = Tensor("", found.dtype, (found.dims[2], found.dims[0], found.dims[1]))
+        if (found.dtype, found.dims) != (wanted.dtype, wanted.dims) and not _dims_meet(found, wanted):
+            hint = f"end with `- cast: {{to: {wanted.dtype.lower()}}}`" if found.dims == wanted.dims else ""
+            self.collect.error(
+                "TK204",
+                path,
+                f"the steps end in {found.describe()}; the engine's input `{wanted.name}` is {wanted.describe()}",
+                hint,
+            )
+        between = self.between[wanted.name]
+        self.models["preprocess"] = Model(
+            steps=steps, inputs=dict(self.spec.inputs), outputs={between: as_spec(found)},
+            instances=[InstanceGroup(kind="cpu")],
+        )  # fmt: skip
+        self.flow.append(FlowStep(model="preprocess", inputs={name: name}, outputs={between: between}))
+        return True
+
+    def _engine_flow(self, before: bool) -> FlowStep | None:
+        inputs = {t.name: self.between[t.name] for t in self.graph.inputs}
+        outputs = {t.name: self.between[t.name] for t in self.graph.outputs}
+        if not before:
+            pairs = self._pairs(tuple(self.spec.inputs), self.graph.inputs, ("inputs",))
+            if pairs is None:
+                return None
+            inputs = pairs
+        if not self.spec.postprocess:
+            pairs = self._pairs(tuple(self.spec.outputs), self.graph.outputs, ("outputs",))
+            if pairs is None:
+                return None
+            outputs = pairs
+        return FlowStep(model="engine", inputs=inputs, outputs=outputs)
+
+    def _pairs(
+        self, outside: tuple[str, ...], inside: tuple[OnnxTensor, ...], path: FieldPath
+    ) -> dict[str, str] | None:
+        """The engine's tensors by the pipeline's: of the same name, or the only one of each."""
+        if len(outside) == len(inside) == 1:
+            return {inside[0].name: outside[0]}
+        if set(outside) == {t.name for t in inside}:
+            return {t.name: t.name for t in inside}
+        self.collect.error(
+            "TK203",
+            path,
+            f"the pipeline's {path[0]} are {names(outside)}, the engine's {names(t.name for t in inside)}",
+            "give them the engine's names, or write the full form (`models` and `flow`)",
+        )
+        return None
+
+    def _after(self) -> bool:
+        """Adds the post-processing model. False after a problem."""
+        if not self.spec.postprocess:
+            return True
+        path: FieldPath = ("postprocess",)
+        source = self._one(self.graph.outputs, "output", path)
+        if source is None:
+            return False
+        item = self._item(source)
+        between = self.between[source.name]
+        given = Tensor(between, item.dtype, item.dims)
+        chain = chains.chain(self.spec.postprocess, given, self.project.root, path, self.collect)
+        if chain is None:
+            return False
+        self.models["postprocess"] = Model(
+            steps=list(self.spec.postprocess), inputs={between: as_spec(given)}, outputs=dict(self.spec.outputs),
+            instances=[InstanceGroup(kind="cpu")],
+        )  # fmt: skip
+        self.flow.append(
+            FlowStep(model="postprocess", inputs={between: between}, outputs={n: n for n in self.spec.outputs})
+        )
+        return True
+
+
+def _dims_meet(a: Tensor, b: Tensor) -> bool:
+    same_rank = len(a.dims) == len(b.dims)
+    return (
+        a.dtype == b.dtype and same_rank and all(x in (y, -1) or y == -1 for x, y in zip(a.dims, b.dims, strict=True))
+    )
+
+
+def _fits_channels_first(found: Tensor, wanted: Tensor) -> bool:
+    """Whether [H, W, C] images meet an engine that wants [C, H, W] and nothing else differs."""
+    if len(found.dims) != 3 or len(wanted.dims) != 3:
+        return False
+    turned = Tensor("", found.dtype, (found.dims[2], found.dims[0], found.dims[1]))
+    return not _dims_meet(found, wanted) and _dims_meet(turned, wanted)

@@ -1,0 +1,324 @@
+"""One model of the full form on one target: its program, tensors, batching, instances."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+
+from generator.plan import (
+    EngineProgram,
+    FilesProgram,
+    ModelPlan,
+    Program,
+    PythonProgram,
+    StepsProgram,
+    TargetPlan,
+    Tensor,
+)
+from generator.project import Project
+from generator.resolve import steps as chains
+from generator.resolve.collector import Collector, did_you_mean, names
+from generator.resolve.collector import Path as FieldPath
+from generator.resolve.expand import tensor_of
+from generator.resolve.onnx_graph import OnnxGraph
+from generator.resolve.targets import instances_on, merged_batching
+from generator.spec import Spec, Target
+from generator.spec.models import Model
+from generator.spec.serving import Batching, CudaGraphs, InstanceGroup, check_preferred
+from generator.spec.tensors import TensorSpec
+
+
+class ModelResolver:
+    """Resolves the models of one spec on one target."""
+
+    def __init__(
+        self, spec: Spec, changes: Target, *, target: TargetPlan, project: Project,
+        graphs: Mapping[str, OnnxGraph], collect: Collector,
+    ) -> None:  # fmt: skip
+        self.spec, self.target, self.changes = spec, target, changes
+        self.project, self.graphs, self.collect = project, graphs, collect
+
+    def resolve(self, key: str, model: Model, origin: FieldPath) -> ModelPlan | None:
+        """The ModelPlan; None after a problem that leaves no tensors to go on with."""
+        batching = self._batching(model)
+        program: Program | None
+        if model.kind == "onnx":
+            program, tensors = self._engine(key, model, batching, origin)
+        elif model.kind == "steps":
+            program, tensors = self._steps(model, origin)
+        else:
+            program = self._python(model, origin) if model.kind == "python" else self._files(model, origin)
+            tensors = _declared(model.inputs), _declared(model.outputs)
+        if program is None or tensors is None:
+            return None
+        name = model.name or (self.spec.name if self.alone else f"{self.spec.name}_{key}")
+        self._labels((*tensors[0], *tensors[1]), origin)
+        plan = ModelPlan(
+            name=name, key=key, backend=self._backend(program), program=program,
+            inputs=tensors[0], outputs=tensors[1],
+            max_batch_size=batching.max_batch_size,
+            batching=batching if batching.dynamic and batching.max_batch_size > 0 else None,
+            instances=self._instances(model, origin),
+            versions=model.versions, warmup=tuple(model.warmup), response_cache=model.response_cache,
+            cuda_graphs=self._cuda_graphs(model, program, origin), metrics=model.metrics,
+            parameters=model.parameters, config=model.config, source=origin,
+            comments=self._comments(program),
+        )  # fmt: skip
+        self._warmup(plan)
+        return plan
+
+    @property
+    def alone(self) -> bool:
+        """Whether the pipeline is one model and no ensemble."""
+        return self.spec.models is not None and self.spec.flow is None
+
+    def _backend(self, program: Program) -> str:
+        if isinstance(program, FilesProgram):
+            return ""
+        if isinstance(program, EngineProgram) and program.engine in self.target.backends:
+            return program.engine
+        return "python"
+
+    def _batching(self, model: Model) -> Batching:
+        """The model's own, else the pipeline's with what the target changes; waiting is the engine's alone."""
+        if model.batching is not None:
+            return model.batching
+        batching = merged_batching(self.spec.batching, self.changes.batching)
+        try:
+            check_preferred(batching)
+        except ValueError as error:
+            where: FieldPath = ("targets", self.target.name, "batching") if self.changes.batching else ("batching",)
+            self.collect.error("TK214", where, str(error))
+        if model.kind == "onnx":
+            return batching
+        # A batch is formed once, before the engine: other models take what is there and never wait for more.
+        return batching.model_copy(update={"preferred": [], "max_queue_delay_us": 0})
+
+    def _instances(self, model: Model, origin: FieldPath) -> tuple[InstanceGroup, ...]:
+        if "instance_group" in model.config:
+            return ()
+        if model.kind == "onnx" and self.changes.instances is not None:
+            return instances_on(
+                self.changes.instances, self.target, ("targets", self.target.name, "instances"), self.collect
+            )
+        if model.instances is not None:
+            path = (*origin, "instances") if self.spec.models is not None else ("instances",)
+            return instances_on(model.instances, self.target, path, self.collect)
+        if model.kind == "onnx" and self.spec.instances is not None:
+            return instances_on(self.spec.instances, self.target, ("instances",), self.collect)
+        if model.kind == "files":
+            return ()
+        return (InstanceGroup(kind="gpu" if model.kind == "onnx" and self.target.gpu else "cpu"),)
+
+    def _engine(
+        self, key: str, model: Model, batching: Batching, origin: FieldPath
+    ) -> tuple[EngineProgram | None, tuple[tuple[Tensor, ...], tuple[Tensor, ...]] | None]:
+        graph = self.graphs.get(key)
+        if graph is None or model.onnx is None:
+            return None, None
+        batched = batching.max_batch_size > 0
+        if batched and graph.fixed_batch():
+            self.collect.error(
+                "TK205",
+                (*origin, "onnx"),
+                f"`{model.onnx}` has no batch axis of any length first in {names(graph.fixed_batch())}, "
+                f"and max_batch_size is {batching.max_batch_size}",
+                "export it with a dynamic first axis, or set `batching: {max_batch_size: 0}`",
+            )
+        inputs = tuple(t.without_batch() if batched else t.whole() for t in graph.inputs)
+        outputs = tuple(t.without_batch() if batched else t.whole() for t in graph.outputs)
+        program = self._engine_program(model, graph, origin)
+        return program, (
+            self._with_declared(inputs, model.inputs, (*origin, "inputs"), model.onnx),
+            self._with_declared(outputs, model.outputs, (*origin, "outputs"), model.onnx),
+        )
+
+    def _engine_program(self, model: Model, graph: OnnxGraph, origin: FieldPath) -> EngineProgram:
+        engine = self.changes.engine or model.engine or "onnxruntime"
+        precision = self.changes.precision or model.precision or "fp32"
+        if engine == "tensorrt" and ("tensorrt" not in self.target.backends or self.target.gpu is None):
+            self.collect.note(
+                "TK216",
+                (*origin, "engine"),
+                f"target `{self.target.name}` cannot run TensorRT: `{model.onnx}` runs in ONNX Runtime, fp32, there",
+                "say `gpu` for a target that has one",
+            )
+            engine, precision = "onnxruntime", "fp32"
+        elif engine == "onnxruntime" and precision != "fp32":
+            where: FieldPath = (*origin, "precision")
+            if self.changes.precision is not None or self.changes.engine is not None:
+                where = ("targets", self.target.name)
+            self.collect.error(
+                "TK221",
+                where,
+                f"ONNX Runtime runs the graph as it is; it makes no {precision} of it",
+                "use `precision: fp32` with a graph of the precision you want, or `engine: tensorrt`",
+            )
+        return EngineProgram(engine, precision, model.onnx or "", graph.sha256)
+
+    def _with_declared(
+        self, found: tuple[Tensor, ...], declared: Mapping[str, TensorSpec], path: FieldPath, what: str
+    ) -> tuple[Tensor, ...]:
+        """What the model has, with the extras that the spec declares; a contradiction is a problem."""
+        by_name = {t.name: t for t in found}
+        for name, spec in declared.items():
+            tensor = tensor_of(name, spec)
+            if name not in by_name:
+                self.collect.error(
+                    "TK203", (*path, name), f"`{what}` has no tensor `{name}` there; it has {names(by_name)}",
+                    did_you_mean(name, by_name),
+                )  # fmt: skip
+            elif (tensor.dtype, tensor.dims) != (by_name[name].dtype, by_name[name].dims):
+                self.collect.error(
+                    "TK207",
+                    (*path, name),
+                    f"`{name}` is declared {tensor.describe()}; `{what}` has {by_name[name].describe()}",
+                )
+            else:
+                by_name[name] = tensor
+        return tuple(by_name.values())
+
+    def _steps(
+        self, model: Model, origin: FieldPath
+    ) -> tuple[StepsProgram | None, tuple[tuple[Tensor, ...], tuple[Tensor, ...]] | None]:
+        path = (*origin, "steps") if self.spec.models is not None else origin
+        if len(model.inputs) != 1:
+            self.collect.error(
+                "TK219", (*origin, "inputs"), f"`steps` take one input; found {names(model.inputs)}",
+                "use a `python` class for several",
+            )  # fmt: skip
+            return None, None
+        [source] = _declared(model.inputs)
+        chain = chains.chain(model.steps or [], source, self.project.root, path, self.collect)
+        if chain is None:
+            return None, None
+        outputs = chain.outputs
+        where = (*origin, "outputs") if self.spec.models is not None else ("outputs",)
+        if not chain.named:
+            if len(model.outputs) > 1:
+                self.collect.error("TK207", where, f"the steps give one tensor; declared are {names(model.outputs)}")
+                return None, None
+            outputs = (replace(outputs[0], name=next(iter(model.outputs), "output")),)
+        elif model.outputs and set(model.outputs) != {t.name for t in outputs}:
+            self.collect.error(
+                "TK207",
+                where,
+                f"the steps give {names(t.name for t in outputs)}; declared are {names(model.outputs)}",
+                "name them alike; `top_k` takes `label_output` and `score_output`",
+            )
+            return None, None
+        outputs = self._with_declared(outputs, model.outputs, where, "the last step")
+        return StepsProgram(chain.json), ((source,), outputs)
+
+    def _python(self, model: Model, origin: FieldPath) -> PythonProgram | None:
+        place, _, class_name = (model.python or "").rpartition(":")
+        path = (*origin, "python")
+        if not place.endswith(".py"):
+            return PythonProgram(class_name, None, place, model.arguments)
+        file = self.project.path(place)
+        if not file.is_file():
+            self.collect.error("TK201", path, f"there is no file `{place}`", "paths count from the project's root")
+            return None
+        try:
+            tree = ast.parse(file.read_bytes(), filename=place)
+        except (SyntaxError, ValueError) as error:
+            line = getattr(error, "lineno", None)
+            self.collect.error("TK220", path, f"`{place}` is not valid Python: {error.args[0]} (line {line})")
+            return None
+        classes = {node.name: node for node in tree.body if isinstance(node, ast.ClassDef)}
+        if class_name not in classes:
+            self.collect.error(
+                "TK220", path, f"`{place}` has no class `{class_name}`; classes: {names(classes)}",
+                did_you_mean(class_name, classes),
+            )  # fmt: skip
+            return None
+        methods = {n.name for n in classes[class_name].body if isinstance(n, ast.FunctionDef)}
+        if "run" not in methods and not classes[class_name].bases:
+            self.collect.error(
+                "TK220", path, f"class `{class_name}` has no method `run(self, tensors, fail)`",
+                "it takes arrays by name and returns arrays by name",
+            )  # fmt: skip
+        return PythonProgram(class_name, place, None, model.arguments)
+
+    def _files(self, model: Model, origin: FieldPath) -> FilesProgram | None:
+        directory = model.files or ""
+        if not self.project.path(directory).is_dir():
+            self.collect.error("TK201", (*origin, "files"), f"there is no directory `{directory}`")
+            return None
+        if not {"backend", "platform"} & set(model.config):
+            self.collect.error(
+                "TK223", origin, "a model of `files` has to say what runs it", "add `config: {backend: NAME}`"
+            )
+        return FilesProgram(directory)
+
+    def _cuda_graphs(self, model: Model, program: Program, origin: FieldPath) -> CudaGraphs | None:
+        if model.cuda_graphs is None:
+            return None
+        if isinstance(program, FilesProgram) or self._backend(program) == "tensorrt":
+            return model.cuda_graphs
+        message = f"CUDA graphs are TensorRT's; on target `{self.target.name}` the model does not run there"
+        if model.kind == "onnx":
+            self.collect.note("TK223", (*origin, "cuda_graphs"), message)
+        else:
+            self.collect.error("TK223", (*origin, "cuda_graphs"), message, "remove it")
+        return None
+
+    def _labels(self, tensors: tuple[Tensor, ...], origin: FieldPath) -> None:
+        for tensor in tensors:
+            if tensor.labels is not None and not self.project.path(tensor.labels).is_file():
+                self.collect.error("TK201", origin, f"there is no labels file `{tensor.labels}` (of `{tensor.name}`)")
+
+    def _warmup(self, plan: ModelPlan) -> None:
+        inputs = {t.name: t for t in plan.inputs}
+        for index, warmup in enumerate(plan.warmup):
+            path = (*plan.source, "warmup", index)
+            if warmup.batch_size > max(1, plan.max_batch_size):
+                self.collect.error(
+                    "TK222", (*path, "batch_size"),
+                    f"batch size {warmup.batch_size} is larger than max_batch_size {plan.max_batch_size}",
+                )  # fmt: skip
+            for name in [n for n, t in inputs.items() if n not in warmup.inputs and not t.optional]:
+                self.collect.error(
+                    "TK222", (*path, "inputs"), f"input `{name}` is missing; the model has {names(inputs)}"
+                )
+            for name, given in warmup.inputs.items():
+                here = (*path, "inputs", name)
+                if name not in inputs:
+                    self.collect.error(
+                        "TK222",
+                        here,
+                        f"the model has no input `{name}`; inputs: {names(inputs)}",
+                        did_you_mean(name, inputs),
+                    )
+                elif given.dims is None and -1 in inputs[name].dims:
+                    self.collect.error(
+                        "TK222", here, f"`{name}` is {inputs[name].describe()}: a warm-up needs its `dims` without -1"
+                    )
+                elif given.random and inputs[name].dtype == "STRING":
+                    self.collect.error(
+                        "TK222", here, f"`{name}` is text, which has no random data", "use `zero` or `file`"
+                    )
+                if given.file is not None and not self.project.path(given.file).is_file():
+                    self.collect.error("TK201", (*here, "file"), f"there is no file `{given.file}`")
+
+    def _comments(self, program: Program) -> tuple[str, ...]:
+        if isinstance(program, EngineProgram) and self._backend(program) == "tensorrt":
+            return (
+                f"Serves the TensorRT plan of {program.onnx} in {program.precision}, built for {self.target.gpu}.",
+            )
+        if isinstance(program, EngineProgram):
+            return (f"Runs {program.onnx} in ONNX Runtime.",)
+        if isinstance(program, StepsProgram):
+            return ("Steps: " + " -> ".join(name for name, _ in program.steps) + ".",)
+        return ()
+
+
+def _declared(tensors: Mapping[str, TensorSpec]) -> tuple[Tensor, ...]:
+    return tuple(tensor_of(name, spec) for name, spec in tensors.items())
+
+
+def python_file(project: Project, program: PythonProgram) -> Path | None:
+    """The user's file on disk, or None for an importable module."""
+    return None if program.file is None else project.path(program.file)

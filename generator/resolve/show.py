@@ -1,0 +1,80 @@
+"""The full form that a spec stands for on one target, written as a spec again: what `--show-plan` prints."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from generator.plan import EngineProgram, ModelPlan, Plan
+from generator.project import EMBEDDED
+from generator.resolve.expand import Expanded, as_spec
+from generator.spec import Spec, Target
+from generator.spec.models import Model
+from generator.spec.serving import Batching
+
+LINE = 96  # characters that a mapping may take in one line
+
+
+def full_spec(spec: Spec, expanded: Expanded, plan: Plan) -> Spec:
+    """A spec of the full form whose Plan on that target equals `plan`."""
+    by_key = {model.key: model for model in plan.models}
+    models = {key: _full_model(model, by_key[key]) for key, model in expanded.models.items()}
+    where = plan.target
+    target = Target() if where.name == EMBEDDED else Target(server=where.server, gpu=where.gpu)
+    changes: dict[str, Any] = {
+        "model": None, "preprocess": [], "postprocess": [], "instances": None,
+        "models": models, "flow": None if expanded.flow is None else list(expanded.flow),
+        "batching": Batching(max_batch_size=plan.max_batch_size), "targets": {where.name: target},
+    }  # fmt: skip
+    return spec.model_copy(update=changes)
+
+
+def _full_model(model: Model, plan: ModelPlan) -> Model:
+    batching = plan.batching or Batching(max_batch_size=plan.max_batch_size, dynamic=False)
+    update: dict[str, Any] = {"batching": batching, "instances": list(plan.instances) or None}
+    if isinstance(plan.program, EngineProgram):
+        update.update(engine=plan.program.engine, precision=plan.program.precision)
+        update["inputs"] = {t.name: model.inputs.get(t.name, as_spec(t)) for t in plan.inputs}
+    update["outputs"] = {t.name: model.outputs.get(t.name, as_spec(t)) for t in plan.outputs}
+    return model.model_copy(update=update)
+
+
+def as_yaml(spec: Spec, plan: Plan) -> str:
+    """The full form as YAML that loads again, with a line on what it is."""
+    import yaml
+
+    class Compact(yaml.SafeDumper):
+        """What fits a line stands in one; the rest as blocks."""
+
+        def represent_mapping(self, tag: str, mapping: Any, _style: bool | None = None) -> yaml.MappingNode:
+            return super().represent_mapping(tag, mapping, len(repr(mapping)) <= LINE)
+
+        def represent_sequence(self, tag: str, sequence: Any, _style: bool | None = None) -> yaml.SequenceNode:
+            return super().represent_sequence(tag, sequence, len(repr(sequence)) <= LINE)
+
+    head = f"# {plan.spec_file} on target `{plan.target.name}` (Triton {plan.target.server}), written out in full.\n"
+    return head + yaml.dump(_plain(spec), Dumper=Compact, sort_keys=False, width=2 * LINE, allow_unicode=True)
+
+
+def _plain(spec: Spec) -> dict[str, Any]:
+    data = spec.model_dump(exclude_defaults=True)
+    data["batching"] = _plain_batching(spec.batching, data["batching"])
+    for key, model in (spec.models or {}).items():
+        shown = data["models"][key]
+        if model.steps is not None:
+            shown["steps"] = [{step.name: step.parameters.model_dump(exclude_defaults=True)} for step in model.steps]
+        if model.batching is not None:
+            shown["batching"] = _plain_batching(model.batching, shown["batching"])
+        if model.instances is not None:
+            shown["instances"] = [{"kind": g.kind, "count": g.count, **({"gpus": g.gpus} if g.gpus else {})}
+                                  for g in model.instances]  # fmt: skip
+        if model.onnx is not None:
+            shown.update(engine=model.engine, precision=model.precision)
+    return data
+
+
+def _plain_batching(batching: Batching, given: dict[str, Any]) -> dict[str, Any]:
+    """With the numbers that people look for, also where they are the default."""
+    shown: dict[str, Any] = {"max_batch_size": batching.max_batch_size}
+    if batching.dynamic and batching.max_batch_size:
+        shown.update(preferred=list(batching.preferred), max_queue_delay_us=batching.max_queue_delay_us)
+    return {**shown, **given}

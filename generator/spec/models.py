@@ -1,0 +1,113 @@
+"""Models: the one of the short form, and those of the full form."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import Field, model_validator
+
+from generator.spec.base import Engine, ModelName, Precision, ProjectPath, Strict, TensorName
+from generator.spec.serving import Batching, CudaGraphs, InstanceGroup, Metrics, Versions, Warmup
+from generator.spec.steps import Step
+from generator.spec.tensors import TensorSpec
+
+Share = Annotated[float, Field(strict=False, ge=0, le=1)]
+# Any ModelConfig field in Triton's own words; checked against the protobuf by generator.config.extra.
+Config = dict[str, Any]
+
+
+class Accuracy(Strict):
+    """The gate: what the answers are compared with, and how bad they may be."""
+
+    data: ProjectPath = Field(description="An .npz with one array a pipeline input, and `labels`.")
+    metric: Literal["top1"] = "top1"
+    floor: Share = Field(description="The lowest accuracy that is served.")
+    max_drop: Share = Field(0.005, description="How far below FP32 a lower precision may fall.")
+
+
+class Serving(Strict):
+    """What any model may say of how it is served."""
+
+    versions: Versions | None = None
+    warmup: list[Warmup] = Field(default_factory=list)
+    response_cache: bool = False
+    cuda_graphs: CudaGraphs | None = None
+    metrics: Metrics | None = None
+    parameters: dict[str, str] = Field(default_factory=dict, description="Triton's model parameters.")
+    config: Config = Field(
+        default_factory=dict, description="Any other field of Triton's ModelConfig, in Triton's own words."
+    )
+
+
+class EngineModel(Serving):
+    """The short form's model: an ONNX file and what runs it."""
+
+    onnx: ProjectPath
+    engine: Engine = "onnxruntime"
+    precision: Precision = "fp32"
+    accuracy: Accuracy | None = None
+
+
+class Model(Serving):
+    """A model of the full form: exactly one of `onnx`, `steps`, `python`, `files`."""
+
+    name: ModelName | None = Field(None, description="Its name in the repository; else PIPELINE_KEY.")
+    onnx: ProjectPath | None = Field(None, description="An ONNX file, run by `engine`.")
+    engine: Engine | None = None
+    precision: Precision | None = None
+    accuracy: Accuracy | None = None
+    steps: list[Step] | None = Field(None, description="Built-in steps, one after the other.")
+    python: Annotated[str, Field(pattern=r"^[^:]+:[A-Za-z_]\w*$")] | None = Field(
+        None,
+        description="Your own step class: `path/file.py:Class` from the project's root, or `module:Class`.",
+    )
+    arguments: dict[str, Any] = Field(default_factory=dict, description="What the class is constructed with.")
+    files: ProjectPath | None = Field(
+        None, description="A directory copied as it is; say `backend` or `platform` under `config`."
+    )
+    inputs: dict[TensorName, TensorSpec] = Field(default_factory=dict)
+    outputs: dict[TensorName, TensorSpec] = Field(default_factory=dict)
+    batching: Batching | None = None
+    instances: list[InstanceGroup] | None = None
+
+    @model_validator(mode="after")
+    def _one_kind(self) -> Self:
+        given = [k for k in ("onnx", "steps", "python", "files") if getattr(self, k) is not None]
+        if len(given) != 1:
+            found = ", ".join(f"`{k}`" for k in given) or "none of them"
+            raise ValueError(f"a model has exactly one of `onnx`, `steps`, `python`, `files`; found {found}")
+        kind = given[0]
+        if kind != "onnx":
+            for field in ("engine", "precision", "accuracy"):
+                if getattr(self, field) is not None:
+                    raise ValueError(f"`{field}` goes with `onnx`, not with `{kind}`; remove it")
+            if not self.inputs:
+                raise ValueError(f"a model of `{kind}` needs `inputs`: its tensors, by name")
+        if kind in {"python", "files"} and not self.outputs:
+            raise ValueError(f"a model of `{kind}` needs `outputs`: its tensors, by name")
+        if self.arguments and kind != "python":
+            raise ValueError(f"`arguments` go with `python`, not with `{kind}`; remove them")
+        if kind == "steps" and not self.steps:
+            raise ValueError("`steps` is empty; a model needs at least one step")
+        return self
+
+    @property
+    def kind(self) -> Literal["onnx", "steps", "python", "files"]:
+        """Which of the four it is."""
+        if self.onnx is not None:
+            return "onnx"
+        if self.steps is not None:
+            return "steps"
+        return "python" if self.python is not None else "files"
+
+
+class FlowStep(Strict):
+    """One model of the flow. Left of each pair the model's tensor, right the pipeline's."""
+
+    model: Annotated[str, Field(min_length=1)] = Field(description="A key of `models`.")
+    inputs: dict[TensorName, TensorName] | None = Field(
+        None, description="Left out: tensors of the same name."
+    )
+    outputs: dict[TensorName, TensorName] | None = Field(
+        None, description="Left out: tensors of the same name."
+    )

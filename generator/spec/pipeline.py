@@ -1,0 +1,100 @@
+"""The whole spec: one pipeline, in the short or the full form."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, model_validator
+
+from generator.spec.base import Engine, ModelName, Precision, Strict, TensorName
+from generator.spec.models import Config, EngineModel, FlowStep, Model
+from generator.spec.serving import Batching, InstanceGroup, Metrics
+from generator.spec.steps import PositiveNumber, Step
+from generator.spec.tensors import TensorSpec
+
+Key = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$", max_length=64)]
+# A release of Triton's containers, as in `26.07`.
+ServerRelease = Annotated[str, Field(pattern=r"^\d\d\.(0[1-9]|1[0-2])$")]
+
+
+class Objective(Strict):
+    """What the service promises: everything else is a trade against it."""
+
+    p99_ms: PositiveNumber = Field(description="The 99th percentile of latency, in milliseconds.")
+    throughput_rps: PositiveNumber | None = Field(None, description="Requests a second to hold it at.")
+    max_error_rate: Annotated[float, Field(strict=False, ge=0, lt=1)] = 0.001
+
+
+class Limits(Strict):
+    """What a single image may cost at most; larger ones are refused before they are decoded."""
+
+    max_bytes: Annotated[int, Field(ge=1)] = 20_000_000
+    max_pixels: Annotated[int, Field(ge=1)] = 50_000_000
+
+
+class Target(Strict):
+    """What differs where the pipeline runs."""
+
+    server: ServerRelease | None = Field(None, description="The Triton release there, as in `26.07`.")
+    gpu: Annotated[str, Field(min_length=1)] | None = Field(
+        None, description="The GPU there; none: CPU only."
+    )
+    engine: Engine | None = None
+    precision: Precision | None = None
+    batching: Batching | None = None
+    instances: list[InstanceGroup] | None = None
+
+
+class Spec(Strict):
+    """One pipeline."""
+
+    name: ModelName = Field(description="What clients ask for.")
+    description: str = ""
+    objective: Objective | None = None
+    inputs: Annotated[dict[TensorName, TensorSpec], Field(min_length=1)] = Field(
+        description="What a client sends."
+    )
+    outputs: Annotated[dict[TensorName, TensorSpec], Field(min_length=1)] = Field(
+        description="What it gets back."
+    )
+
+    model: EngineModel | None = Field(None, description="Short form: the one engine.")
+    preprocess: list[Step] = Field(default_factory=list, description="Short form: steps before the engine.")
+    postprocess: list[Step] = Field(default_factory=list, description="Short form: steps after the engine.")
+    layout: Literal["ensemble"] = "ensemble"
+
+    models: Annotated[dict[Key, Model], Field(min_length=1)] | None = Field(None, description="Full form.")
+    flow: Annotated[list[FlowStep], Field(min_length=1)] | None = Field(
+        None, description="Full form: which model runs on which tensors. Left out where there is one model."
+    )
+
+    batching: Batching = Field(default_factory=Batching)
+    instances: list[InstanceGroup] | None = Field(
+        None, description="Short form: of the engine; else the default."
+    )
+    limits: Limits = Field(default_factory=Limits)
+    response_cache: bool = Field(False, description="Cache whole answers of the pipeline.")
+    metrics: Metrics | None = None
+    config: Config = Field(
+        default_factory=dict, description="Any other ModelConfig field of the pipeline itself."
+    )
+    targets: dict[Key, Target] = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _one_form(self) -> Self:
+        if (self.model is None) == (self.models is None):
+            raise ValueError(
+                "a spec has either `model` (short form) or `models` (full form); "
+                + ("found both: remove one" if self.model else "found neither: add `model: {onnx: PATH}`")
+            )
+        if self.models is not None:
+            for field in ("preprocess", "postprocess"):
+                if getattr(self, field):
+                    raise ValueError(
+                        f"`{field}` is of the short form; in the full form write a model with `steps`"
+                    )
+            if self.flow is None and len(self.models) > 1:
+                raise ValueError("several `models` need a `flow`: which model runs on which tensors")
+        elif self.flow is not None:
+            raise ValueError("`flow` is of the full form; with `model` the flow is known: remove it")
+        return self

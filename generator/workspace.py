@@ -1,0 +1,124 @@
+"""Many specs on many targets at once: every problem of every one in one run, and the trees that they render to."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from generator.load import Loaded, load
+from generator.plan import Places, Plan
+from generator.problems import Problem, ProblemsError, UserError, errors
+from generator.project import EMBEDDED, Project
+from generator.render import Files, render
+from generator.resolve import Resolved, resolve
+from generator.spec import Spec
+
+
+@dataclass
+class Workspace:
+    """Specs resolved on their targets. `problems` holds everything found, notes included."""
+
+    project: Project
+    resolved: dict[str, list[Resolved]] = field(default_factory=dict)
+    problems: list[Problem] = field(default_factory=list)
+    specs: list[Loaded[Spec]] = field(default_factory=list)
+
+    @property
+    def plans(self) -> dict[str, list[Plan]]:
+        """The Plans by target."""
+        return {target: [resolved.plan for resolved in found] for target, found in self.resolved.items()}
+
+    def stop_on_errors(self) -> None:
+        """Raises ProblemsError with everything found when any of it is an error."""
+        if errors(self.problems):
+            raise ProblemsError(self.problems)
+
+
+def open_workspace(project: Project, specs: Sequence[Path] = (), target: str | None = None) -> Workspace:
+    """Loads and resolves `specs` (default: all of the project) on `target` (default: each spec's own targets).
+
+    Raises UserError when there is no spec at all; problems of specs are collected in the result.
+    """
+    paths = list(specs) or sorted([*project.specs.glob("*.yaml"), *project.specs.glob("*.yml")])
+    if not paths:
+        raise UserError(f"there is no spec in {project.specs}", "`tritonkit init NAME` writes a first one")
+    loaded = load(paths, Spec)
+    work = Workspace(project, problems=list(loaded.problems), specs=list(loaded.documents))
+    for document in loaded.documents:
+        own = targets_of(document.value)
+        # A target asked for of all specs is of those that have it; of named specs, or if none has it, of each.
+        if target is not None and (specs or not any(target in targets_of(d.value) for d in loaded.documents)):
+            own = [target]
+        for name in own if target is None else [name for name in own if name == target]:
+            _resolve(work, document, name)
+    _check_names(work)
+    return work
+
+
+def targets_of(spec: Spec) -> list[str]:
+    """`embedded`, which is always there, and the spec's own."""
+    return [EMBEDDED, *(name for name in spec.targets if name != EMBEDDED)]
+
+
+def _resolve(work: Workspace, document: Loaded[Spec], target: str) -> None:
+    places = Places(document.tree.file, document.tree)
+    path, root = document.path.resolve(), work.project.root.resolve()
+    spec_file = path.relative_to(root).as_posix() if path.is_relative_to(root) else path.name
+    try:
+        resolved = resolve(document.value, target, work.project, places, spec_file)
+    except ProblemsError as error:
+        work.problems += [p for p in error.problems if p not in work.problems]
+        return
+    work.problems += [p for p in resolved.notes if p not in work.problems]
+    work.resolved.setdefault(target, []).append(resolved)
+
+
+def _check_names(work: Workspace) -> None:
+    """A model's name is its directory: two specs of one target cannot both have it."""
+    for plans in work.plans.values():
+        owners: dict[str, str] = {}
+        for plan in plans:
+            for name in model_names(plan):
+                owner = owners.setdefault(name, plan.spec_file)
+                if owner != plan.spec_file:
+                    place = plan.places("name")
+                    problem = Problem(
+                        "TK217", place, "name", f"model `{name}` is also rendered by {owner}", "give one another name"
+                    )
+                    if problem not in work.problems:
+                        work.problems.append(problem)
+
+
+def model_names(plan: Plan) -> list[str]:
+    """Every model of the pipeline as it stands in the repository."""
+    return [*(m.name for m in plan.models), *([plan.ensemble.name] if plan.ensemble else [])]
+
+
+@dataclass(frozen=True)
+class Tree:
+    """A rendered repository: its files, and which pipeline each belongs to."""
+
+    target: str
+    files: Mapping[str, bytes]
+    owners: Mapping[str, str]
+
+
+def render_trees(work: Workspace, *, self_contained: bool = False) -> list[Tree]:
+    """One tree a target. Raises ProblemsError with the problems of all plans."""
+    trees, problems = [], list(work.problems)
+    for target, plans in work.plans.items():
+        files: Files = {}
+        owners: dict[str, str] = {}
+        for plan in plans:
+            try:
+                made = render(plan, work.project, self_contained=self_contained)
+            except ProblemsError as error:
+                problems += [p for p in error.problems if p not in problems]
+                continue
+            files.update(made)
+            owners.update(dict.fromkeys(made, plan.name))
+        trees.append(Tree(target, files, owners))
+    if errors(problems):
+        raise ProblemsError(problems)
+    return trees

@@ -1,0 +1,1 @@
+"""Traffic and what is measured of it."""

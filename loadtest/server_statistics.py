@@ -1,0 +1,41 @@
+"""What the server counts itself: inferences and executions of each model, and so the mean executed batch."""
+
+from __future__ import annotations
+
+import json
+import urllib.request
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Counts:
+    """Of one model since the server started: items inferred, and batches executed."""
+
+    inferences: int
+    executions: int
+
+
+def read_counts(http_address: str, *, timeout_s: float = 5.0) -> dict[str, Counts]:
+    """The counts of every model of the server at `http_address` (`host:port`). Raises OSError."""
+    with urllib.request.urlopen(f"http://{http_address}/v2/models/stats", timeout=timeout_s) as reply:
+        statistics = json.load(reply)["model_stats"]
+    counts: dict[str, Counts] = {}
+    for model in statistics:
+        before = counts.get(model["name"], Counts(0, 0))
+        counts[model["name"]] = Counts(
+            before.inferences + int(model.get("inference_count", 0)),
+            before.executions + int(model.get("execution_count", 0)),
+        )
+    return counts
+
+
+def mean_batches(before: Mapping[str, Counts], after: Mapping[str, Counts]) -> dict[str, float]:
+    """Items an execution between two readings, by model; models that executed nothing are left out."""
+    means = {}
+    for name, now in after.items():
+        then = before.get(name, Counts(0, 0))
+        executions = now.executions - then.executions
+        if executions > 0:
+            means[name] = (now.inferences - then.inferences) / executions
+    return means

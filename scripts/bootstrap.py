@@ -1,0 +1,120 @@
+"""Makes .venv and installs the pinned packages that a make target needs. Standard library only; runs on any Python 3.
+
+    python3 scripts/bootstrap.py demo|test
+
+Does nothing when the environment is already what pyproject.toml and constraints.txt say.
+"""
+
+import hashlib
+import importlib.util
+import os
+import platform
+import shutil
+import subprocess
+import sys
+import sysconfig
+
+ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+VENV = os.path.join(ROOT, ".venv")
+PYTHON = os.path.join(VENV, "bin", "python")
+STAMP = os.path.join(VENV, "installed")
+EXTRAS = {"demo": "embedded", "test": "test"}
+SUPPORTED = ((3, 11), (3, 12))
+
+
+def missing():
+    """What this machine lacks: (sentence, the command that mends it), all of it."""
+    version = "{}.{}".format(*sys.version_info[:2])
+    if sys.version_info[:2] not in SUPPORTED:
+        yield (
+            "tritonkit needs Python 3.11 or 3.12, and {} is {}.".format(sys.executable, version),
+            "apt-get install python3.11 python3.11-venv   (or python3.12), then: make PYTHON=python3.11 ...",
+        )
+        return
+    if sys.platform != "linux" or platform.machine() != "x86_64":
+        yield (
+            "The embedded Triton server exists for Linux on x86-64 only; this is {} on {}.".format(
+                platform.system(), platform.machine()
+            ),
+            "use such a machine, a virtual machine or a container of it",
+        )
+    if importlib.util.find_spec("venv") is None or importlib.util.find_spec("ensurepip") is None:
+        yield (
+            "This Python cannot make virtual environments: its `venv` module is missing.",
+            "apt-get install python{}-venv".format(version),
+        )
+    if not libpython():
+        yield (
+            "libpython{}.so, this Python's shared library, is missing; the server's models need it.".format(version),
+            "apt-get install libpython{}".format(version),
+        )
+
+
+def libpython():
+    """Whether the interpreter's shared library is where the dynamic loader or the interpreter keeps it."""
+    name = sysconfig.get_config_var("INSTSONAME") or ""
+    if not name.endswith((".so.1.0", ".so")):
+        name = "libpython{}.{}.so.1.0".format(*sys.version_info[:2])
+    multiarch = sysconfig.get_config_var("MULTIARCH") or "x86_64-linux-gnu"
+    folders = [sysconfig.get_config_var("LIBDIR") or "", os.path.join(sys.base_prefix, "lib")]
+    folders += [os.path.join("/usr/lib", multiarch), "/usr/lib64", "/usr/lib", "/usr/local/lib"]
+    return any(os.path.exists(os.path.join(folder, name)) for folder in folders)
+
+
+def wanted(extra):
+    """A hash of everything that decides what has to be installed."""
+    digest = hashlib.sha256("{} {}".format(sys.version, extra).encode())
+    for name in ("pyproject.toml", "constraints.txt", os.path.join("python_backend", "pyproject.toml")):
+        with open(os.path.join(ROOT, name), "rb") as file:
+            digest.update(file.read())
+    return digest.hexdigest()
+
+
+def stamps():
+    """The installations that this environment already holds."""
+    try:
+        with open(STAMP, encoding="utf-8") as file:
+            return file.read().split()
+    except OSError:
+        return []
+
+
+def same_python():
+    """Whether .venv is of this Python's version."""
+    return os.path.isdir(os.path.join(VENV, "lib", "python{}.{}".format(*sys.version_info[:2])))
+
+
+def pip(*arguments):
+    """Runs pip in the environment, within the constraints; stops with its own status when it fails."""
+    constraints = os.path.join(ROOT, "constraints.txt")
+    command = [PYTHON, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "-c", constraints]
+    status = subprocess.call(command + list(arguments), cwd=ROOT)
+    if status != 0:
+        sys.exit("error: pip could not install the packages (its message is above); is the package index reachable?")
+
+
+def main():
+    """Installs for the target named on the command line."""
+    extra = EXTRAS.get(sys.argv[1] if len(sys.argv) > 1 else "")
+    if extra is None:
+        sys.exit(__doc__)
+    lacking = list(missing())
+    if lacking:
+        sys.exit("\n\n".join("error: {}\nmend:  {}".format(*pair) for pair in lacking))
+    done, all_extras = stamps(), wanted("test")
+    if wanted(extra) in done or all_extras in done:
+        return
+    print("installing the pinned packages into .venv (about a minute; once)", file=sys.stderr, flush=True)
+    if not os.path.exists(PYTHON) or not same_python():
+        shutil.rmtree(VENV, ignore_errors=True)
+        subprocess.check_call([sys.executable, "-m", "venv", VENV])
+    # A pip that is too old does not know the wheels' platform tags.
+    pip("--upgrade", "pip")
+    pip("hatchling", "editables")
+    pip("--no-build-isolation", "-e", "python_backend", "-e", ".[{}]".format(extra))
+    with open(STAMP, "w", encoding="utf-8") as file:
+        file.write(wanted(extra) + "\n")
+
+
+if __name__ == "__main__":
+    main()

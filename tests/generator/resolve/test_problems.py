@@ -1,0 +1,150 @@
+"""Every mistake that the resolver finds: one change to a good spec, the code, and where it points."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from generator_projects import SHORT, make_project, write_onnx
+
+from generator.problems import Problem, Severity
+from generator.resolve.codes import CODES
+from generator.workspace import open_workspace
+
+FULL = """\
+name: two
+inputs: {image: {type: bytes}}
+outputs: {label: {type: int64, dims: [1]}, score: {type: fp32, dims: [1]}}
+models:
+  before:
+    steps: [{decode: {to: gray}}, {resize: {size: [8, 8]}}, normalize, channels_first]
+    inputs: {image: {type: bytes}}
+    outputs: {pixels: {type: fp32, dims: [1, 8, 8]}}
+  net: {onnx: models/net.onnx}
+  after:
+    steps: [softmax, top_k]
+    inputs: {logits: {type: fp32, dims: [10]}}
+flow:
+  - {model: before}
+  - {model: net}
+  - {model: after}
+batching: {max_batch_size: 4}
+"""
+
+# (what is changed, into what, code, field path)
+SHORT_MISTAKES = [
+    ("models/net.onnx", "models/none.onnx", "TK201", "model.onnx"),
+    ("data/ten.labels", "data/none.labels", "TK206", "postprocess[1].top_k"),
+    ("models/net.onnx", "data/ten.labels", "TK202", "model.onnx"),
+    ("models/net.onnx", "models/fixed.onnx", "TK205", "model.onnx"),
+    ("models/net.onnx", "models/double.onnx", "TK219", "preprocess"),
+    ("size: [8, 8]", "size: [16, 16]", "TK204", "preprocess"),
+    ("  - resize: {size: [8, 8]}\n", "", "TK206", "preprocess[1].normalize"),
+    ("  - decode: {to: gray}\n", "", "TK206", "preprocess[0].resize"),
+    ("mean: 0", "mean: [0, 1]", "TK206", "preprocess[2].normalize"),
+    ("k: 3", "k: 11", "TK206", "postprocess[1].top_k"),
+    ("  - softmax\n", "  - top_k\n", "TK206", "postprocess[0].top_k"),
+    ("score: {type: fp32, dims: [3]}", "score: {type: fp32, dims: [5]}", "TK207", "outputs.score"),
+    ("label: {type: string", "labels: {type: string", "TK207", "outputs"),
+    ("{image: {type: bytes}}", "{image: {type: bytes}, more: {type: bytes}}", "TK219", "inputs"),
+    ('server: "26.07"', 'server: "31.01"', "TK213", "targets.production.server"),
+    ("engine: tensorrt, precision", "precision", "TK221", "targets.production"),
+    ("targets:\n", "targets:\n  embedded: {gpu: t4}\n", "TK213", "targets.embedded.gpu"),
+    ("gpu: h200}", "gpu: h200, batching: {max_batch_size: 4}}", "TK214", "targets.production.batching"),
+]
+FULL_MISTAKES = [
+    ("{model: net}", "{model: nett}", "TK208", "flow[1].model"),
+    ("{model: net}", "{model: net, inputs: {pixel: pixels}}", "TK203", "flow[1].inputs.pixel"),
+    ("{model: net}", "{model: net, inputs: {pixels: pixls}}", "TK203", "flow[1].inputs.pixels"),
+    ("{model: net}", "{model: net, inputs: {}}", "TK203", "flow[1].inputs"),
+    ("{model: net}", "{model: net, inputs: {pixels: image}}", "TK204", "flow[1].inputs.pixels"),
+    ("{model: net}", "{model: net, outputs: {logits: pixels}}", "TK209", "flow[1].outputs.logits"),
+    ("{model: net}", "{model: net, outputs: {logits: unused}}", "TK210", "flow[1].outputs"),
+    ("  - {model: after}\n", "", "TK210", "models.after"),
+    ("{logits: {type: fp32, dims: [10]}}", "{logits: {type: fp16, dims: [10]}}", "TK204", "flow[2].inputs.logits"),
+    ("{image: {type: bytes}}\noutputs", "{image: {type: bytes}, extra: {type: bytes}}\noutputs", "TK210", "inputs.extra"),
+    ("score: {type: fp32, dims: [1]}}", "score: {type: fp32, dims: [1]}, no: {type: bytes}}", "TK210", "outputs.no"),
+    ("net: {onnx: models/net.onnx}", "net: {onnx: models/net.onnx, batching: {max_batch_size: 2}}", "TK211", "models.net.batching"),
+    ("net: {onnx: models/net.onnx}", "net: {onnx: models/net.onnx, name: two}", "TK217", "models.net.name"),
+    ("net: {onnx: models/net.onnx}", "net: {onnx: models/net.onnx, inputs: {pixels: {type: fp16, dims: [1, 8, 8]}}}", "TK207", "models.net.inputs.pixels"),
+    ("net: {onnx: models/net.onnx}", "net: {onnx: models/net.onnx, inputs: {pxels: {type: fp32, dims: [1, 8, 8]}}}", "TK203", "models.net.inputs.pxels"),
+    ("net: {onnx: models/net.onnx}", "net: {python: steps/none.py:A, inputs: {pixels: {type: fp32, dims: [1, 8, 8]}}, outputs: {logits: {type: fp32, dims: [10]}}}", "TK201", "models.net.python"),
+    ("net: {onnx: models/net.onnx}", "net: {python: steps/own.py:Oter, inputs: {pixels: {type: fp32, dims: [1, 8, 8]}}, outputs: {logits: {type: fp32, dims: [10]}}}", "TK220", "models.net.python"),
+    ("net: {onnx: models/net.onnx}", "net: {python: steps/broken.py:A, inputs: {pixels: {type: fp32, dims: [1, 8, 8]}}, outputs: {logits: {type: fp32, dims: [10]}}}", "TK220", "models.net.python"),
+    ("net: {onnx: models/net.onnx}", "net: {onnx: models/net.onnx, warmup: [{name: w, batch_size: 9, inputs: {pixels: {zero: true}}}]}", "TK222", "models.net.warmup[0].batch_size"),
+    ("net: {onnx: models/net.onnx}", "net: {onnx: models/net.onnx, warmup: [{name: w, inputs: {pxels: {zero: true}}}]}", "TK222", "models.net.warmup[0].inputs.pxels"),
+    ("steps: [softmax, top_k]", "steps: [softmax, top_k]\n    cuda_graphs: {}", "TK223", "models.after.cuda_graphs"),
+    ("net: {onnx: models/net.onnx}", "net: {files: models, inputs: {pixels: {type: fp32, dims: [1, 8, 8]}}, outputs: {logits: {type: fp32, dims: [10]}}}", "TK223", "models.net"),
+]  # fmt: skip
+
+
+def problems(root: Path, spec: str, target: str | None = None) -> list[Problem]:
+    project = make_project(root / "project", {"spec": spec})
+    write_onnx(project.path("models/fixed.onnx"), {"pixels": [1, 1, 8, 8]}, {"logits": [1, 10]})
+    write_onnx(
+        project.path("models/double.onnx"),
+        {"pixels": ["n", 1, 8, 8], "more": ["n", 1, 8, 8]},
+        {"logits": ["n", 10]},
+    )
+    (project.root / "steps").mkdir()
+    (project.root / "steps" / "own.py").write_text("class Other:\n    def run(self, tensors, fail): return {}\n")
+    (project.root / "steps" / "broken.py").write_text("class A(:\n")
+    return [p for p in open_workspace(project, target=target).problems if p.severity is Severity.ERROR]
+
+
+@pytest.mark.parametrize(("old", "new", "code", "field"), SHORT_MISTAKES)
+def test_short_form(tmp_path: Path, old: str, new: str, code: str, field: str) -> None:
+    assert old in SHORT
+    found = problems(tmp_path, SHORT.replace(old, new))
+    assert (code, field) in [(p.code, p.field) for p in found]
+    assert all(p.place.line > 0 and p.message for p in found)
+
+
+@pytest.mark.parametrize(("old", "new", "code", "field"), FULL_MISTAKES)
+def test_full_form(tmp_path: Path, old: str, new: str, code: str, field: str) -> None:
+    assert old in FULL
+    found = problems(tmp_path, FULL.replace(old, new))
+    assert (code, field) in [(p.code, p.field) for p in found]
+    assert all(p.place.line > 0 and p.message for p in found)
+
+
+def test_the_good_specs_have_none(tmp_path: Path) -> None:
+    assert problems(tmp_path / "short", SHORT) == []
+    assert problems(tmp_path / "full", FULL) == []
+
+
+def test_every_code_of_the_stage_is_reached() -> None:
+    reached = {code for _, _, code, _ in SHORT_MISTAKES + FULL_MISTAKES}
+    elsewhere = {"TK212", "TK215", "TK216", "TK218"}
+    assert reached | elsewhere == set(CODES)
+
+
+def test_an_unknown_target_names_the_known_ones(tmp_path: Path) -> None:
+    [problem] = problems(tmp_path, SHORT, target="producton")
+    assert problem.code == "TK212"
+    assert problem.hint == "did you mean `production`?"
+
+
+def test_a_circle_is_found(tmp_path: Path) -> None:
+    spec = """\
+    name: round
+    inputs: {x: {type: fp32, dims: [1]}}
+    outputs: {y: {type: fp32, dims: [1]}}
+    models:
+      a: {python: m:A, inputs: {x: {type: fp32, dims: [1]}, back: {type: fp32, dims: [1]}}, outputs: {t: {type: fp32, dims: [1]}}}
+      b: {python: m:B, inputs: {t: {type: fp32, dims: [1]}}, outputs: {back: {type: fp32, dims: [1]}, y: {type: fp32, dims: [1]}}}
+    flow: [{model: a}, {model: b}]
+    """
+    assert [p.code for p in problems(tmp_path, spec)] == ["TK218"]
+
+
+def test_all_mistakes_of_a_spec_come_at_once(tmp_path: Path) -> None:
+    spec = FULL.replace("{model: net}", "{model: net, inputs: {pixels: image}}").replace(
+        "score: {type: fp32, dims: [1]}}", "score: {type: fp32, dims: [2]}}"
+    )
+    assert {"TK204", "TK207", "TK210"} <= {p.code for p in problems(tmp_path, spec)}
+
+
+def test_two_specs_may_not_render_the_same_model(tmp_path: Path) -> None:
+    project = make_project(tmp_path / "project", {"a": SHORT, "b": SHORT})
+    assert "TK217" in {p.code for p in open_workspace(project).problems}

@@ -1,0 +1,64 @@
+"""The group of all commands, which imports a command's module only when that command is called."""
+
+from __future__ import annotations
+
+import importlib
+
+import click
+
+# In the order of use. The short help stands here so that `-h` imports none of them.
+COMMANDS = {
+    "init": "Write a commented starter spec.",
+    "render": "Render specs to model repositories.",
+    "lint": "Check specs and repositories without a server.",
+    "serve": "Serve a model repository until Ctrl-C.",
+    "infer": "Send files to a pipeline and print the answers.",
+    "status": "Show what a running server serves, against what was rendered.",
+    "snippet": "Print a client call that works when pasted.",
+    "demo": "Serve the digits and classify the held-out ones.",
+    "doctor": "Check this machine, and say what to mend.",
+    "schema": "Print the JSON Schema of specs.",
+    "completion": "Print the completion script of a shell.",
+}
+
+
+class LazyGroup(click.Group):
+    """Finds commands as functions of the same name in `tritonkit.cli.<command>`."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """All names, in the order of use."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """The command, imported now."""
+        if cmd_name not in COMMANDS:
+            return None
+        module = importlib.import_module(f"tritonkit.cli.commands.{cmd_name}")
+        command: click.Command = module.command
+        return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """As click does, with the closest command in the message where there is none of that name."""
+        if args and args[0] not in COMMANDS and not args[0].startswith("-"):
+            import difflib
+
+            close = difflib.get_close_matches(args[0], COMMANDS, n=1)
+            hint = f"did you mean `{close[0]}`?" if close else f"commands: {', '.join(COMMANDS)}"
+            raise click.UsageError(f"there is no command `{args[0]}`; {hint}", ctx)
+        return super().resolve_command(ctx, args)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """The short helps, without importing the commands."""
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
+
+
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option("0.1.0", prog_name="tritonkit")
+def tritonkit() -> None:
+    """One short YAML spec and an ONNX model become a Triton service.
+
+    Standard output is data, standard error is everything else. Exit status: 0 fine, 1 yours to mend, 2 ours.
+    """
