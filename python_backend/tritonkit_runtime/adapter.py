@@ -1,0 +1,85 @@
+"""Triton's side: `model.py` takes `TritonPythonModel` from here. The only module that knows the server's API."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import triton_python_backend_utils as pb_utils
+
+from tritonkit_runtime import parameters, stub_check
+from tritonkit_runtime.batch import Tensors
+from tritonkit_runtime.execution import Failure, execute
+from tritonkit_runtime.parameters import ParameterError, Parameters, TensorSpec
+from tritonkit_runtime.programs import Program
+
+
+class TritonPythonModel:
+    """A model as Triton's Python backend wants it: its program runs once for all requests of an execution."""
+
+    def initialize(self, args: Mapping[str, str]) -> None:
+        """Builds the program from tritonkit.json beside model.py; the model does not load if that fails."""
+        try:
+            stub_check.check(pb_utils.Tensor)
+            folder = Path(args["model_repository"], args["model_version"])
+            self._parameters = parameters.load(folder)
+            check_config(json.loads(args["model_config"]), self._parameters)
+            self._program = Program(self._parameters, folder, pb_utils.Logger.log_error)
+        except (ParameterError, RuntimeError) as error:
+            # The server shows this exception's text; `from None` keeps a traceback out of it.
+            raise pb_utils.TritonModelException(str(error)) from None
+
+    def execute(self, requests: Sequence[Any]) -> list[Any]:
+        """One response a request, in order."""
+        # request.is_cancelled() is not asked: it is a round trip to the server for every request, which
+        # costs more than most programs' work on one, and the server's queue drops what is cancelled there.
+        tensors = [_inputs(request) for request in requests]
+        answers = execute(self._program, tensors, batched=self._parameters.max_batch_size > 0)
+        return [_response(request, answer) for request, answer in zip(requests, answers, strict=True)]
+
+    def finalize(self) -> None:
+        """Frees the program."""
+        self._program.close()
+
+
+def check_config(config: Mapping[str, Any], declared: Parameters) -> None:
+    """ParameterError when config.pbtxt, as the server read it, and tritonkit.json are of different renderings."""
+    found = {
+        "max_batch_size": config["max_batch_size"],
+        "inputs": [_tensor(tensor) for tensor in config["input"]],
+        "outputs": [_tensor(tensor) for tensor in config["output"]],
+    }
+    expected = {
+        "max_batch_size": declared.max_batch_size,
+        "inputs": [str(tensor) for tensor in declared.inputs],
+        "outputs": [str(tensor) for tensor in declared.outputs],
+    }
+    for field, value in expected.items():
+        if found[field] != value:
+            raise ParameterError(
+                f"config.pbtxt and {parameters.FILE_NAME} of model {declared.model} differ in {field}: "
+                f"{found[field]} and {value}; render the repository again"
+            )
+
+
+def _tensor(config: Mapping[str, Any]) -> str:
+    # With `reshape` the server changes the shape on its way: the model sees the other one.
+    seen = config["reshape"]["shape"] if "reshape" in config else config["dims"]
+    dims = tuple(int(length) for length in seen)
+    return str(TensorSpec(config["name"], config["data_type"].removeprefix("TYPE_"), dims))
+
+
+def _inputs(request: Any) -> Tensors:
+    return {tensor.name(): tensor.as_numpy() for tensor in request.inputs()}
+
+
+def _response(request: Any, answer: Tensors | Failure) -> Any:
+    if isinstance(answer, Failure):
+        code = pb_utils.TritonError.INVALID_ARG if answer.from_client else pb_utils.TritonError.INTERNAL
+        return pb_utils.InferenceResponse(error=pb_utils.TritonError(answer.message, code))
+    wanted = request.requested_output_names()
+    return pb_utils.InferenceResponse(
+        [pb_utils.Tensor(name, array) for name, array in answer.items() if name in wanted]
+    )

@@ -1,0 +1,95 @@
+"""One execution's requests as one batch: concatenated once, split once, bad items kept apart."""
+
+from __future__ import annotations
+
+import bisect
+import itertools
+import operator
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+Array = npt.NDArray[Any]
+Tensors = dict[str, Array]
+
+_NAMED_ITEMS = 3  # a message names so many bad items; the rest are counted
+
+
+@dataclass
+class Batch:
+    """Tensors of all requests of one execution.
+
+    `tensors`: name -> [size, ...] when `batched`, else one request's tensors without a batch axis (size 1).
+    `counts`: items of each request, in order. `failed`: item of the batch -> why it is bad.
+    """
+
+    tensors: Tensors
+    counts: tuple[int, ...]
+    batched: bool = True
+    failed: dict[int, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self._starts = (0, *itertools.accumulate(self.counts))
+
+    @property
+    def size(self) -> int:
+        """Items in the batch."""
+        return self._starts[-1]
+
+    def fail(self, index: int, message: str) -> None:
+        """Marks item `index` of the batch as bad; the first message counts. IndexError outside the batch."""
+        index = operator.index(index)
+        if not 0 <= index < self.size:
+            raise IndexError(f"item {index} was marked as bad, but the batch has items 0 to {self.size - 1}")
+        self.failed.setdefault(index, str(message))
+
+    def errors(self) -> dict[int, str]:
+        """Request -> one sentence that names its bad items by their index within that request."""
+        bad: dict[int, list[str]] = {}
+        for index in sorted(self.failed):
+            # An empty request starts where the next begins: bisect_right finds the one that holds the item.
+            request = bisect.bisect_right(self._starts, index) - 1
+            bad.setdefault(request, []).append(f"item {index - self._starts[request]}: {self.failed[index]}")
+        return {request: _sentence(items) for request, items in bad.items()}
+
+    def split(self, outputs: Mapping[str, Array]) -> list[Tensors]:
+        """Each request's part of [size, ...] outputs, as views."""
+        if not self.batched or len(self.counts) == 1:
+            return [dict(outputs)]
+        return [
+            {name: array[start:stop] for name, array in outputs.items()}
+            for start, stop in itertools.pairwise(self._starts)
+        ]
+
+
+def concatenate(requests: Sequence[Mapping[str, Array]]) -> Batch:
+    """One batch of requests whose tensors agree in all but their first axis; a single request is not copied.
+
+    ValueError when a request's tensors differ in their number of items.
+    """
+    counts = tuple(_items(tensors) for tensors in requests)
+    if len(requests) == 1:
+        return Batch(dict(requests[0]), counts)
+    names = requests[0]
+    return Batch({name: np.concatenate([tensors[name] for tensors in requests]) for name in names}, counts)
+
+
+def single(tensors: Mapping[str, Array]) -> Batch:
+    """A request of a model without a batch axis: a batch of one item."""
+    return Batch(dict(tensors), (1,), batched=False)
+
+
+def _items(tensors: Mapping[str, Array]) -> int:
+    lengths = {name: len(array) for name, array in tensors.items()}
+    if len(set(lengths.values())) != 1:
+        told = ", ".join(f"{name} has {length}" for name, length in lengths.items())
+        raise ValueError(f"the tensors of a request differ in their number of items: {told}")
+    return next(iter(lengths.values()))
+
+
+def _sentence(items: Sequence[str]) -> str:
+    shown = "; ".join(items[:_NAMED_ITEMS])
+    return shown if len(items) <= _NAMED_ITEMS else f"{shown}; and {len(items) - _NAMED_ITEMS} more bad items"

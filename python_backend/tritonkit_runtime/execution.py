@@ -1,0 +1,53 @@
+"""One execution: the requests that the server hands over at once, as few batches, each run once."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from tritonkit_runtime import batch as batches
+from tritonkit_runtime.batch import Batch, Tensors
+from tritonkit_runtime.programs import Program, ProgramError
+
+
+@dataclass(frozen=True)
+class Failure:
+    """Why one request gets no tensors. `from_client`: its items are bad; else the program failed."""
+
+    message: str
+    from_client: bool
+
+
+def execute(program: Program, requests: Sequence[Tensors], batched: bool) -> list[Tensors | Failure]:
+    """One answer a request, in order; outputs are views of what the program gave for the whole batch.
+
+    Requests whose tensors differ in more than the batch axis cannot be one array: each shape is a batch of
+    its own. Without a batch axis each request is.
+    """
+    answers: list[Tensors | Failure | None] = [None] * len(requests)
+    for members in _groups(requests) if batched else [[index] for index in range(len(requests))]:
+        group = [requests[index] for index in members]
+        batch = batches.concatenate(group) if batched else batches.single(group[0])
+        for index, answer in zip(members, _run(program, batch), strict=True):
+            answers[index] = answer
+    return [answer for answer in answers if answer is not None]
+
+
+def _groups(requests: Sequence[Tensors]) -> list[list[int]]:
+    groups: dict[tuple[tuple[str, tuple[int, ...]], ...], list[int]] = {}
+    for index, tensors in enumerate(requests):
+        key = tuple((name, array.shape[1:]) for name, array in tensors.items())
+        groups.setdefault(key, []).append(index)
+    return list(groups.values())
+
+
+def _run(program: Program, batch: Batch) -> list[Tensors | Failure]:
+    try:
+        outputs = program.run(batch)
+    except ProgramError as error:
+        return [Failure(str(error), from_client=False)] * len(batch.counts)
+    errors = batch.errors()
+    return [
+        Failure(errors[request], from_client=True) if request in errors else tensors
+        for request, tensors in enumerate(batch.split(outputs))
+    ]

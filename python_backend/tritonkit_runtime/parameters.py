@@ -1,0 +1,222 @@
+"""Reads and checks tritonkit.json, the one file through which a model learns what it is."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+FILE_NAME = "tritonkit.json"
+FORMAT = 1
+
+# Triton's names of data types, without TYPE_. BF16 is missing: numpy has no such type.
+DTYPES = (
+    "BOOL", "UINT8", "UINT16", "UINT32", "UINT64", "INT8", "INT16", "INT32", "INT64",
+    "FP16", "FP32", "FP64", "STRING",
+)  # fmt: skip
+
+_T = TypeVar("_T")
+
+
+class ParameterError(ValueError):
+    """A model's parameters are malformed or contradict each other: one sentence for the person who wrote them."""
+
+
+@dataclass(frozen=True)
+class TensorSpec:
+    """A declared tensor. `dims` has no batch axis when the model batches; -1 is any length.
+
+    A request may leave an `optional` input out.
+    """
+
+    name: str
+    dtype: str
+    dims: tuple[int, ...]
+    optional: bool = False
+
+    def __str__(self) -> str:
+        return f"{self.name} {self.dtype} [{', '.join(map(str, self.dims))}]"
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What one encoded image may cost: its own size, and width x height once decoded."""
+
+    max_bytes: int = 20_000_000
+    max_pixels: int = 50_000_000
+
+
+@dataclass(frozen=True)
+class StepSpec:
+    """A step's name and the keyword arguments of its class."""
+
+    name: str
+    arguments: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class StepsProgram:
+    """One input tensor goes through a chain of steps."""
+
+    steps: tuple[StepSpec, ...]
+
+
+@dataclass(frozen=True)
+class EngineProgram:
+    """An engine runs a model file; `file` counts from the version directory."""
+
+    engine: str
+    file: str
+    intra_op_threads: int
+
+
+@dataclass(frozen=True)
+class PythonProgram:
+    """A user's own class, from a file beside model.py or from an importable module: exactly one of the two."""
+
+    class_name: str
+    file: str | None
+    module: str | None
+    parameters: Mapping[str, Any]
+
+
+Program = StepsProgram | EngineProgram | PythonProgram
+
+
+@dataclass(frozen=True)
+class Parameters:
+    """All of tritonkit.json. `max_batch_size` 0 means that tensors have no batch axis."""
+
+    pipeline: str
+    model: str
+    max_batch_size: int
+    inputs: tuple[TensorSpec, ...]
+    outputs: tuple[TensorSpec, ...]
+    limits: Limits
+    program: Program
+
+
+def load(folder: Path) -> Parameters:
+    """The parameters in `folder`/tritonkit.json; raises ParameterError."""
+    path = folder / FILE_NAME
+    try:
+        document = json.loads(path.read_bytes())
+    except OSError as error:
+        raise ParameterError(f"{path} cannot be read: {error.strerror or error}") from error
+    except ValueError as error:
+        raise ParameterError(f"{path} is not JSON: {error}") from error
+    try:
+        return parse(document)
+    except ParameterError as error:
+        raise ParameterError(f"{path}: {error}") from error
+
+
+def parse(document: object) -> Parameters:
+    """The parameters in a parsed JSON document; raises ParameterError."""
+    top = _typed(document, dict, "the document")
+    found = _get(top, "format", int, "")
+    if found != FORMAT:
+        raise ParameterError(
+            f"format is {found}, this runtime reads {FORMAT}: render the repository again, "
+            "or install the runtime that belongs to it"
+        )
+    limits = _get(top, "limits", dict, "")
+    return Parameters(
+        pipeline=_get(top, "pipeline", str, ""),
+        model=_get(top, "model", str, ""),
+        max_batch_size=_at_least(0, _get(top, "max_batch_size", int, ""), "max_batch_size"),
+        inputs=_tensors(top, "inputs"),
+        outputs=_tensors(top, "outputs"),
+        limits=Limits(
+            max_bytes=_at_least(1, _get(limits, "max_bytes", int, "limits."), "limits.max_bytes"),
+            max_pixels=_at_least(1, _get(limits, "max_pixels", int, "limits."), "limits.max_pixels"),
+        ),
+        program=_program(_get(top, "program", dict, "")),
+    )
+
+
+def _program(program: dict[str, Any]) -> Program:
+    kind = _get(program, "kind", str, "program.")
+    if kind == "steps":
+        steps = _get(program, "steps", list, "program.")
+        if not steps:
+            raise ParameterError("program.steps is empty: a chain needs at least one step")
+        return StepsProgram(tuple(_step(step, f"program.steps[{i}]") for i, step in enumerate(steps)))
+    if kind == "engine":
+        threads = _get(program, "intra_op_threads", int, "program.")
+        return EngineProgram(
+            engine=_get(program, "engine", str, "program."),
+            file=_get(program, "file", str, "program."),
+            intra_op_threads=_at_least(1, threads, "program.intra_op_threads"),
+        )
+    if kind == "python":
+        if ("file" in program) == ("module" in program):
+            raise ParameterError("program needs exactly one of file and module to find its class in")
+        return PythonProgram(
+            class_name=_get(program, "class", str, "program."),
+            file=_get(program, "file", str, "program.") if "file" in program else None,
+            module=_get(program, "module", str, "program.") if "module" in program else None,
+            parameters=_get(program, "parameters", dict, "program.") if "parameters" in program else {},
+        )
+    raise ParameterError(f"program.kind is {kind!r}; valid are steps, engine and python")
+
+
+def _step(step: object, where: str) -> StepSpec:
+    arguments = dict(_typed(step, dict, where))
+    name = _get(arguments, "step", str, f"{where}.")
+    del arguments["step"]
+    return StepSpec(name, arguments)
+
+
+def _tensors(top: dict[str, Any], key: str) -> tuple[TensorSpec, ...]:
+    tensors = tuple(_tensor(item, f"{key}[{i}]") for i, item in enumerate(_get(top, key, list, "")))
+    if not tensors:
+        raise ParameterError(f"{key} is empty: a model has at least one")
+    if len({tensor.name for tensor in tensors}) < len(tensors):
+        raise ParameterError(f"{key} holds the same name twice: {', '.join(t.name for t in tensors)}")
+    return tensors
+
+
+def _tensor(item: object, where: str) -> TensorSpec:
+    fields = _typed(item, dict, where)
+    dtype = _get(fields, "dtype", str, f"{where}.")
+    if dtype not in DTYPES:
+        hint = " (numpy has no BF16: use FP32 between Python models)" if dtype == "BF16" else ""
+        raise ParameterError(f"{where}.dtype is {dtype!r}{hint}; valid are {', '.join(DTYPES)}")
+    dims = _get(fields, "dims", list, f"{where}.")
+    for length in dims:
+        if _typed(length, int, f"{where}.dims") < -1:
+            raise ParameterError(f"{where}.dims holds {length}; a length is -1 (any) or at least 0")
+    optional = fields.get("optional", False)
+    if not isinstance(optional, bool):
+        raise ParameterError(f"{where}.optional is {_shown(optional)}; it must be true or false")
+    return TensorSpec(_get(fields, "name", str, f"{where}."), dtype, tuple(dims), optional)
+
+
+def _get(fields: Mapping[str, Any], key: str, kind: type[_T], prefix: str) -> _T:
+    if key not in fields:
+        raise ParameterError(f"{prefix}{key} is missing")
+    return _typed(fields[key], kind, f"{prefix}{key}")
+
+
+_WORDS: Mapping[type, str] = {dict: "an object", list: "a list", str: "a string", int: "a whole number"}
+
+
+def _typed(value: object, kind: type[_T], where: str) -> _T:
+    # JSON's true is an int to Python, but never a number to a person.
+    if not isinstance(value, kind) or isinstance(value, bool):
+        raise ParameterError(f"{where} is {_shown(value)}; it must be {_WORDS[kind]}")
+    return value
+
+
+def _at_least(least: int, value: int, where: str) -> int:
+    if value < least:
+        raise ParameterError(f"{where} is {value}; it must be at least {least}")
+    return value
+
+
+def _shown(value: object) -> str:
+    text = json.dumps(value) if isinstance(value, (str, int, float, Sequence, dict)) else str(value)
+    return text if len(text) <= 40 else f"{text[:37]}..."
