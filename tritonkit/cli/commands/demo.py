@@ -1,0 +1,63 @@
+"""`tritonkit demo`: the digits served and classified, as a table and as build/demo.json."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from tritonkit.demo import Demonstration
+
+
+@click.command("demo")
+@click.argument("spec", default="specs/digits.yaml", type=click.Path(path_type=Path))
+@click.option("--json", "as_json", is_flag=True, help="Print what was seen as JSON instead of a table.")
+def command(spec: Path, as_json: bool) -> None:
+    """Serve SPEC (default: specs/digits.yaml), classify its held-out data over HTTP and gRPC, and stop."""
+    import json
+
+    from generator.project import Project
+    from tritonkit.cli.output import print_json, progress, say
+    from tritonkit.cli.signals import terminate_as_interrupt
+    from tritonkit.demo import demonstrate
+
+    project = Project.find()
+    with terminate_as_interrupt(), progress("rendering") as update:
+        seen = demonstrate(spec, project, update)
+    file = project.root / "build" / "demo.json"
+    file.write_text(json.dumps(seen.as_json(), indent=2) + "\n", encoding="utf-8")
+    if as_json:
+        print_json(seen.as_json())
+    else:
+        _show(seen)
+    say(f"wrote {file.relative_to(project.root)}")
+    if not seen.holds:
+        say(
+            f"{seen.pipeline}: not as promised: an error, or an accuracy below {seen.floor} or unlike the model's own"
+        )
+        click.get_current_context().exit(1)
+
+
+def _show(seen: Demonstration) -> None:
+    from rich.table import Table
+
+    from tritonkit.cli.output import print_table
+
+    table = Table(title=f"{seen.pipeline} on the embedded server", title_justify="left", box=None, pad_edge=False,
+                  padding=(0, 3, 0, 0))  # fmt: skip
+    table.add_column("protocol")
+    for column in ("images", "accuracy", "requests", "errors", "p50 ms", "p95 ms", "p99 ms", "mean batch"):
+        table.add_column(column, justify="right")
+    for p in seen.passes:
+        table.add_row(
+            p.protocol, p.encoding, f"{p.accuracy:.4f}", str(p.requests), str(p.errors),
+            f"{p.p50_ms:.1f}", f"{p.p95_ms:.1f}", f"{p.p99_ms:.1f}", f"{p.mean_batch:.1f}",
+        )  # fmt: skip
+    table.add_row("none", "png", f"{seen.accuracy_alone:.4f}", end_section=True)
+    print_table(table)
+    click.echo(
+        f"\n{seen.made['in_flight']} requests in flight, the next sent when one is answered: a check that it works,\n"
+        "not a load test. `none` is the same pipeline run without a server."
+    )

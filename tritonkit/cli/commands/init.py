@@ -1,0 +1,38 @@
+"""`tritonkit init`: a commented starter spec."""
+
+from __future__ import annotations
+
+import click
+
+
+@click.command("init")
+@click.argument("name")
+@click.option("--onnx", metavar="PATH", help="The model, from the project's root (default: models/NAME.onnx).")
+@click.option("--force", is_flag=True, help="Replace a spec that is there.")
+def command(name: str, onnx: str | None, force: bool) -> None:
+    """Write specs/NAME.yaml, filled in from the ONNX file where it is there."""
+    from pydantic import TypeAdapter, ValidationError
+
+    from generator.problems import UserError
+    from generator.project import Project
+    from generator.spec.base import ModelName
+    from generator.starter import starter
+    from tritonkit.cli.output import say
+
+    try:
+        TypeAdapter(ModelName).validate_python(name)
+    except ValidationError as error:
+        raise UserError(
+            f"`{name}` cannot be the name of a pipeline",
+            "use letters, digits, `_`, `-` and `.`, beginning with a letter or digit",
+        ) from error
+    project = Project.find()
+    file = project.specs / f"{name}.yaml"
+    if file.exists() and not force:
+        raise UserError(f"specs/{name}.yaml is there already", "choose another name, or replace it with --force")
+    onnx = onnx or f"models/{name}.onnx"
+    file.write_text(starter(name, onnx, project), encoding="utf-8")
+    say(f"wrote specs/{name}.yaml")
+    if not project.path(onnx).is_file():
+        say(f"put your model at {onnx}, then set `inputs` and `outputs` to its tensors")
+    say(f"next: tritonkit lint specs/{name}.yaml")

@@ -1,0 +1,115 @@
+"""`tritonkit serve`: a model repository on the embedded server, until Ctrl-C."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from deploy.embedded.flags import ServerNeeds
+    from deploy.embedded.server import EmbeddedServer
+    from generator.project import Project
+
+
+@click.command("serve")
+@click.option("--target", default="embedded", show_default=True, help="What the specs are rendered for first.")
+@click.option("--repository", type=click.Path(path_type=Path, exists=True, file_okay=False),
+              help="Serve this repository as it is, and render nothing.")  # fmt: skip
+@click.option("--http-port", default=8000, show_default=True, help="0: any free port.")
+@click.option("--grpc-port", default=8001, show_default=True, help="0: any free port.")
+@click.option("--metrics-port", default=8002, show_default=True, help="0: any free port.")
+@click.option(
+    "--ready-timeout", "ready_timeout_s", default=120.0, show_default=True, help="Seconds until it gives up."
+)
+@click.option("--json", "as_json", is_flag=True, help="Print the addresses as one line of JSON.")
+def command(
+    target: str, repository: Path | None, http_port: int, grpc_port: int, metrics_port: int,
+    ready_timeout_s: float, as_json: bool,
+) -> None:  # fmt: skip
+    """Render the specs and serve them on loopback; Ctrl-C drains and stops."""
+    from deploy.embedded import state
+    from deploy.embedded.ports import Ports
+    from deploy.embedded.server import EmbeddedServer
+    from generator.project import NoProjectError, Project
+    from tritonkit.cli import servers
+    from tritonkit.cli.output import progress, say
+    from tritonkit.cli.signals import terminate_as_interrupt
+
+    if repository is None:
+        project = Project.find()
+        served, needs = _render(project, target)
+        runs = project.root / servers.RUNS
+    else:
+        served, needs = repository.resolve(), _lint(repository)
+        try:
+            runs = Project.find().root / servers.RUNS
+        except NoProjectError:
+            runs = Path.cwd() / servers.RUNS
+    ports = Ports(http=http_port, grpc=grpc_port, metrics=metrics_port)
+    with terminate_as_interrupt():
+        with progress("starting the server") as update:
+            server = EmbeddedServer(served, needs, ports=ports, ready_timeout_s=ready_timeout_s, on_progress=update)
+            server.start()
+        try:
+            with state.recorded(runs, server.record(target)):
+                _announce(server, as_json)
+                try:
+                    server.wait()
+                except KeyboardInterrupt:
+                    say("stopping: requests in flight finish first")
+                if server.failure is not None:
+                    raise server.failure
+        finally:
+            server.stop()
+
+
+def _render(project: Project, target: str) -> tuple[Path, ServerNeeds]:
+    """Renders every spec of the target, and what its server needs."""
+    from deploy.embedded.needs import needs_of
+    from generator.problems import UserError
+    from generator.resolve.targets import EMBEDDED_BACKENDS
+    from generator.workspace import open_workspace, render_trees
+    from generator.write import write
+    from tritonkit.cli.output import show_problems
+
+    work = open_workspace(project, target=target)
+    work.stop_on_errors()
+    plans = work.plans[target]
+    foreign = sorted({m.backend for plan in plans for m in plan.models if m.backend} - EMBEDDED_BACKENDS)
+    if foreign or any(plan.target.gpu for plan in plans):
+        raise UserError(
+            f"the embedded server cannot serve target `{target}`: it has no GPU and only the Python backend"
+            + (f", and the target needs {', '.join(foreign)}" if foreign else ""),
+            "serve `--target embedded`",
+        )
+    [tree] = render_trees(work)
+    report = write(tree.files, project.repository(target), owner_of=tree.owners.__getitem__, prune=True, whole=True)
+    show_problems([*work.problems, *report.warnings])
+    return report.root, needs_of(plans)
+
+
+def _lint(repository: Path) -> ServerNeeds:
+    """Stops at what the server would refuse anyway; what a repository without specs needs."""
+    from deploy.embedded.needs import needs_of_repository
+    from generator.lint import lint_config
+    from generator.problems import ProblemsError, errors
+
+    problems = [p for file in sorted(repository.glob("*/config.pbtxt")) for p in lint_config(file)]
+    if errors(problems):
+        raise ProblemsError(problems)
+    return needs_of_repository(repository)
+
+
+def _announce(server: EmbeddedServer, as_json: bool) -> None:
+    """The addresses, once it is ready: data, so on standard output."""
+    import json
+
+    addresses = {"http": server.http_address, "grpc": server.grpc_address, "metrics": server.metrics_address}
+    if as_json:
+        click.echo(json.dumps({"ready": True, **addresses, "pid": server.pid, "log": str(server.log_path)}))
+        return
+    for name, address in addresses.items():
+        click.echo(f"{name:8}{address}")
+    click.echo("ready; Ctrl-C stops it", err=True)

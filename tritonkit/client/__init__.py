@@ -1,0 +1,1 @@
+"""The client: `Pipeline` and `AsyncPipeline` over gRPC or HTTP, and calls to paste. See `tritonkit.Pipeline`."""

@@ -1,0 +1,61 @@
+"""HTTP for asyncio, on tritonclient.http.aio."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Awaitable, Mapping
+from typing import Any
+
+import aiohttp
+import tritonclient.http.aio as triton
+
+from tritonkit.client.errors import ItemError
+from tritonkit.client.exchange import Reply
+from tritonkit.client.values import Array, infer_inputs
+from tritonkit.client.wire import http_fault, names_in
+
+_WARNED_BYTES = 2**20
+
+
+class _Client(triton.InferenceServerClient):  # type: ignore[misc]
+    """tritonclient hands aiohttp the whole body; aiohttp warns of bytes above 1 MiB, but not of a buffer."""
+
+    async def _post(self, request_uri: str, request_body: Any, headers: Any, query_params: Any) -> Any:
+        if len(request_body) > _WARNED_BYTES:
+            request_body = io.BytesIO(request_body)
+        return await super()._post(request_uri, request_body, headers, query_params)
+
+
+class AsyncHttpTransport:
+    """Belongs to the event loop that runs when it is made."""
+
+    def __init__(self, name: str, address: str, deadline_s: float) -> None:
+        self._name, self._deadline_s = name, deadline_s
+        # No limit of connections: the pipeline limits requests, and waiting for a connection would eat the deadline.
+        self._client = _Client(address, conn_limit=0, conn_timeout=deadline_s)
+
+    async def config(self) -> Mapping[str, Any] | ItemError:
+        """The model's configuration as JSON."""
+        reply: Mapping[str, Any] | ItemError = await self._call(self._client.get_model_config(self._name))
+        return reply
+
+    async def models(self) -> list[str]:
+        """Names of the server's models; none if it does not tell."""
+        index = await self._call(self._client.get_model_repository_index())
+        return [] if isinstance(index, ItemError) else names_in(index)
+
+    async def send(self, arrays: Mapping[str, Array]) -> Reply:
+        """Sends one request and waits for its answer."""
+        inputs = infer_inputs(triton.InferInput, arrays)
+        reply: Reply = await self._call(self._client.infer(self._name, inputs))
+        return reply
+
+    async def close(self) -> None:
+        """Ends the connections."""
+        await self._client.close()
+
+    async def _call(self, request: Awaitable[Any]) -> Any:
+        try:
+            return await request
+        except Exception as error:  # noqa: BLE001 - whatever breaks is this request's error
+            return http_fault(error, self._deadline_s, (aiohttp.ClientError,))

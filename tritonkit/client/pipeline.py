@@ -1,0 +1,158 @@
+"""The client for ordinary code: one request an item, many in flight, answers in the order of the items."""
+
+from __future__ import annotations
+
+import functools
+import queue
+import threading
+import time
+import weakref
+from collections.abc import Callable, Iterable, Mapping
+from types import TracebackType
+from typing import Any, Literal, Protocol, Self
+
+from tritonkit.client.answer import Answer
+from tritonkit.client.contract import Contract
+from tritonkit.client.errors import ItemError, PipelineError
+from tritonkit.client.exchange import (
+    Options,
+    Outgoing,
+    Reply,
+    agree,
+    check_items,
+    check_reached,
+    finish,
+    first_fault,
+    prepare,
+)
+from tritonkit.client.values import Array, Item
+
+Cancel = Callable[[], None]
+
+
+class Transport(Protocol):
+    """One protocol's way to the server. Safe to use from several threads."""
+
+    def config(self) -> Mapping[str, Any] | ItemError:
+        """The model's configuration as JSON."""
+
+    def models(self) -> list[str]:
+        """Names of the server's models; none if it does not tell."""
+
+    def send(self, arrays: Mapping[str, Array], done: Callable[[Reply], None]) -> Cancel:
+        """Sends one request; `done` is called once, in any thread, unless the request is cancelled."""
+
+    def close(self) -> None:
+        """Ends connections and threads; may be called again."""
+
+
+class Pipeline:
+    """A served pipeline, called over gRPC or HTTP.
+
+    `address` is host:port of that protocol. `deadline_s` is the longest wait for one item's answer, `in_flight` the
+    most requests under way at once. The contract is asked from the server at first use; one that is given is
+    compared with the server's then. Safe to share between threads; close it, or use it in a `with` statement.
+
+    Raises, at first use: ServerUnreachableError, UnknownPipelineError, ContractError (all of them PipelineErrors).
+    """
+
+    def __init__(
+        self,
+        name: str,
+        address: str,
+        *,
+        protocol: Literal["grpc", "http"] = "grpc",
+        deadline_s: float = 10.0,
+        in_flight: int = 32,
+        contract: Contract | None = None,
+    ) -> None:
+        self._options = Options(name, address, protocol, deadline_s, in_flight)
+        self._given = contract
+        self._agreed: Contract | None = None
+        self._lock = threading.Lock()
+        self._transport = _transport(self._options)
+        # Also closes a pipeline that nobody closed, at the latest when the interpreter ends.
+        self._close = weakref.finalize(self, self._transport.close)
+
+    @property
+    def contract(self) -> Contract:
+        """What the pipeline takes and gives; asks the server the first time."""
+        with self._lock:
+            if not self._close.alive:
+                raise PipelineError(f"this Pipeline of {self._options.name!r} is closed; make a new one")
+            if self._agreed is None:
+                config = self._transport.config()
+                if isinstance(config, ItemError):
+                    models = self._transport.models() if config.code == "not_found" else ()
+                    raise first_fault(self._options, config, models)
+                self._agreed = agree(self._options, self._given, config)
+            return self._agreed
+
+    def infer(self, items: Iterable[Item]) -> list[Answer]:
+        """Answers in the order of the items; a bad item has an error and spoils no other.
+
+        An item is a file (`str`, `Path`: its bytes, or the array of a .npy file), `bytes`, a numpy array of one
+        item (no batch axis), or a dict of such values by input name. Raises as at first use, and
+        ServerUnreachableError if none of the items reached the server.
+        """
+        check_items(items)
+        contract = self.contract
+        answers: dict[int, Answer] = {}
+        waiting: dict[int, Cancel] = {}
+        arrived: queue.SimpleQueue[tuple[Outgoing, Reply, int]] = queue.SimpleQueue()
+
+        def take() -> None:
+            sent, reply, latency_us = arrived.get()
+            del waiting[sent.index]
+            answers[sent.index] = finish(contract, sent, reply, latency_us)
+
+        try:
+            for index, item in enumerate(items):
+                while len(waiting) >= self._options.in_flight:
+                    take()
+                ready = prepare(contract, index, item)
+                if isinstance(ready, Answer):
+                    answers[index] = ready
+                else:
+                    done = functools.partial(_arrive, arrived, ready, time.perf_counter_ns())
+                    waiting[index] = self._transport.send(ready.arrays, done)
+            while waiting:
+                take()
+        except BaseException:  # Ctrl-C, or the caller's iterator failed: leave nothing under way
+            for cancel in waiting.values():
+                cancel()
+            raise
+        check_reached(self._options, answers.values())
+        return [answers[index] for index in range(len(answers))]
+
+    def infer_one(self, item: Item) -> Answer:
+        """The answer to one item; otherwise as `infer`."""
+        return self.infer([item])[0]
+
+    def close(self) -> None:
+        """Ends connections and threads; the pipeline cannot be used again."""
+        self._close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def _arrive(
+    arrived: queue.SimpleQueue[tuple[Outgoing, Reply, int]], sent: Outgoing, start_ns: int, reply: Reply
+) -> None:
+    arrived.put((sent, reply, (time.perf_counter_ns() - start_ns) // 1000))
+
+
+def _transport(options: Options) -> Transport:
+    if options.protocol == "http":
+        from tritonkit.client.http_sync import HttpTransport
+
+        return HttpTransport(options.name, options.address, options.deadline_s)
+    from tritonkit.client.grpc_sync import GrpcTransport
+
+    return GrpcTransport(options.name, options.address, options.deadline_s)

@@ -1,0 +1,48 @@
+"""What the sync and the async transport of a protocol share: channel settings, replies and failures."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from tritonclient.utils import InferenceServerException
+
+from tritonkit.client.errors import ItemError, of_grpc, of_http, too_late, unreachable
+
+_LARGEST_MESSAGE_BYTES = 2**31 - 1
+GRPC_CHANNEL = [
+    ("grpc.max_send_message_length", _LARGEST_MESSAGE_BYTES),
+    ("grpc.max_receive_message_length", _LARGEST_MESSAGE_BYTES),
+    # A server that comes back is found again within a second; by default the pauses grow to two minutes.
+    ("grpc.initial_reconnect_backoff_ms", 100),
+    ("grpc.max_reconnect_backoff_ms", 1000),
+    # Pipelines share no connections, so that none inherits the state of another's.
+    ("grpc.use_local_subchannel_pool", 1),
+]
+
+
+def grpc_config(reply: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The ModelConfig in a gRPC reply."""
+    config: Mapping[str, Any] = reply["config"]
+    return config
+
+
+def grpc_fault(error: InferenceServerException, deadline_s: float) -> ItemError:
+    """The ItemError of what tritonclient.grpc raised."""
+    return of_grpc(str(error.status()), str(error.message() or ""), deadline_s)
+
+
+def http_fault(error: Exception, deadline_s: float, lost: tuple[type[Exception], ...]) -> ItemError:
+    """The ItemError of what a request over HTTP raised; `lost` are the errors of a connection besides OSError."""
+    if isinstance(error, InferenceServerException) and error.status() is not None:
+        return of_http(str(error.status()), str(error.message()), error.debug_details(), deadline_s)
+    if isinstance(error, TimeoutError):
+        return too_late(deadline_s, repr(error))
+    if isinstance(error, (OSError, *lost)):
+        return unreachable(repr(error))
+    return ItemError("internal", f"the client failed: {error!r}", repr(error))
+
+
+def names_in(index: Iterable[Mapping[str, Any]]) -> list[str]:
+    """The names of the models in a repository index."""
+    return sorted({str(model["name"]) for model in index})
