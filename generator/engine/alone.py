@@ -16,6 +16,7 @@ from generator.plan import EnsembleStep, ModelPlan, Plan
 
 if TYPE_CHECKING:
     import numpy as np
+
     from tritonkit_runtime.programs import Program
 
 

@@ -22,8 +22,14 @@ def as_json(data: dict[str, Any]) -> bytes:
 
 
 def _tensors(tensors: Iterable[Tensor]) -> list[dict[str, Any]]:
+    """As the backend sees them: reshaped where the configuration says so."""
     return [
-        {"name": t.name, "dtype": t.dtype, "dims": list(t.dims), **({"optional": True} if t.optional else {})}
+        {
+            "name": t.name,
+            "dtype": t.dtype,
+            "dims": list(t.dims if t.reshape is None else t.reshape),
+            **({"optional": True} if t.optional else {}),
+        }
         for t in tensors
     ]
 

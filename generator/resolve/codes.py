@@ -24,4 +24,5 @@ CODES = {
     "TK221": "The engine cannot run in this precision",
     "TK222": "The warm-up does not fit the model",
     "TK223": "The field does not fit this kind of model",
+    "TK224": "A queue policy makes this server stall at times",
 }

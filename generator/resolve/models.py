@@ -17,7 +17,7 @@ from generator.plan import (
     TargetPlan,
     Tensor,
 )
-from generator.project import Project
+from generator.project import EMBEDDED, Project
 from generator.resolve import steps as chains
 from generator.resolve.collector import Collector, did_you_mean, names
 from generator.resolve.collector import Path as FieldPath
@@ -91,10 +91,24 @@ class ModelResolver:
         except ValueError as error:
             where: FieldPath = ("targets", self.target.name, "batching") if self.changes.batching else ("batching",)
             self.collect.error("TK214", where, str(error))
+        self._check_queue(batching)
         if model.kind == "onnx":
             return batching
         # A batch is formed once, before the engine: other models take what is there and never wait for more.
         return batching.model_copy(update={"preferred": [], "max_queue_delay_us": 0})
+
+    def _check_queue(self, batching: Batching) -> None:
+        """Seen on the embedded server: benchmarks/queue_policy.md has the figures."""
+        stall_ms = 500
+        objective = self.spec.objective
+        if self.target.name == EMBEDDED and batching.queue and objective and objective.p99_ms < stall_ms:
+            self.collect.note(
+                "TK224",
+                ("batching", "queue"),
+                f"with a queue policy Triton {self.target.server} at times sleeps {stall_ms} ms while requests wait; "
+                f"the objective is {objective.p99_ms:g} ms",
+                "say `targets: {embedded: {batching: {queue: null}}}` to do without one there",
+            )
 
     def _instances(self, model: Model, origin: FieldPath) -> tuple[InstanceGroup, ...]:
         if "instance_group" in model.config:

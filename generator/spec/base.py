@@ -15,16 +15,12 @@ class Strict(BaseModel):
 
 def _no_dots(name: str) -> str:
     if ".." in name:
-        raise ValueError(
-            f"`{name}` contains `..`, which Triton refuses in a name; use letters, digits, `_`, `-`"
-        )
+        raise ValueError(f"`{name}` contains `..`, which Triton refuses in a name; use letters, digits, `_`, `-`")
     return name
 
 
 # Triton takes the directory's name as the model's: a name must be a safe file name on every system.
-ModelName = Annotated[
-    str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$", max_length=128), AfterValidator(_no_dots)
-]
+ModelName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$", max_length=128), AfterValidator(_no_dots)]
 TensorName = Annotated[str, Field(pattern=r"^[^\s\x00-\x1f\x7f]+$", max_length=256)]
 # A path from the project's root.
 ProjectPath = Annotated[str, Field(pattern=r"^[^/\x00-\x1f][^\x00-\x1f]*$", max_length=1024)]

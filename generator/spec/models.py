@@ -105,9 +105,5 @@ class FlowStep(Strict):
     """One model of the flow. Left of each pair the model's tensor, right the pipeline's."""
 
     model: Annotated[str, Field(min_length=1)] = Field(description="A key of `models`.")
-    inputs: dict[TensorName, TensorName] | None = Field(
-        None, description="Left out: tensors of the same name."
-    )
-    outputs: dict[TensorName, TensorName] | None = Field(
-        None, description="Left out: tensors of the same name."
-    )
+    inputs: dict[TensorName, TensorName] | None = Field(None, description="Left out: tensors of the same name.")
+    outputs: dict[TensorName, TensorName] | None = Field(None, description="Left out: tensors of the same name.")

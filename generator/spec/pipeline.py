@@ -36,9 +36,7 @@ class Target(Strict):
     """What differs where the pipeline runs."""
 
     server: ServerRelease | None = Field(None, description="The Triton release there, as in `26.07`.")
-    gpu: Annotated[str, Field(min_length=1)] | None = Field(
-        None, description="The GPU there; none: CPU only."
-    )
+    gpu: Annotated[str, Field(min_length=1)] | None = Field(None, description="The GPU there; none: CPU only.")
     engine: Engine | None = None
     precision: Precision | None = None
     batching: Batching | None = None
@@ -51,12 +49,8 @@ class Spec(Strict):
     name: ModelName = Field(description="What clients ask for.")
     description: str = ""
     objective: Objective | None = None
-    inputs: Annotated[dict[TensorName, TensorSpec], Field(min_length=1)] = Field(
-        description="What a client sends."
-    )
-    outputs: Annotated[dict[TensorName, TensorSpec], Field(min_length=1)] = Field(
-        description="What it gets back."
-    )
+    inputs: Annotated[dict[TensorName, TensorSpec], Field(min_length=1)] = Field(description="What a client sends.")
+    outputs: Annotated[dict[TensorName, TensorSpec], Field(min_length=1)] = Field(description="What it gets back.")
 
     model: EngineModel | None = Field(None, description="Short form: the one engine.")
     preprocess: list[Step] = Field(default_factory=list, description="Short form: steps before the engine.")
@@ -69,15 +63,11 @@ class Spec(Strict):
     )
 
     batching: Batching = Field(default_factory=Batching)
-    instances: list[InstanceGroup] | None = Field(
-        None, description="Short form: of the engine; else the default."
-    )
+    instances: list[InstanceGroup] | None = Field(None, description="Short form: of the engine; else the default.")
     limits: Limits = Field(default_factory=Limits)
     response_cache: bool = Field(False, description="Cache whole answers of the pipeline.")
     metrics: Metrics | None = None
-    config: Config = Field(
-        default_factory=dict, description="Any other ModelConfig field of the pipeline itself."
-    )
+    config: Config = Field(default_factory=dict, description="Any other ModelConfig field of the pipeline itself.")
     targets: dict[Key, Target] = Field(default_factory=dict)
 
     @model_validator(mode="after")
@@ -90,9 +80,7 @@ class Spec(Strict):
         if self.models is not None:
             for field in ("preprocess", "postprocess"):
                 if getattr(self, field):
-                    raise ValueError(
-                        f"`{field}` is of the short form; in the full form write a model with `steps`"
-                    )
+                    raise ValueError(f"`{field}` is of the short form; in the full form write a model with `steps`")
             if self.flow is None and len(self.models) > 1:
                 raise ValueError("several `models` need a `flow`: which model runs on which tensors")
         elif self.flow is not None:

@@ -34,9 +34,7 @@ class Priorities(Strict):
     def _levels_are_numbers(cls, value: object) -> object:
         # YAML keys are text here; a level is a number.
         if isinstance(value, dict) and isinstance(value.get("queues"), dict):
-            queues = {
-                int(k) if isinstance(k, str) and k.isdigit() else k: v for k, v in value["queues"].items()
-            }
+            queues = {int(k) if isinstance(k, str) and k.isdigit() else k: v for k, v in value["queues"].items()}
             return {**value, "queues": queues}
         return value
 
@@ -83,9 +81,7 @@ class InstanceGroup(Strict):
 
     kind: Literal["cpu", "gpu", "auto", "model"] = Field(description="Where the instances run.")
     count: PositiveInt = Field(1, description="Instances; for `gpu` on each GPU, as in Triton.")
-    gpus: list[Annotated[int, Field(ge=0)]] = Field(
-        default_factory=list, description="GPU numbers; none is all."
-    )
+    gpus: list[Annotated[int, Field(ge=0)]] = Field(default_factory=list, description="GPU numbers; none is all.")
 
     @model_validator(mode="after")
     def _gpus_of_gpu_groups(self) -> Self:
@@ -115,9 +111,7 @@ class WarmupInput(Strict):
     zero: Literal[True] | None = None
     random: Literal[True] | None = None
     file: ProjectPath | None = Field(None, description="Raw bytes of the tensor, as Triton reads them.")
-    dims: list[PositiveInt] | None = Field(
-        None, description="The shape to send; needed where the input has -1."
-    )
+    dims: list[PositiveInt] | None = Field(None, description="The shape to send; needed where the input has -1.")
 
     @model_validator(mode="after")
     def _exactly_one(self) -> Self:
@@ -138,9 +132,7 @@ class Warmup(Strict):
 class CudaGraphs(Strict):
     """CUDA graphs of the TensorRT backend, captured at start."""
 
-    batch_sizes: list[PositiveInt] = Field(
-        default_factory=list, description="Sizes to capture; none is automatic."
-    )
+    batch_sizes: list[PositiveInt] = Field(default_factory=list, description="Sizes to capture; none is automatic.")
     busy_wait_events: bool = False
     output_copy_stream: bool = False
 

@@ -60,9 +60,7 @@ class TopK(Strict):
     """The k best classes of the last axis, best first, and their scores."""
 
     k: Annotated[int, Field(ge=1)] = 1
-    labels: ProjectPath | None = Field(
-        None, description="A file with one label a line; without it, class numbers."
-    )
+    labels: ProjectPath | None = Field(None, description="A file with one label a line; without it, class numbers.")
     label_output: TensorName = "label"
     score_output: TensorName = "score"
 
@@ -96,9 +94,7 @@ class StepChoice(Strict):
     def _exactly_one(self) -> Self:
         if len(self.model_fields_set) != 1:
             found = ", ".join(f"`{n}`" for n in sorted(self.model_fields_set)) or "none"
-            raise ValueError(
-                f"a step is exactly one of {step_names()}; found {found}: write one step a list item"
-            )
+            raise ValueError(f"a step is exactly one of {step_names()}; found {found}: write one step a list item")
         return self
 
     @property

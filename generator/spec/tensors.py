@@ -21,12 +21,8 @@ class TensorSpec(Strict):
         description="Shape without the batch axis; -1 is any length. `bytes` and `string` default to [1].",
     )
     optional: bool = Field(False, description="Requests may leave this input out (Python models only).")
-    ragged: bool = Field(
-        False, description="Requests whose shapes differ may share a batch (allow_ragged_batch)."
-    )
-    format: Literal["none", "nchw", "nhwc"] = Field(
-        "none", description="What Triton calls the input's format."
-    )
+    ragged: bool = Field(False, description="Requests whose shapes differ may share a batch (allow_ragged_batch).")
+    format: Literal["none", "nchw", "nhwc"] = Field("none", description="What Triton calls the input's format.")
     reshape: list[Dim] | None = Field(None, description="The shape that the backend sees, where it differs.")
     labels: str | None = Field(None, description="A file of labels, one a line, for Triton's classification.")
 

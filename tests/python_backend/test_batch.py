@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from tritonkit_runtime import batch as batches
 from tritonkit_runtime.batch import Batch
 

@@ -11,6 +11,7 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
+
 from tritonkit_runtime.self_contained import sources
 
 pytestmark = pytest.mark.server

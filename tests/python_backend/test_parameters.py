@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from tritonkit_runtime import parameters
 from tritonkit_runtime.parameters import EngineProgram, ParameterError, PythonProgram, StepsProgram, TensorSpec
 

@@ -7,6 +7,7 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
+
 from tritonkit_runtime import batch as batches
 from tritonkit_runtime import parameters
 from tritonkit_runtime.batch import Batch

@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 
 import pytest
+
 from tritonkit_runtime.parameters import ParameterError
 from tritonkit_runtime.self_contained import sources
 

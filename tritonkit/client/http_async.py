@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import io
+import socket
+import weakref
 from collections.abc import Awaitable, Mapping
 from typing import Any
 
@@ -15,10 +19,41 @@ from tritonkit.client.values import Array, infer_inputs
 from tritonkit.client.wire import http_fault, names_in
 
 _WARNED_BYTES = 2**20
+_CLOSING_TURNS = 20  # of the event loop, for sockets to be told of their end; two suffice
 
 
 class _Client(triton.InferenceServerClient):  # type: ignore[misc]
-    """tritonclient hands aiohttp the whole body; aiohttp warns of bytes above 1 MiB, but not of a buffer."""
+    """tritonclient's, with an aiohttp session of our own, and bodies that aiohttp does not warn of."""
+
+    _stub: aiohttp.ClientSession
+
+    def __init__(self, address: str, deadline_s: float) -> None:
+        super().__init__(address)
+        self._stub.detach()
+        self._sockets: weakref.WeakSet[socket.socket] = weakref.WeakSet()
+        # No limit of connections: the pipeline limits requests, and waiting for a connection would eat the deadline.
+        self._conn = aiohttp.TCPConnector(limit=0, socket_factory=self._socket)
+        timeout = aiohttp.ClientTimeout(total=deadline_s)
+        self._stub = aiohttp.ClientSession(connector=self._conn, timeout=timeout, auto_decompress=False)
+
+    async def close(self) -> None:
+        """Ends the connections, also those that a hung server keeps from sending what they still hold."""
+        await super().close()
+        for each in self._sockets:
+            if each.fileno() >= 0:
+                with contextlib.suppress(OSError):
+                    each.shutdown(socket.SHUT_RDWR)
+        for _ in range(_CLOSING_TURNS):
+            if all(each.fileno() < 0 for each in self._sockets):
+                break
+            await asyncio.sleep(0)
+
+    def _socket(self, address: tuple[Any, ...]) -> socket.socket:
+        family, kind, protocol, *_ = address
+        made = socket.socket(family, kind, protocol)
+        made.setblocking(False)
+        self._sockets.add(made)
+        return made
 
     async def _post(self, request_uri: str, request_body: Any, headers: Any, query_params: Any) -> Any:
         if len(request_body) > _WARNED_BYTES:
@@ -31,8 +66,7 @@ class AsyncHttpTransport:
 
     def __init__(self, name: str, address: str, deadline_s: float) -> None:
         self._name, self._deadline_s = name, deadline_s
-        # No limit of connections: the pipeline limits requests, and waiting for a connection would eat the deadline.
-        self._client = _Client(address, conn_limit=0, conn_timeout=deadline_s)
+        self._client = _Client(address, deadline_s)
 
     async def config(self) -> Mapping[str, Any] | ItemError:
         """The model's configuration as JSON."""

@@ -5,11 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from generator_projects import SHORT, make_project, write_onnx
 
 from generator.problems import Problem, Severity
 from generator.resolve.codes import CODES
 from generator.workspace import open_workspace
+from generator_projects import SHORT, make_project, write_onnx
 
 FULL = """\
 name: two

@@ -5,11 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from generator_projects import SHORT, make_project
 
 from generator.plan import EngineProgram, Plan, StepsProgram
-from generator.workspace import Workspace, open_workspace, render_trees
 from generator.resolve.show import as_yaml, full_spec
+from generator.workspace import Workspace, open_workspace, render_trees
+from generator_projects import SHORT, make_project
 
 
 def workspace(root: Path, spec: str = SHORT, target: str | None = None) -> Workspace:

@@ -7,6 +7,7 @@ import numpy as np
 import onnx
 import pytest
 from onnx import TensorProto, helper
+
 from tritonkit_runtime import engines
 from tritonkit_runtime.parameters import EngineProgram, ParameterError, TensorSpec
 

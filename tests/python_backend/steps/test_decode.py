@@ -7,6 +7,7 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
+
 from tritonkit_runtime.batch import Batch
 from tritonkit_runtime.parameters import Limits
 from tritonkit_runtime.steps.decode import Decode

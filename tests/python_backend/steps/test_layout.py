@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+
 from tritonkit_runtime.batch import Batch
 from tritonkit_runtime.steps.layout import ChannelsFirst, Reshape
 

@@ -3,6 +3,7 @@ from __future__ import annotations
 import cv2
 import numpy as np
 import pytest
+
 from tritonkit_runtime.batch import Batch
 from tritonkit_runtime.steps.base import Images
 from tritonkit_runtime.steps.resize import METHODS, Resize

@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
+
 from tritonkit_runtime.batch import Batch
 from tritonkit_runtime.steps.scores import Softmax, TopK
 

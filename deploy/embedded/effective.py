@@ -1,0 +1,139 @@
+"""What a running server really serves, compared with what was rendered."""
+
+from __future__ import annotations
+
+import json
+import urllib.error
+import urllib.request
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from generator.problems import UserError
+
+if TYPE_CHECKING:
+    from tritonclient.grpc.model_config_pb2 import ModelConfig
+
+
+@dataclass(frozen=True)
+class Difference:
+    """One field (`dynamic_batching.max_queue_delay_microseconds`): as it was rendered, and as it is served."""
+
+    field: str
+    rendered: str
+    served: str
+
+
+@dataclass(frozen=True)
+class ModelStatus:
+    """One rendered model on the server. Counts are of its whole life; an ensemble counts requests."""
+
+    name: str
+    ready: bool
+    inferences: int = 0
+    executions: int = 0
+    differences: list[Difference] = field(default_factory=list)
+
+
+def status(http_address: str, repository: Path, *, timeout_s: float = 5.0) -> list[ModelStatus]:
+    """The state of every model of `repository` on the server at `http_address`, by name.
+
+    Raises UserError when the server does not answer or the repository is not there.
+    """
+    configs = rendered_configs(repository)
+    reader = _Reader(http_address, timeout_s)
+    counts = {m["name"]: m for m in (reader.get("/v2/models/stats") or {}).get("model_stats", ())}
+    found = []
+    for name, rendered in configs.items():
+        served = reader.get(f"/v2/models/{name}/config")
+        if served is None:
+            found.append(ModelStatus(name, ready=False))
+            continue
+        ready = reader.get(f"/v2/models/{name}/ready") is not None
+        count = counts.get(name, {})
+        found.append(
+            ModelStatus(
+                name,
+                ready,
+                int(count.get("inference_count", 0)),
+                int(count.get("execution_count", 0)),
+                compare(rendered, served),
+            )
+        )
+    return found
+
+
+def rendered_configs(repository: Path) -> dict[str, ModelConfig]:
+    """Every model's config.pbtxt in `repository`, parsed, by name. Raises UserError when there is none."""
+    from google.protobuf import text_format
+    from tritonclient.grpc.model_config_pb2 import ModelConfig
+
+    configs = {}
+    for file in sorted(repository.glob("*/config.pbtxt")):
+        config = text_format.Parse(file.read_text(encoding="utf-8"), ModelConfig())
+        configs[config.name or file.parent.name] = config
+    if not configs:
+        raise UserError(f"there are no rendered models in {repository}", "`tritonkit render` makes them")
+    return configs
+
+
+def compare(rendered: ModelConfig, served: Mapping[str, Any]) -> list[Difference]:
+    """Fields in which the server's configuration (as its JSON) differs from the rendered one.
+
+    What the server fills in where nothing was rendered (a default) is no difference.
+    """
+    from google.protobuf import json_format
+    from tritonclient.grpc.model_config_pb2 import ModelConfig
+
+    effective = json_format.ParseDict(dict(served), ModelConfig(), ignore_unknown_fields=True)
+    wanted = _flat(json_format.MessageToDict(rendered, preserving_proto_field_name=True))
+    given = _flat(json_format.MessageToDict(effective, preserving_proto_field_name=True))
+    return [
+        Difference(name, _shown(value), _shown(given.get(name)))
+        for name, value in wanted.items()
+        if given.get(name) != value and not _named_default(name)
+    ]
+
+
+def _named_default(name: str) -> bool:
+    """The server names instance groups that have no name; nobody rendered that."""
+    return name.startswith("instance_group[") and name.endswith(".name")
+
+
+def _flat(value: Any, path: str = "") -> dict[str, Any]:
+    """`{"a": {"b": [1]}}` → `{"a.b[0]": 1}`."""
+    if isinstance(value, dict) and value:
+        return {
+            k: v for key, inner in value.items() for k, v in _flat(inner, f"{path}.{key}" if path else key).items()
+        }
+    if isinstance(value, list) and value:
+        return {k: v for i, inner in enumerate(value) for k, v in _flat(inner, f"{path}[{i}]").items()}
+    return {path: value}
+
+
+def _shown(value: Any) -> str:
+    return "nothing" if value is None else json.dumps(value)
+
+
+class _Reader:
+    """GET requests of one server; a model that is not there is None."""
+
+    def __init__(self, address: str, timeout_s: float) -> None:
+        self._address, self._timeout_s = address, timeout_s
+
+    def get(self, path: str) -> Any:
+        try:
+            with urllib.request.urlopen(f"http://{self._address}{path}", timeout=self._timeout_s) as reply:
+                body = reply.read()
+                return json.loads(body) if body else {}
+        except urllib.error.HTTPError as error:
+            if error.code in {400, 404, 503}:
+                return None
+            raise UserError(f"the server at {self._address} refuses {path}: HTTP {error.code}") from error
+        except (OSError, ValueError) as error:
+            reason = getattr(error, "reason", None) or error
+            raise UserError(
+                f"no Triton server answers at {self._address} (HTTP): {reason}",
+                "start one with `tritonkit serve`, or give its HTTP address",
+            ) from error

@@ -1,0 +1,43 @@
+"""A first spec for a model: filled in from the ONNX file where it is there."""
+
+from __future__ import annotations
+
+from generator.plan import Tensor
+from generator.problems import UserError
+from generator.project import Project
+from generator.render.templates import template
+from generator.resolve.onnx_graph import OnnxGraphError, read
+from generator.spec.base import spec_dtype
+
+# What stands in a starter whose ONNX file is not there yet.
+PLACEHOLDER_INPUTS: tuple[Tensor, ...] = (Tensor("x", "FP32", (3, 224, 224)),)
+PLACEHOLDER_OUTPUTS: tuple[Tensor, ...] = (Tensor("y", "FP32", (1000,)),)
+
+
+def starter(name: str, onnx: str, project: Project) -> str:
+    """The text of `specs/<name>.yaml`. Raises UserError when the ONNX file is there and cannot be used."""
+    inputs, outputs, max_batch_size = PLACEHOLDER_INPUTS, PLACEHOLDER_OUTPUTS, 8
+    if project.path(onnx).is_file():
+        try:
+            graph = read(project.path(onnx))
+        except OnnxGraphError as error:
+            raise UserError(f"`{onnx}` {error}") from error
+        max_batch_size = 0 if graph.fixed_batch() else 8
+        inputs, outputs = (
+            tuple(t.without_batch() if max_batch_size else t.whole() for t in tensors)
+            for tensors in (graph.inputs, graph.outputs)
+        )
+    return template("spec.yaml.j2").render(
+        name=name,
+        onnx=onnx,
+        file=f"specs/{name}.yaml",
+        schema="../docs/spec.schema.json",
+        inputs=[_shown(t) for t in inputs],
+        outputs=[_shown(t) for t in outputs],
+        max_batch_size=max_batch_size,
+    )
+
+
+def _shown(tensor: Tensor) -> dict[str, str]:
+    dims = ", ".join(map(str, tensor.dims or (1,)))
+    return {"name": tensor.name, "declared": f"{{type: {spec_dtype(tensor.dtype)}, dims: [{dims}]}}"}

@@ -1,0 +1,54 @@
+from __future__ import annotations
+
+import os
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from deploy.embedded import processes, state
+from deploy.embedded.state import ServerRecord
+
+
+@pytest.fixture
+def record() -> ServerRecord:
+    ticks = processes.start_ticks(os.getpid()) or 0
+    addresses = ("127.0.0.1:1", "127.0.0.1:2", "127.0.0.1:3")
+    return ServerRecord(os.getpid(), ticks, *addresses, ("/srv/models",), "secret", "embedded", "/srv/log")
+
+
+def test_a_running_server_is_found_and_forgotten(tmp_path: Path, record: ServerRecord) -> None:
+    directory = tmp_path / "build" / "run"
+    with state.recorded(directory, record) as path:
+        assert path.stat().st_mode & 0o777 == 0o600
+        assert state.running(directory) == [record]
+    assert state.running(directory) == []
+    assert list(directory.iterdir()) == []
+
+
+def test_records_of_ended_servers_are_dropped(tmp_path: Path, record: ServerRecord) -> None:
+    reused_id = replace(record, start_ticks=record.start_ticks + 1)
+    path = state.write(tmp_path, reused_id)
+    assert not reused_id.running
+    assert state.running(tmp_path) == []
+    assert not path.exists()
+
+
+@pytest.mark.parametrize(
+    "text", ["", "{", "[]", "{}", '{"format": 99, "pid": 1}', '{"format": 1, "repositories": []}']
+)
+def test_foreign_files_are_left_alone(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "server-1.json"
+    path.write_text(text)
+    assert state.running(tmp_path) == []
+    assert path.read_text() == text
+
+
+def test_no_directory_means_no_servers(tmp_path: Path) -> None:
+    assert state.running(tmp_path / "nowhere") == []
+
+
+def test_the_record_is_removed_after_an_error(tmp_path: Path, record: ServerRecord) -> None:
+    with pytest.raises(KeyboardInterrupt), state.recorded(tmp_path, record):
+        raise KeyboardInterrupt
+    assert list(tmp_path.iterdir()) == []
