@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import urllib.error
 import urllib.request
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -87,13 +87,9 @@ def compare(rendered: ModelConfig, served: Mapping[str, Any]) -> list[Difference
     from tritonclient.grpc.model_config_pb2 import ModelConfig
 
     effective = json_format.ParseDict(dict(served), ModelConfig(), ignore_unknown_fields=True)
-    wanted = _flat(json_format.MessageToDict(rendered, preserving_proto_field_name=True))
-    given = _flat(json_format.MessageToDict(effective, preserving_proto_field_name=True))
-    return [
-        Difference(name, _shown(value), _shown(given.get(name)))
-        for name, value in wanted.items()
-        if given.get(name) != value and not _named_default(name)
-    ]
+    wanted = json_format.MessageToDict(rendered, preserving_proto_field_name=True)
+    given = json_format.MessageToDict(effective, preserving_proto_field_name=True)
+    return [difference for difference in _differences(wanted, given, "") if not _named_default(difference.field)]
 
 
 def _named_default(name: str) -> bool:
@@ -101,15 +97,20 @@ def _named_default(name: str) -> bool:
     return name.startswith("instance_group[") and name.endswith(".name")
 
 
-def _flat(value: Any, path: str = "") -> dict[str, Any]:
-    """`{"a": {"b": [1]}}` → `{"a.b[0]": 1}`."""
-    if isinstance(value, dict) and value:
-        return {
-            k: v for key, inner in value.items() for k, v in _flat(inner, f"{path}.{key}" if path else key).items()
-        }
-    if isinstance(value, list) and value:
-        return {k: v for i, inner in enumerate(value) for k, v in _flat(inner, f"{path}[{i}]").items()}
-    return {path: value}
+def _differences(wanted: Any, given: Any, path: str) -> Iterator[Difference]:
+    """Walks what was rendered; a message rendered empty (`dynamic_batching {}`) may be served full of defaults."""
+    if isinstance(wanted, dict) and isinstance(given, dict):
+        for key, inner in wanted.items():
+            yield from _differences(inner, given.get(key), f"{path}.{key}" if path else key)
+    elif _are_messages(wanted) and isinstance(given, list) and len(wanted) == len(given):
+        for index, pair in enumerate(zip(wanted, given, strict=True)):
+            yield from _differences(*pair, f"{path}[{index}]")
+    elif wanted != given:
+        yield Difference(path, _shown(wanted), _shown(given))
+
+
+def _are_messages(value: Any) -> bool:
+    return isinstance(value, list) and any(isinstance(inner, dict) for inner in value)
 
 
 def _shown(value: Any) -> str:

@@ -85,6 +85,14 @@ def tail(path: Path, lines: int = 8) -> list[str]:
     return [line if len(line) <= _LINE_CHARACTERS else line[:_LINE_CHARACTERS] + "..." for line in said[-lines:]]
 
 
+def open_connections(path: Path) -> int:
+    """How many HTTP connections a stopping server still waits for, by the last line that says so."""
+    with path.open("rb") as file:
+        file.seek(max(0, path.stat().st_size - 4096))
+        found = re.findall(rb"Timeout \d+: Found (\d+) HTTP service connections", file.read())
+    return int(found[-1]) if found else 0
+
+
 def causes(text: str) -> list[Cause]:
     """Every cause that the log names. Consequences (an ensemble whose member failed) come last, or not at all."""
     found: list[Cause] = []

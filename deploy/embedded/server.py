@@ -303,7 +303,7 @@ class EmbeddedServer:
                     with contextlib.suppress(BrokenPipeError):
                         process.stdin.write(f"stop {grace_s}\n".encode())
                         process.stdin.flush()
-                    process.wait(grace_s + _REAP_MARGIN_S)
+                    self._await_end(process, grace_s + _REAP_MARGIN_S)
                 except subprocess.TimeoutExpired:
                     process.kill()
                     process.wait()
@@ -313,6 +313,23 @@ class EmbeddedServer:
                     if process.stdout is not None:
                         process.stdout.close()
             self._bury()
+
+    def _await_end(self, process: subprocess.Popen[bytes], timeout_s: float) -> None:
+        """Wait for the supervisor's end; tell what holds it up, since idle clients can for the whole grace."""
+        deadline = time.monotonic() + timeout_s
+        told = False
+        while True:
+            try:
+                process.wait(min(0.25, max(0.0, deadline - time.monotonic())))
+                return
+            except subprocess.TimeoutExpired:
+                if time.monotonic() >= deadline:
+                    raise
+            connections = log.open_connections(self.log_path)
+            if connections and not told:
+                told = True
+                most_s = self.needs.exit_timeout_s
+                self._report(f"waiting for clients to close {connections} HTTP connections, at most {most_s} s")
 
     def _bury(self) -> None:
         """Finish the supervisor's work if it was killed itself: the server then got SIGTERM from the kernel."""

@@ -70,6 +70,8 @@ def _instances(group: Any) -> str:
     noun = "1 instance" if count == 1 else f"{count} instances"
     kind = group.DESCRIPTOR.fields_by_name["kind"].enum_type.values_by_number[group.kind].name
     if kind == "KIND_GPU":
+        if len(group.gpus) == 1:
+            return f"{noun} on GPU {group.gpus[0]}"
         if group.gpus:
             return f"{noun} on each of the GPUs {_list([str(gpu) for gpu in group.gpus], 'and')}"
         return f"{noun} on each GPU"

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import ast
 from collections.abc import Mapping
 from dataclasses import replace
-from pathlib import Path
 
 from generator.plan import (
     EngineProgram,
     FilesProgram,
     ModelPlan,
     Program,
-    PythonProgram,
     StepsProgram,
     TargetPlan,
     Tensor,
@@ -23,7 +20,9 @@ from generator.resolve.collector import Collector, did_you_mean, names
 from generator.resolve.collector import Path as FieldPath
 from generator.resolve.expand import tensor_of
 from generator.resolve.onnx_graph import OnnxGraph
+from generator.resolve.own_class import own_class
 from generator.resolve.targets import instances_on, merged_batching
+from generator.resolve.warmup import check_warmup
 from generator.spec import Spec, Target
 from generator.spec.models import Model
 from generator.spec.serving import Batching, CudaGraphs, InstanceGroup, check_preferred
@@ -49,7 +48,11 @@ class ModelResolver:
         elif model.kind == "steps":
             program, tensors = self._steps(model, origin)
         else:
-            program = self._python(model, origin) if model.kind == "python" else self._files(model, origin)
+            program = (
+                own_class(model, (*origin, "python"), self.project, self.collect)
+                if model.kind == "python"
+                else self._files(model, origin)
+            )
             tensors = _declared(model.inputs), _declared(model.outputs)
         if program is None or tensors is None:
             return None
@@ -66,7 +69,7 @@ class ModelResolver:
             parameters=model.parameters, config=model.config, source=origin,
             comments=self._comments(program),
         )  # fmt: skip
-        self._warmup(plan)
+        check_warmup(plan, self.project, self.collect)
         return plan
 
     @property
@@ -226,36 +229,6 @@ class ModelResolver:
         outputs = self._with_declared(outputs, model.outputs, where, "the last step")
         return StepsProgram(chain.json), ((source,), outputs)
 
-    def _python(self, model: Model, origin: FieldPath) -> PythonProgram | None:
-        place, _, class_name = (model.python or "").rpartition(":")
-        path = (*origin, "python")
-        if not place.endswith(".py"):
-            return PythonProgram(class_name, None, place, model.arguments)
-        file = self.project.path(place)
-        if not file.is_file():
-            self.collect.error("TK201", path, f"there is no file `{place}`", "paths count from the project's root")
-            return None
-        try:
-            tree = ast.parse(file.read_bytes(), filename=place)
-        except (SyntaxError, ValueError) as error:
-            line = getattr(error, "lineno", None)
-            self.collect.error("TK220", path, f"`{place}` is not valid Python: {error.args[0]} (line {line})")
-            return None
-        classes = {node.name: node for node in tree.body if isinstance(node, ast.ClassDef)}
-        if class_name not in classes:
-            self.collect.error(
-                "TK220", path, f"`{place}` has no class `{class_name}`; classes: {names(classes)}",
-                did_you_mean(class_name, classes),
-            )  # fmt: skip
-            return None
-        methods = {n.name for n in classes[class_name].body if isinstance(n, ast.FunctionDef)}
-        if "run" not in methods and not classes[class_name].bases:
-            self.collect.error(
-                "TK220", path, f"class `{class_name}` has no method `run(self, tensors, fail)`",
-                "it takes arrays by name and returns arrays by name",
-            )  # fmt: skip
-        return PythonProgram(class_name, place, None, model.arguments)
-
     def _files(self, model: Model, origin: FieldPath) -> FilesProgram | None:
         directory = model.files or ""
         if not self.project.path(directory).is_dir():
@@ -284,39 +257,6 @@ class ModelResolver:
             if tensor.labels is not None and not self.project.path(tensor.labels).is_file():
                 self.collect.error("TK201", origin, f"there is no labels file `{tensor.labels}` (of `{tensor.name}`)")
 
-    def _warmup(self, plan: ModelPlan) -> None:
-        inputs = {t.name: t for t in plan.inputs}
-        for index, warmup in enumerate(plan.warmup):
-            path = (*plan.source, "warmup", index)
-            if warmup.batch_size > max(1, plan.max_batch_size):
-                self.collect.error(
-                    "TK222", (*path, "batch_size"),
-                    f"batch size {warmup.batch_size} is larger than max_batch_size {plan.max_batch_size}",
-                )  # fmt: skip
-            for name in [n for n, t in inputs.items() if n not in warmup.inputs and not t.optional]:
-                self.collect.error(
-                    "TK222", (*path, "inputs"), f"input `{name}` is missing; the model has {names(inputs)}"
-                )
-            for name, given in warmup.inputs.items():
-                here = (*path, "inputs", name)
-                if name not in inputs:
-                    self.collect.error(
-                        "TK222",
-                        here,
-                        f"the model has no input `{name}`; inputs: {names(inputs)}",
-                        did_you_mean(name, inputs),
-                    )
-                elif given.dims is None and -1 in inputs[name].dims:
-                    self.collect.error(
-                        "TK222", here, f"`{name}` is {inputs[name].describe()}: a warm-up needs its `dims` without -1"
-                    )
-                elif given.random and inputs[name].dtype == "STRING":
-                    self.collect.error(
-                        "TK222", here, f"`{name}` is text, which has no random data", "use `zero` or `file`"
-                    )
-                if given.file is not None and not self.project.path(given.file).is_file():
-                    self.collect.error("TK201", (*here, "file"), f"there is no file `{given.file}`")
-
     def _comments(self, program: Program) -> tuple[str, ...]:
         if isinstance(program, EngineProgram) and self._backend(program) == "tensorrt":
             return (
@@ -331,8 +271,3 @@ class ModelResolver:
 
 def _declared(tensors: Mapping[str, TensorSpec]) -> tuple[Tensor, ...]:
     return tuple(tensor_of(name, spec) for name, spec in tensors.items())
-
-
-def python_file(project: Project, program: PythonProgram) -> Path | None:
-    """The user's file on disk, or None for an importable module."""
-    return None if program.file is None else project.path(program.file)

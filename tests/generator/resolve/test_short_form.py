@@ -62,9 +62,20 @@ def test_gpu_instances_run_on_the_cpu_of_a_target_without_gpus_and_that_is_said(
     work = workspace(tmp_path)
     engine = work.plans["embedded"][0].models[1]
     assert [(g.kind, g.count) for g in engine.instances] == [("cpu", 2)]
-    [note] = work.problems
+    [note] = [p for p in work.problems if p.code == "TK215"]
     assert (note.code, note.field, note.place.line) == ("TK215", "instances[0].kind", 14)
     assert [(g.kind, g.count) for g in work.plans["production"][0].models[1].instances] == [("gpu", 2)]
+
+
+def test_a_queue_policy_is_noted_where_it_was_seen_to_stall(tmp_path: Path) -> None:
+    [note] = [p for p in workspace(tmp_path / "a").problems if p.code == "TK224"]
+    assert (note.field, note.place.line) == ("batching.queue", 13)
+    without = SHORT.replace("targets:\n", "targets:\n  embedded: {batching: {queue: null}}\n")
+    work = workspace(tmp_path / "b", without)
+    assert "TK224" not in {p.code for p in work.problems}
+    for model in work.plans["embedded"][0].models:
+        assert model.batching is not None
+        assert model.batching.queue is None
 
 
 def test_a_target_chooses_engine_precision_and_backend(tmp_path: Path) -> None:
