@@ -15,17 +15,21 @@ from generator.problems import Place
 from generator.spec.pipeline import Limits, Objective
 from generator.spec.serving import Batching, CudaGraphs, InstanceGroup, Metrics, Versions, Warmup
 
-# Bytes of one element. Text has none; ENCODED_BYTES is what an encoded image is taken to be when sizes are derived.
+# Bytes of one element. Text has none: what an encoded image and a text are taken to be when sizes are derived.
 ELEMENT_BYTES = {
     "BOOL": 1, "UINT8": 1, "UINT16": 2, "UINT32": 4, "UINT64": 8, "INT8": 1, "INT16": 2, "INT32": 4, "INT64": 8,
     "FP16": 2, "BF16": 2, "FP32": 4, "FP64": 8,
 }  # fmt: skip
 ENCODED_BYTES = 65_536
+TEXT_BYTES = 256
 
 
 @dataclass(frozen=True)
 class Tensor:
-    """A tensor of a model. `dtype` in Triton's words without TYPE_, `dims` without the batch axis."""
+    """A tensor of a model. `dtype` in Triton's words without TYPE_, `dims` without the batch axis.
+
+    `encoded` tells files (`bytes` in a spec) from text, which is STRING too.
+    """
 
     name: str
     dtype: str
@@ -35,11 +39,12 @@ class Tensor:
     format: Literal["none", "nchw", "nhwc"] = "none"
     reshape: tuple[int, ...] | None = None
     labels: str | None = None
+    encoded: bool = False
 
     def item_bytes(self) -> int:
-        """Bytes of one item; an axis of any length counts as 1, text as ENCODED_BYTES an element."""
+        """Bytes of one item; an axis of any length counts as 1."""
         elements = math.prod(max(d, 1) for d in self.dims)
-        return elements * ELEMENT_BYTES.get(self.dtype, ENCODED_BYTES)
+        return elements * ELEMENT_BYTES.get(self.dtype, ENCODED_BYTES if self.encoded else TEXT_BYTES)
 
     def describe(self) -> str:
         """`FP32 [1, 8, 8]`."""

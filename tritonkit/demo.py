@@ -127,8 +127,11 @@ def _accuracy_alone(alone: Any, plan: Plan, gate: GateSet) -> float:
     size = max(1, plan.max_batch_size)
     for start in range(0, len(gate.items), size):
         items = gate.items[start : start + size]
-        batch = alone.run({t.name: _stack([item[t.name] for item in items]) for t in plan.inputs})
+        tensors = {t.name: _stack([item[t.name] for item in items]) for t in plan.inputs}
+        batched = plan.max_batch_size > 0
+        batch = alone.run(tensors if batched else {name: value[0] for name, value in tensors.items()})
         values = batch.outputs[_answer_output(plan)]
+        values = values if batched else values[None]
         answers += [None if index in batch.failed else values[index] for index in range(len(items))]
     return top1(answers, gate.labels)
 

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from deploy.embedded import state, supervisor
+from deploy.embedded import shared_memory, state, supervisor
 from deploy.embedded.environment import PythonEnvironment
 from deploy.embedded.installation import Installation, InstallationError, MissingPiece
 from deploy.embedded.ports import is_free, taken_sentence
@@ -133,13 +133,11 @@ def _pip(python: PythonEnvironment) -> Check:
 def _shm(needed_bytes: int) -> Check:
     name = "shared memory"
     try:
-        status = os.statvfs(supervisor.SHM_DIRECTORY)
+        there = shared_memory.look()
     except OSError:
         return Check(name, False, "there is none", "mount -t tmpfs -o size=1g tmpfs /dev/shm")
-    size, free = status.f_frsize * status.f_blocks, status.f_frsize * status.f_bavail
-    found = f"{size >> 20} MiB, {free >> 20} MiB free, {needed_bytes >> 20} MiB needed"
-    remedy = "docker run --shm-size=1g, or: mount -o remount,size=1g /dev/shm (Docker's default is 64 MB)"
-    return Check(name, free >= needed_bytes, found, remedy)
+    found = f"{there.size_bytes >> 20} MiB, {there.free_bytes >> 20} MiB free, {needed_bytes >> 20} MiB needed"
+    return Check(name, there.free_bytes >= needed_bytes, found, shared_memory.remedy(needed_bytes))
 
 
 def _memory() -> Check:

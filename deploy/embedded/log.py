@@ -48,6 +48,8 @@ _NO_FIELD = re.compile(r'Message type "[\w.]*?(?P<type>\w+)" has no field named 
 _NO_VALUE = re.compile(r'Unknown enumeration value of "(?P<value>[^"]+)" for field "(?P<field>[^"]+)"')
 _SHM = re.compile(r"Unable to initialize shared memory key .* to requested size \((?P<size>\d+) bytes\)")
 _NO_MODULE = re.compile(r"No module named '(?P<module>[^']+)'")
+# What pip has to install, where it is not called as the module is.
+_PACKAGES = {"numpy": "'numpy>=1.26,<2'", "cv2": "opencv-python-headless", "tritonkit_runtime": "./python_backend"}
 
 # Triton 2.51 waits for ever when a Python process ends this early, so these lines alone must end the start.
 _HANGS = ("Failed to preinitialize Python stub", "error while loading shared libraries")
@@ -75,21 +77,26 @@ _PROTO_SOURCE = re.compile(r"\[libprotobuf ERROR \S+\]")
 _LINE_CHARACTERS = 300
 
 
+def read(path: Path, offset: int = 0) -> bytes:
+    """The log from a position on (negative: from its end); empty if somebody removed it meanwhile."""
+    try:
+        with path.open("rb") as file:
+            file.seek(max(0, path.stat().st_size + offset) if offset < 0 else offset)
+            return file.read()
+    except OSError:
+        return b""
+
+
 def tail(path: Path, lines: int = 8) -> list[str]:
     """The last lines of a log that say something: without tables, blank lines and what every CPU start says."""
-    try:
-        text = path.read_text(encoding="utf-8", errors="replace")
-    except OSError:
-        return []
+    text = read(path).decode(errors="replace")
     said = [_PROTO_SOURCE.sub("[libprotobuf ERROR]", line) for line in text.splitlines() if not _NOISE.match(line)]
     return [line if len(line) <= _LINE_CHARACTERS else line[:_LINE_CHARACTERS] + "..." for line in said[-lines:]]
 
 
 def open_connections(path: Path) -> int:
     """How many HTTP connections a stopping server still waits for, by the last line that says so."""
-    with path.open("rb") as file:
-        file.seek(max(0, path.stat().st_size - 4096))
-        found = re.findall(rb"Timeout \d+: Found (\d+) HTTP service connections", file.read())
+    found = re.findall(rb"Timeout \d+: Found (\d+) HTTP service connections", read(path, -4096))
     return int(found[-1]) if found else 0
 
 
@@ -202,8 +209,10 @@ def _load_cause(model: str, text: str) -> Cause:
 
 def _python_hint(said: str) -> str:
     if match := _NO_MODULE.search(said):
-        package = "'numpy>=1.26,<2'" if match["module"] == "numpy" else match["module"].split(".")[0]
-        return f"the server's Python environment lacks it: python3 -m pip install {package} there"
+        module = match["module"].split(".")[0]
+        package = _PACKAGES.get(module, module)
+        instead = ", or `tritonkit render --self-contained`" if module == "tritonkit_runtime" else ""
+        return f"the server's Python environment lacks it: python3 -m pip install {package} there{instead}"
     if "has no attribute 'TritonPythonModel'" in said:
         return "a Python model's model.py has to define a class TritonPythonModel"
     return ""

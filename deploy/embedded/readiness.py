@@ -48,9 +48,7 @@ class LogFollower:
 
     def read(self) -> None:
         """Read what has come since the last call."""
-        with self._path.open("rb") as file:
-            file.seek(self._offset)
-            data = file.read()
+        data = log.read(self._path, self._offset)
         self._offset += len(data)
         new = data.decode(errors="replace")
         self.text += new
@@ -65,5 +63,4 @@ class LogFollower:
             return
         self.loading.discard(model)
         self._loaded.add(model)
-        known = len(self.loading | self._loaded)
-        self._report(f"loaded {model} ({len(self._loaded)} of {known} models)")
+        self._report(f"loaded {model}")

@@ -17,7 +17,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import TracebackType
 
-from deploy.embedded import log, processes, supervisor
+from deploy.embedded import log, processes, shared_memory, supervisor
 from deploy.embedded.flags import ServerFlags, ServerNeeds, grpc_headers, http_headers
 from deploy.embedded.installation import Installation
 from deploy.embedded.ports import LOOPBACK, Ports, choose
@@ -139,14 +139,15 @@ class EmbeddedServer:
     def start(self) -> EmbeddedServer:
         """Start the server and return when it is ready on all three ports.
 
-        Raises InstallationError, PortTakenError, or ServerFailedError with the cause; nothing is left
-        running then, nor after an interrupt.
+        Raises InstallationError, SharedMemoryError, PortTakenError, or ServerFailedError with the cause;
+        nothing is left running then, nor after an interrupt.
         """
         if self._supervisor is not None:
             raise RuntimeError("the server was started before; make a new EmbeddedServer to start again")
         installation = Installation.find(self._environment)
         for prefix in supervisor.stale_prefixes():
             supervisor.remove_segments(prefix)
+        shared_memory.check(self.needs.shm_bytes)
         for attempt in range(1, _PORT_ATTEMPTS + 1):
             self._ports = choose(self._wanted_ports)
             try:
@@ -272,7 +273,7 @@ class EmbeddedServer:
         """Why the server has failed, read from its log; None if it has not."""
         if not self.failed:
             return None
-        return self._failure(log.causes(self.log_path.read_text(encoding="utf-8", errors="replace")))
+        return self._failure(log.causes(log.read(self.log_path).decode(errors="replace")))
 
     def stop(self, grace_s: float | None = None) -> None:
         """Let requests in flight finish, unload the models and end the server; a second call does nothing.

@@ -8,7 +8,8 @@ JSON, then commands. Its end means that tritonkit is gone, even if by SIGKILL.
 - The server's process id is written to standard output, one line; the exit status is the server's.
 - The server gets SIGTERM from the kernel if this process dies.
 - Orphans of the server (the Python stubs) become children of this process, which kills and reaps them.
-- At the end the server's shared memory segments and its working directory are removed.
+- At the end the server's shared memory segments and its working directory are removed; the directory around
+  that one too if tritonkit is gone.
 """
 
 from __future__ import annotations
@@ -114,6 +115,7 @@ class _Supervisor:
     def __init__(self, job: dict[str, Any]) -> None:
         self.owner: int = job["owner"]
         self.status: int | None = None
+        self.owner_gone = False
         self.kill_at: float | None = None
         self.wake, write_end = os.pipe()
         os.set_blocking(self.wake, False)
@@ -138,6 +140,10 @@ class _Supervisor:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(self.pid, signal.SIGTERM)
 
+    def _lose_owner(self) -> None:
+        self.owner_gone = True
+        self.stop(OWNER_GONE_GRACE_S)
+
     def reap(self) -> bool:
         """Collect ended children; False when there is none left at all."""
         try:
@@ -158,7 +164,7 @@ class _Supervisor:
             now = time.monotonic()
             if os.getppid() != self.owner:
                 # The pipe alone would not tell if a fork of tritonkit still held its other end.
-                self.stop(OWNER_GONE_GRACE_S)
+                self._lose_owner()
             if self.kill_at is not None and now >= self.kill_at:
                 with contextlib.suppress(ProcessLookupError):
                     os.killpg(self.pid, signal.SIGKILL)
@@ -170,7 +176,7 @@ class _Supervisor:
                 data = os.read(0, 4096)
                 if not data:
                     commands.clear()
-                    self.stop(OWNER_GONE_GRACE_S)
+                    self._lose_owner()
                 *lines, buffer = (buffer + data).split(b"\n")
                 for line in lines:
                     self.stop(float(line.removeprefix(b"stop ")))
@@ -188,7 +194,8 @@ class _Supervisor:
         remove_segments(prefix)
         import shutil  # late: it costs start-up time
 
-        shutil.rmtree(cwd, ignore_errors=True)
+        # The directory around it holds the log: for the owner to keep or remove, if there still is one.
+        shutil.rmtree(os.path.dirname(cwd) if self.owner_gone else cwd, ignore_errors=True)  # noqa: PTH120
 
 
 def _read_job() -> dict[str, Any] | None:

@@ -22,7 +22,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class AnswerAlone:
-    """Outputs for a whole batch (leading axis: items); `failed` says why an item's values mean nothing."""
+    """Outputs for a whole batch (leading axis: items); `failed` says why an item's values mean nothing.
+
+    Without a batch axis there is one item, 0.
+    """
 
     outputs: Mapping[str, np.ndarray[Any, Any]]
     failed: Mapping[int, str] = field(default_factory=dict)
@@ -45,6 +48,7 @@ class Alone:
         for path, data in files.items():
             (root / path).parent.mkdir(parents=True, exist_ok=True)
             (root / path).write_bytes(data)
+        self._batched = {m.name for m in plan.models if m.max_batch_size > 0}
         self._programs: dict[str, Program] = {
             m.name: Program(load(root / m.name / "1"), root / m.name / "1", _to_stderr) for m in plan.models
         }
@@ -58,7 +62,10 @@ class Alone:
         self._folder.cleanup()
 
     def run(self, tensors: Mapping[str, np.ndarray[Any, Any]]) -> AnswerAlone:
-        """The pipeline's outputs for one batch; text and encoded bytes are object arrays of bytes."""
+        """The pipeline's outputs for one batch (max_batch_size 0: for one item, without a batch axis).
+
+        Text and encoded bytes are object arrays of bytes.
+        """
         known = dict(tensors)
         failed: dict[int, str] = {}
         for step in self._steps():
@@ -76,9 +83,9 @@ class Alone:
         )
 
     def _run(self, model: str, tensors: Mapping[str, np.ndarray[Any, Any]]) -> tuple[dict[str, Any], dict[int, str]]:
-        from tritonkit_runtime.batch import concatenate
+        from tritonkit_runtime.batch import concatenate, single
 
-        batch = concatenate([tensors])
+        batch = concatenate([tensors]) if model in self._batched else single(tensors)
         outputs = self._programs[model].run(batch)
         return dict(outputs), dict(batch.failed)
 

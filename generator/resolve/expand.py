@@ -46,7 +46,7 @@ def tensor_of(name: str, spec: TensorSpec) -> Tensor:
     """A declared tensor as Triton sees it."""
     return Tensor(
         name, triton_dtype(spec.type), spec.shape(), spec.optional, spec.ragged, spec.format,
-        None if spec.reshape is None else tuple(spec.reshape), spec.labels,
+        None if spec.reshape is None else tuple(spec.reshape), spec.labels, spec.type == "bytes",
     )  # fmt: skip
 
 

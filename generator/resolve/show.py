@@ -57,13 +57,13 @@ def as_yaml(spec: Spec, plan: Plan) -> str:
 
 def _plain(spec: Spec) -> dict[str, Any]:
     data = spec.model_dump(exclude_defaults=True)
-    data["batching"] = _plain_batching(spec.batching, data["batching"])
+    data["batching"] = _plain_batching(spec.batching, data.get("batching", {}))
     for key, model in (spec.models or {}).items():
         shown = data["models"][key]
         if model.steps is not None:
             shown["steps"] = [{step.name: step.parameters.model_dump(exclude_defaults=True)} for step in model.steps]
         if model.batching is not None:
-            shown["batching"] = _plain_batching(model.batching, shown["batching"])
+            shown["batching"] = _plain_batching(model.batching, shown.get("batching", {}))
         if model.instances is not None:
             shown["instances"] = [{"kind": g.kind, "count": g.count, **({"gpus": g.gpus} if g.gpus else {})}
                                   for g in model.instances]  # fmt: skip
@@ -77,4 +77,9 @@ def _plain_batching(batching: Batching, given: dict[str, Any]) -> dict[str, Any]
     shown: dict[str, Any] = {"max_batch_size": batching.max_batch_size}
     if batching.dynamic and batching.max_batch_size:
         shown.update(preferred=list(batching.preferred), max_queue_delay_us=batching.max_queue_delay_us)
-    return {**shown, **given}
+    shown |= given
+    if batching.priorities is not None and batching.priorities.queues:
+        # A bare number is no key of a spec.
+        queues = {str(level): queue for level, queue in given["priorities"]["queues"].items()}
+        shown["priorities"] = {**given["priorities"], "queues": queues}
+    return shown

@@ -2,55 +2,67 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Mapping
 from typing import Any
 
 import tritonclient.grpc as triton
 from tritonclient.utils import InferenceServerException
 
-from tritonkit.client.errors import ItemError, PipelineError
+from tritonkit.client.errors import ItemError
 from tritonkit.client.exchange import Reply
+from tritonkit.client.threaded import Job, ThreadedTransport
 from tritonkit.client.values import Array, infer_inputs
 from tritonkit.client.wire import GRPC_CHANNEL, grpc_config, grpc_fault, names_in
 
 
-class GrpcTransport:
-    """Calls run in gRPC's own threads; the caller's thread only waits."""
-
-    def __init__(self, name: str, address: str, deadline_s: float) -> None:
-        self._name, self._deadline_s = name, deadline_s
-        self._client = triton.InferenceServerClient(address, channel_args=GRPC_CHANNEL)
+class GrpcTransport(ThreadedTransport):
+    """The thread begins calls; gRPC's own threads bring the answers."""
 
     def config(self) -> Mapping[str, Any] | ItemError:
         """The model's configuration as JSON."""
-        try:
-            reply = self._client.get_model_config(self._name, as_json=True, client_timeout=self._deadline_s)
-        except InferenceServerException as error:
-            return grpc_fault(error, self._deadline_s)
-        return grpc_config(reply)
+
+        def work(client: Any, job: Job) -> None:
+            job.reply(client.get_model_config(self._name, as_json=True, client_timeout=self._deadline_s))
+
+        reply = self._call(work)
+        return reply if isinstance(reply, ItemError) else grpc_config(reply)
 
     def models(self) -> list[str]:
         """Names of the server's models; none if it does not tell."""
-        try:
-            index = self._client.get_model_repository_index(as_json=True, client_timeout=self._deadline_s)
-        except InferenceServerException:
-            return []
-        return names_in(index.get("models", ()))
+
+        def work(client: Any, job: Job) -> None:
+            job.reply(client.get_model_repository_index(as_json=True, client_timeout=self._deadline_s))
+
+        index = self._call(work)
+        return [] if isinstance(index, ItemError) else names_in(index.get("models", ()))
 
     def send(self, arrays: Mapping[str, Array], done: Callable[[Reply], None]) -> Callable[[], None]:
         """Sends one request; `done` is called once, in a thread of gRPC."""
 
-        def callback(result: Any, error: InferenceServerException | None) -> None:
-            done(result if error is None else grpc_fault(error, self._deadline_s))
+        def work(client: Any, job: Job) -> Any:
+            def callback(result: Any, error: InferenceServerException | None) -> None:
+                job.reply(result if error is None else grpc_fault(error, self._deadline_s))
 
-        inputs = infer_inputs(triton.InferInput, arrays)
+            inputs = infer_inputs(triton.InferInput, arrays)
+            return client.async_infer(self._name, inputs, callback, client_timeout=self._deadline_s)
+
+        return self._post(Job(work, done))
+
+    def _run(self, started: threading.Event) -> None:
+        client = triton.InferenceServerClient(self._address, channel_args=GRPC_CHANNEL)
+        started.set()
+        while (job := self._inbox.get()) is not None:
+            if job.handle is not None:
+                job.handle.cancel()
+            elif not job.cancelled:
+                self._begin(client, job)
+        client.close()
+
+    def _begin(self, client: Any, job: Job) -> None:
         try:
-            call = self._client.async_infer(self._name, inputs, callback, client_timeout=self._deadline_s)
-        except ValueError as error:  # gRPC's word for a channel that another thread has closed
-            raise PipelineError(f"this Pipeline of {self._name!r} was closed") from error
-        cancel: Callable[[], None] = call.cancel
-        return cancel
-
-    def close(self) -> None:
-        """Ends the channel and its threads."""
-        self._client.close()
+            job.handle = job.work(client, job)
+        except InferenceServerException as error:
+            job.reply(grpc_fault(error, self._deadline_s))
+        except Exception as error:  # noqa: BLE001 - whatever breaks is this request's error, not the thread's end
+            job.reply(ItemError("internal", f"the client failed: {error!r}", repr(error)))

@@ -1,15 +1,12 @@
-"""HTTP for ordinary code: tritonclient.http in one thread of its own.
+"""HTTP for ordinary code, on tritonclient.http, which runs on gevent: a greenlet a request in one thread.
 
-tritonclient's HTTP client runs on gevent and may not be shared between threads. So one thread owns the event loop
-and all clients, with a greenlet a request; callers only put jobs into its inbox. A client whose request failed
-half-way is thrown away with its connection.
+A client whose request failed half-way is thrown away with its connection.
 """
 
 from __future__ import annotations
 
-import collections
-import concurrent.futures
 import contextlib
+import queue
 import threading
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -20,8 +17,9 @@ import tritonclient.http as triton
 from geventhttpclient.response import HTTPParseError
 from tritonclient.utils import InferenceServerException
 
-from tritonkit.client.errors import ItemError, PipelineError
+from tritonkit.client.errors import ItemError
 from tritonkit.client.exchange import Reply
+from tritonkit.client.threaded import CLOSED, Job, ThreadedTransport
 from tritonkit.client.values import Array, infer_inputs
 from tritonkit.client.wire import http_fault, names_in
 
@@ -29,31 +27,12 @@ from tritonkit.client.wire import http_fault, names_in
 _GRACE_S = 0.1
 
 
-class _Job:
-    """Work for the thread: `done` gets what `work` returns, or the ItemError of its failure, once."""
-
-    def __init__(self, work: Callable[[Any], Any], done: Callable[[Any], None]) -> None:
-        self.work, self._done = work, done
-        self.greenlet: Any = None
-        self.cancelled = self._replied = False
-
-    def reply(self, value: object) -> None:
-        """Hands the value on, the first time."""
-        if not self._replied:
-            self._replied = True
-            self._done(value)
-
-
-class HttpTransport:
-    """Safe to use from several threads; its own thread starts with the first request."""
+class HttpTransport(ThreadedTransport):
+    """The thread owns gevent's event loop and all clients."""
 
     def __init__(self, name: str, address: str, deadline_s: float) -> None:
-        self._name, self._address, self._deadline_s = name, address, deadline_s
-        self._lock = threading.Lock()
-        self._inbox: collections.deque[_Job] = collections.deque()
-        self._thread: threading.Thread | None = None
+        super().__init__(name, address, deadline_s)
         self._wake: Any = None  # gevent's async watcher: its send() may be called from any thread
-        self._closed = False
         self._idle: list[Any] = []
 
     def config(self) -> Mapping[str, Any] | ItemError:
@@ -69,40 +48,11 @@ class HttpTransport:
     def send(self, arrays: Mapping[str, Array], done: Callable[[Reply], None]) -> Callable[[], None]:
         """Sends one request; `done` is called once, in the transport's thread."""
         inputs = infer_inputs(triton.InferInput, arrays)
-        job = _Job(lambda client: client.infer(self._name, inputs), done)
-        self._post(job)
+        return self._post(Job(lambda client: client.infer(self._name, inputs), done))
 
-        def cancel() -> None:
-            job.cancelled = True
-            with contextlib.suppress(PipelineError):
-                self._post(job)
-
-        return cancel
-
-    def close(self) -> None:
-        """Ends all requests, connections and the thread."""
-        with self._lock:
-            self._closed = True
-            if self._wake is not None:
-                self._wake.send()
-        if self._thread is not None and self._thread is not threading.current_thread():
-            self._thread.join()
-
-    def _call(self, work: Callable[[Any], Any]) -> Any:
-        future: concurrent.futures.Future[Any] = concurrent.futures.Future()
-        self._post(_Job(work, future.set_result))
-        return future.result()
-
-    def _post(self, job: _Job) -> None:
-        with self._lock:
-            if self._closed:
-                raise PipelineError(f"this Pipeline of {self._name!r} was closed")
-            if self._thread is None:
-                started = threading.Event()
-                self._thread = threading.Thread(target=self._run, args=(started,), name="tritonkit-http", daemon=True)
-                self._thread.start()
-                started.wait()
-            self._inbox.append(job)
+    def _put(self, job: Job | None) -> None:
+        super()._put(job)
+        if self._wake is not None:
             self._wake.send()
 
     def _run(self, started: threading.Event) -> None:
@@ -112,16 +62,14 @@ class HttpTransport:
         wake.start(woken.set)
         self._wake = wake
         started.set()
-        running: dict[Any, _Job] = {}
-        while not self._closed:
+        running: dict[Any, Job] = {}
+        while self._take_all(running):
             woken.wait()
             woken.clear()
-            while self._inbox:
-                self._begin_or_cancel(self._inbox.popleft(), running)
         jobs = list(running.values())
         gevent.killall(list(running))
         for job in jobs:
-            job.reply(ItemError("cancelled", "the client was closed"))
+            job.reply(CLOSED)
         while self._idle:
             self._idle.pop().close()
         with self._lock:  # nobody may wake a loop that is gone
@@ -130,15 +78,23 @@ class HttpTransport:
             wake.close()
         hub.destroy(destroy_loop=True)
 
-    def _begin_or_cancel(self, job: _Job, running: dict[Any, _Job]) -> None:
-        if job.greenlet is not None:
-            job.greenlet.kill(block=False)
-        elif not job.cancelled:
-            job.greenlet = gevent.spawn(self._serve, job)
-            running[job.greenlet] = job
-            job.greenlet.link(running.pop)
+    def _take_all(self, running: dict[Any, Job]) -> bool:
+        """Begins or cancels what is in the inbox; False once it is closed."""
+        with contextlib.suppress(queue.Empty):
+            while (job := self._inbox.get_nowait()) is not None:
+                self._begin_or_cancel(job, running)
+            return False
+        return True
 
-    def _serve(self, job: _Job) -> None:
+    def _begin_or_cancel(self, job: Job, running: dict[Any, Job]) -> None:
+        if job.handle is not None:
+            job.handle.kill(block=False)
+        elif not job.cancelled:
+            job.handle = gevent.spawn(self._serve, job)
+            running[job.handle] = job
+            job.handle.link(running.pop)
+
+    def _serve(self, job: Job) -> None:
         client = self._idle.pop() if self._idle else self._new_client()
         reusable = False
         try:

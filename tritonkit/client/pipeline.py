@@ -25,6 +25,7 @@ from tritonkit.client.exchange import (
     first_fault,
     prepare,
 )
+from tritonkit.client.threaded import take_from
 from tritonkit.client.values import Array, Item
 
 Cancel = Callable[[], None]
@@ -102,7 +103,7 @@ class Pipeline:
         arrived: queue.SimpleQueue[tuple[Outgoing, Reply, int]] = queue.SimpleQueue()
 
         def take() -> None:
-            sent, reply, latency_us = arrived.get()
+            sent, reply, latency_us = take_from(arrived)
             del waiting[sent.index]
             answers[sent.index] = finish(contract, sent, reply, latency_us)
 

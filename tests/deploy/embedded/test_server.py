@@ -37,7 +37,7 @@ def test_it_starts_answers_and_leaves_nothing(repository: Any, look: Any, tmp_pa
         record = server.record("embedded")
         with state.recorded(tmp_path / "run", record):
             assert state.running(tmp_path / "run") == [record]
-    assert said == ["loaded double (1 of 1 models)"]
+    assert said == ["loaded double"]
     assert server.poll() == 0
     assert look.nothing_left(server.shm_prefix)
     assert not server.log_path.parent.exists()
@@ -107,9 +107,10 @@ def test_a_request_in_flight_is_finished_before_the_end(repository: Any, look: A
     assert answers == [[6.0]]
 
 
-def test_an_idle_client_does_not_hold_up_the_end(shared_repository: Path, look: Any) -> None:
-    needs = ServerNeeds(longest_request_ms=20_000)
-    with EmbeddedServer(shared_repository, needs) as server:
+def test_an_idle_client_holds_up_the_end_for_the_exit_timeout_at_most(shared_repository: Path, look: Any) -> None:
+    needs = ServerNeeds(longest_request_ms=1000)
+    said: list[str] = []
+    with EmbeddedServer(shared_repository, needs, on_progress=said.append) as server:
         connection = http.client.HTTPConnection(server.http_address, timeout=5)
         connection.request("GET", "/v2/health/ready")
         assert connection.getresponse().read() == b""
@@ -117,8 +118,23 @@ def test_an_idle_client_does_not_hold_up_the_end(shared_repository: Path, look: 
         server.stop()
         took_s = time.monotonic() - started
         connection.close()
-    assert took_s < needs.exit_timeout_s + 2 + 1
+    assert took_s < needs.exit_timeout_s + 2
+    assert said[-1] == "waiting for clients to close 1 HTTP connections, at most 4 s"
     assert look.nothing_left(server.shm_prefix)
+    assert not server.failed
+
+
+def test_a_log_that_somebody_removes_harms_nothing(shared_repository: Path, look: Any, tmp_path: Path) -> None:
+    path = tmp_path / "server.log"
+    with EmbeddedServer(shared_repository, NEEDS, log_path=path) as server:
+        path.unlink()
+        os.kill(server.pid, signal.SIGKILL)
+        server.wait(10)
+        assert server.failure is not None
+        assert server.failure.last_lines == ()
+    with EmbeddedServer(shared_repository, NEEDS, log_path=path) as server:
+        path.unlink()
+    assert server.poll() == 0
 
 
 def test_stopping_at_once(shared_repository: Path, look: Any) -> None:

@@ -84,7 +84,7 @@ def test_the_cause_comes_first(
 
 
 def test_no_repository(tmp_path: Path) -> None:
-    with pytest.raises(ServerFailedError, match="^there is no model repository "):
+    with pytest.raises(ServerFailedError, match=r"^there is no model repository "):
         EmbeddedServer(tmp_path / "nowhere", NEEDS, log_path=tmp_path / "log").start()
     assert (tmp_path / "log").exists()
 
@@ -102,7 +102,7 @@ def test_a_port_that_the_user_named_is_taken(repository: Any, listening: int, lo
 def test_too_little_shared_memory(repository: Any, look: Any) -> None:
     repository.model()
     server = EmbeddedServer(repository.path, ServerNeeds(shm_default_bytes=1 << 50))
-    with pytest.raises(ServerFailedError, match="^double: the shared memory of this machine is too small"):
+    with pytest.raises(ServerFailedError, match=r"^double: the shared memory of this machine is too small"):
         server.start()
     assert look.nothing_left(server.shm_prefix)
 
@@ -132,7 +132,7 @@ def test_another_environment_is_the_one_the_models_see(repository: Any, tmp_path
     (site / "numpy-1.26.4.dist-info").mkdir()
     (site / "numpy-1.26.4.dist-info" / "METADATA").write_text("Metadata-Version: 2.1\nName: numpy\nVersion: 1.26.4\n")
     repository.model()
-    with pytest.raises(ServerFailedError, match="^double: ModuleNotFoundError: No module named 'numpy'"):
+    with pytest.raises(ServerFailedError, match=r"^double: ModuleNotFoundError: No module named 'numpy'"):
         EmbeddedServer(repository.path, NEEDS, environment=environment).start()
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -46,8 +47,8 @@ def supervise(tmp_path: Path) -> Iterator[Callable[[str], Run]]:
 
     def start(program: str) -> Run:
         prefix, lock = supervisor.claim_prefix()
-        cwd = tmp_path / "cwd"
-        cwd.mkdir()
+        cwd = tmp_path / "run" / "cwd"
+        cwd.mkdir(parents=True)
         process = subprocess.Popen(
             [sys.executable, "-I", "-S", supervisor.__file__],
             stdin=subprocess.PIPE,
@@ -87,11 +88,10 @@ ORPHAN = """import os, time
 if os.fork() == 0:
     os.setsid()
     if os.fork() == 0:
-        print('orphan', os.getpid())
+        os.write(1, b'orphan %d.' % os.getpid())
         time.sleep(600)
     os._exit(0)
 os.wait()
-print('up')
 time.sleep(600)
 """
 
@@ -101,6 +101,7 @@ def test_the_exit_status_is_the_programs(supervise: Callable[[str], Run], code: 
     run = supervise(code)
     assert run.process.wait(10) == status
     assert not run.cwd.exists()
+    assert run.cwd.parent.exists()
 
 
 def test_a_program_that_is_not_there(supervise: Callable[[str], Run], tmp_path: Path, look: Any) -> None:
@@ -141,12 +142,13 @@ def test_a_closed_pipe_ends_it(supervise: Callable[[str], Run], tmp_path: Path, 
     run.hang_up()
     assert run.process.wait(5) == 128 + signal.SIGTERM
     assert not psutil.pid_exists(run.pid)
+    assert not run.cwd.parent.exists()
 
 
 def test_orphans_and_segments_go_too(supervise: Callable[[str], Run], tmp_path: Path, look: Any) -> None:
     run = supervise(ORPHAN)
-    wait_for_log(tmp_path, "up", look)
-    orphan = int((tmp_path / "log").read_text().split()[1])
+    wait_for_log(tmp_path, ".", look)
+    orphan = int(re.findall(r"orphan (\d+)\.", (tmp_path / "log").read_text())[0])
     Path(f"/dev/shm/{run.prefix}segment").write_bytes(b"x")
     assert look.eventually(lambda: psutil.Process(orphan).ppid() == run.process.pid)
     run.say("stop 5")

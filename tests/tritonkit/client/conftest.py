@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import shutil
 import signal
@@ -14,7 +15,6 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -43,7 +43,7 @@ def free_ports(count: int) -> list[int]:
     return ports
 
 
-@contextmanager
+@contextlib.contextmanager
 def running_server(tmp: Path, prefix: str) -> Iterator[Server]:
     site = Path(sysconfig.get_paths()["platlib"])
     version = f"{sys.version_info.major}.{sys.version_info.minor}"
@@ -70,7 +70,9 @@ def running_server(tmp: Path, prefix: str) -> Iterator[Server]:
         "--exit-timeout-secs=1",
     ]
     with (tmp / "log").open("wb") as log:
-        process = subprocess.Popen(argv, cwd=tmp / "cwd", env=environment, stdout=log, stderr=log)
+        process = subprocess.Popen(
+            argv, cwd=tmp / "cwd", env=environment, stdout=log, stderr=log, start_new_session=True
+        )
     try:
         wait_ready(process, f"http://127.0.0.1:{http}/v2/health/ready", tmp / "log")
         yield Server(process, {"grpc": f"localhost:{grpc}", "http": f"localhost:{http}"})
@@ -82,6 +84,8 @@ def running_server(tmp: Path, prefix: str) -> Iterator[Server]:
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
+        with contextlib.suppress(ProcessLookupError):  # a killed server leaves its stubs behind
+            os.killpg(process.pid, signal.SIGKILL)
         for segment in Path("/dev/shm").glob(f"{prefix}*"):
             segment.unlink()
 

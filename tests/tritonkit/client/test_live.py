@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
 import threading
 import time
 from collections.abc import AsyncIterator, Iterator
@@ -271,7 +270,7 @@ def census() -> tuple[int, int, int]:
     sockets = 0
     for entry in Path("/proc/self/fd").iterdir():
         with contextlib.suppress(FileNotFoundError):  # the listing's own
-            sockets += "socket" in os.readlink(entry)
+            sockets += "socket" in str(entry.readlink())
     return threading.active_count(), len(list(Path("/proc/self/task").iterdir())), sockets
 
 

@@ -131,7 +131,7 @@ def test_ctrl_c_ends_promptly_and_quietly(own_server: Any, style: str, protocol:
     start = time.monotonic()
     process.send_signal(signal.SIGINT)
     _, stderr = process.communicate(timeout=60)
-    assert time.monotonic() - start < 3
+    assert time.monotonic() - start < 5
     lines = [line for line in stderr.splitlines() if not line.startswith("Executing <")]
     assert lines[0] == "Traceback (most recent call last):"
     assert lines[-1] == "KeyboardInterrupt"

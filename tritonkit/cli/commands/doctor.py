@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import click
+
+if TYPE_CHECKING:
+    from generator.project import Project
 
 
 @click.command("doctor")
@@ -17,10 +22,11 @@ def command(as_json: bool) -> None:
     from tritonkit.cli.output import print_json
 
     try:
-        runs = Project.find().root / servers.RUNS
+        project = Project.find()
     except NoProjectError:
-        runs = None
-    found = checks(state_directory=runs)
+        found = checks()
+    else:
+        found = checks(shm_bytes=_shm_bytes(project), state_directory=project.root / servers.RUNS)
     if as_json:
         print_json([asdict(check) for check in found])
     else:
@@ -32,3 +38,17 @@ def command(as_json: bool) -> None:
                 click.echo(f"      {'':{width}}  {check.remedy}")
     if any(not check.ok and not check.note for check in found):
         click.get_current_context().exit(1)
+
+
+def _shm_bytes(project: Project) -> int:
+    """What `tritonkit serve` would need for the project's specs; those with mistakes count for nothing here."""
+    from deploy.embedded.doctor import MIN_SHM_BYTES
+    from deploy.embedded.needs import needs_of
+    from generator.problems import UserError
+    from generator.workspace import open_workspace
+
+    try:
+        plans = open_workspace(project, target="embedded").plans.get("embedded", [])
+    except UserError:
+        return MIN_SHM_BYTES
+    return needs_of(plans).shm_bytes if plans else MIN_SHM_BYTES

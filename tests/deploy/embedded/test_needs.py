@@ -1,0 +1,83 @@
+"""What a server needs, derived from Plans and from repositories nobody has a spec for."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from deploy.embedded import shared_memory
+from deploy.embedded.flags import ServerFlags
+from deploy.embedded.needs import longest_request_ms, needs_of, needs_of_repository
+from deploy.embedded.ports import Ports
+from generator.plan import Plan
+from generator.project import Project
+from generator.workspace import open_workspace
+
+ROOT = Path(__file__).parents[3]
+
+
+def plan(name: str, tmp_path: Path, *changes: tuple[str, str]) -> Plan:
+    text = (ROOT / "specs" / f"{name}.yaml").read_text()
+    for old, new in changes:
+        assert old in text
+        text = text.replace(old, new)
+    (tmp_path / f"{name}.yaml").write_text(text)
+    work = open_workspace(Project(ROOT), [tmp_path / f"{name}.yaml"], "embedded")
+    work.stop_on_errors()
+    return work.plans["embedded"][0]
+
+
+def test_instances_are_counted_over_all_pipelines(tmp_path: Path) -> None:
+    digits, canvas = plan("digits", tmp_path), plan("canvas", tmp_path)
+    needs = needs_of([digits, canvas])
+    assert needs.python_instances == needs_of([digits]).python_instances + needs_of([canvas]).python_instances == 9
+    assert needs.most_instances_of_a_model == 2
+
+
+def test_shared_memory_follows_the_largest_batch(tmp_path: Path) -> None:
+    small = needs_of([plan("digits", tmp_path, ("max_batch_size: 32, preferred: [8, 16, 32]", "max_batch_size: 1"))])
+    large = needs_of([plan("digits", tmp_path)])
+    # 32 encoded images of 64 KiB each are 2 MiB; twice that, for a batch in flight and one being put together,
+    # and the pixels beside them, is just above 4.
+    assert large.shm_default_bytes == 8 << 20
+    assert small.shm_default_bytes == 1 << 20
+
+
+def test_the_longest_request_waits_in_every_queue(tmp_path: Path) -> None:
+    without = plan("digits", tmp_path)
+    assert longest_request_ms(without) == 30_000
+    with_timeouts = plan("digits", tmp_path, ("queue: null", "queue: {timeout_us: 15000}"))
+    assert longest_request_ms(with_timeouts) == 3 * 15 + 10 * 20
+    assert needs_of([with_timeouts]).exit_timeout_s < needs_of([without]).exit_timeout_s
+
+
+def test_the_flags_carry_the_numbers_of_the_plan(tmp_path: Path) -> None:
+    needs = needs_of([plan("digits", tmp_path)])
+    flags = ServerFlags(needs, (tmp_path,), tmp_path, tmp_path, Ports(1, 2, 3), "prefix", "key").arguments()
+    assert f"--backend-config=python,shm-default-byte-size={8 << 20}" in flags
+    assert "--model-control-mode=none" in flags
+    assert any(flag.startswith("--http-restricted-api=") and "model-repository" in flag for flag in flags)
+
+
+def test_a_repository_without_specs_is_counted(tmp_path: Path) -> None:
+    for name, text in {
+        "a": 'backend: "python" instance_group [{ count: 3 kind: KIND_CPU }]',
+        "b": 'backend: "python"',
+        "c": 'platform: "ensemble"',
+        "d": "not a config {",
+    }.items():
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "config.pbtxt").write_text(text)
+    needs = needs_of_repository(tmp_path)
+    assert (needs.python_instances, needs.most_instances_of_a_model) == (4, 3)
+
+
+def test_too_little_shared_memory_is_one_sentence_and_the_command() -> None:
+    there = shared_memory.look()
+    shared_memory.check(1 << 20)
+    with pytest.raises(
+        shared_memory.SharedMemoryError, match=r"MiB free, and the server's Python instances need"
+    ) as found:
+        shared_memory.check(there.free_bytes + (1 << 30))
+    assert "docker run --shm-size=" in found.value.hint
