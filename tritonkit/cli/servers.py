@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import difflib
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -25,9 +29,13 @@ class Address:
 
 
 def find(address: str | None, protocol: Protocol) -> Address:
-    """The server to talk to. Raises UserError when none is named and none or several run."""
+    """The server to talk to. Raises UserError for what is no address, and where none, or several, are running."""
     if address is not None:
-        return Address(address.removeprefix("http://").removeprefix("grpc://").rstrip("/"))
+        named = address.removeprefix("http://").removeprefix("grpc://").rstrip("/")
+        if not re.fullmatch(r"[^\s:/]+:\d{1,5}|\[[0-9a-fA-F:]+\]:\d{1,5}", named):
+            usual = 8001 if protocol == "grpc" else 8000
+            raise UserError(f"`{address}` is no address of a server", f"give host:port, such as localhost:{usual}")
+        return Address(named)
     record = only_running()
     return Address(record.grpc_address if protocol == "grpc" else record.http_address, record)
 
@@ -46,3 +54,19 @@ def only_running() -> ServerRecord:
         addresses = ", ".join(f"{r.grpc_address} ({r.target})" for r in running)
         raise UserError(f"{len(running)} servers of this project are running: {addresses}", "name one with --address")
     return running[0]
+
+
+@contextmanager
+def naming_the_known(server: Address, pipeline: str) -> Iterator[None]:
+    """Adds the pipelines that a server of ours has to the error that it has not the one asked for."""
+    from tritonkit.client.errors import UnknownPipelineError
+
+    try:
+        yield
+    except UnknownPipelineError as error:
+        if server.record is not None:
+            repositories = map(Path, server.record.repositories)
+            known = sorted(file.parent.name for path in repositories for file in path.glob("*/config.pbtxt"))
+            close = difflib.get_close_matches(pipeline, known, n=1)
+            error.hint = f"did you mean `{close[0]}`?" if close else f"it has {', '.join(known)}"
+        raise

@@ -1,4 +1,4 @@
-"""SIGTERM ends a command the way Ctrl-C does: with everything cleaned up."""
+"""SIGTERM and SIGINT end a command the way Ctrl-C does: with everything cleaned up."""
 
 from __future__ import annotations
 
@@ -14,9 +14,13 @@ def _interrupt(_number: int, _frame: FrameType | None) -> None:
 
 @contextmanager
 def terminate_as_interrupt() -> Iterator[None]:
-    """While the block runs, SIGTERM raises KeyboardInterrupt."""
-    before = signal.signal(signal.SIGTERM, _interrupt)
+    """While the block runs, both raise KeyboardInterrupt.
+
+    SIGINT too, because a shell that starts a command in the background has it ignore that signal.
+    """
+    before = {number: signal.signal(number, _interrupt) for number in (signal.SIGTERM, signal.SIGINT)}
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -11,6 +11,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
+from generator.problems import UserError
+
 if TYPE_CHECKING:
     from tritonkit.client.answer import Answer
 
@@ -91,7 +93,7 @@ class ItemError:
         return f"{self.message} ({self.code})"
 
 
-class PipelineError(Exception):
+class PipelineError(UserError):
     """Nothing can be sent to the pipeline; the base of the errors below."""
 
 

@@ -16,7 +16,14 @@ if TYPE_CHECKING:
 @click.argument("files", nargs=-1, required=True, metavar="FILE...", type=click.Path(path_type=Path))
 @click.option("--protocol", type=click.Choice(["grpc", "http"]), default="grpc", show_default=True)
 @click.option("--address", metavar="HOST:PORT", help="A server; else the one that `tritonkit serve` runs here.")
-@click.option("--deadline", "deadline_s", type=float, default=10.0, show_default=True, help="Seconds for one item.")
+@click.option(
+    "--deadline",
+    "deadline_s",
+    type=click.FloatRange(0.001, 86_400),
+    default=10.0,
+    show_default=True,
+    help="Seconds for one item.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print the answers as JSON.")
 def command(
     pipeline: str, files: tuple[Path, ...], protocol: str, address: str | None, deadline_s: float, as_json: bool
@@ -28,7 +35,10 @@ def command(
 
     spoken: servers.Protocol = "http" if protocol == "http" else "grpc"
     server = servers.find(address, spoken)
-    with Pipeline(pipeline, server.address, protocol=spoken, deadline_s=deadline_s) as client:
+    with (
+        servers.naming_the_known(server, pipeline),
+        Pipeline(pipeline, server.address, protocol=spoken, deadline_s=deadline_s) as client,
+    ):
         answers = client.infer(files)
     if as_json:
         print_json([_plain(answer) for answer in answers])

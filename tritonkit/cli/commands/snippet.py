@@ -21,7 +21,7 @@ def command(pipeline: str, form: str, address: str | None, example: str) -> None
 
     protocol: servers.Protocol = "http" if form == "curl" else "grpc"
     server = servers.find(address, protocol)
-    with Pipeline(pipeline, server.address, protocol=protocol) as client:
+    with servers.naming_the_known(server, pipeline), Pipeline(pipeline, server.address, protocol=protocol) as client:
         contract = client.contract
     made = curl_snippet if form == "curl" else python_snippet
     click.echo(made(contract, server.address, example), nl=False)
