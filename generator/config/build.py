@@ -7,6 +7,7 @@ from typing import Any
 
 from tritonclient.grpc.model_config_pb2 import ModelConfig
 
+from generator.collector import Collector, field_path
 from generator.config import codes, since
 from generator.config.comments import comments_of, header_of
 from generator.config.ensemble import ensemble_words
@@ -17,7 +18,6 @@ from generator.config.tensors import check_sides, model_files
 from generator.config.text import render
 from generator.plan import EnsemblePlan, FilesProgram, ModelPlan, Plan
 from generator.problems import Place
-from generator.resolve.collector import Collector, field_path
 
 Path = tuple[str | int, ...]
 

@@ -11,10 +11,10 @@ from typing import Any
 
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
 
+from generator.collector import did_you_mean, names
 from generator.config import codes
 from generator.config.descriptors import is_map, map_fields
 from generator.config.values import BadValueError, describe, map_key, scalar
-from generator.resolve.collector import did_you_mean, names
 
 Path = tuple[str | int, ...]
 # (code, path inside the data, sentence, hint)

@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import PurePosixPath
 from typing import Any
 
+from generator.collector import Collector
 from generator.config import codes
 from generator.plan import EnsemblePlan, ModelPlan, Tensor
-from generator.resolve.collector import Collector
 
 # What only one side has in Triton: (field of the spec, what a tensor has where nobody says anything).
 _ONLY_INPUTS = (("optional", False), ("ragged", False), ("format", "none"))

@@ -7,9 +7,9 @@ from typing import Any
 
 from google.protobuf.descriptor import FieldDescriptor
 
+from generator.collector import did_you_mean, names
 from generator.config import codes
 from generator.config.descriptors import choices
-from generator.resolve.collector import did_you_mean, names
 
 _RANGES = {
     FieldDescriptor.CPPTYPE_INT32: (-(2**31), 2**31 - 1),

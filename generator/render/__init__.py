@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import PurePosixPath
 
 from generator.config import model_configs
-from generator.plan import EngineProgram, FilesProgram, ModelPlan, Plan, PythonProgram
+from generator.config.tensors import model_files
+from generator.plan import EngineProgram, EnsemblePlan, FilesProgram, ModelPlan, Plan, PythonProgram
 from generator.project import Project
 from generator.render.parameters import as_json, engine_request, ensemble_json, model_json
 from generator.render.templates import template
@@ -40,6 +41,8 @@ def render(plan: Plan, project: Project, *, self_contained: bool = False) -> Fil
                     files[f"{model.name}/{VERSION}/{path}"] = data
     if plan.ensemble is not None:
         # Triton wants a version directory of an ensemble too, and an empty one cannot be kept in git.
+        named = _named_files(plan.ensemble, project)
+        files.update({f"{plan.ensemble.name}/{path}": data for path, data in named.items()})
         files[f"{plan.ensemble.name}/{VERSION}/tritonkit.json"] = as_json(ensemble_json(plan, plan.ensemble))
     return files
 
@@ -62,15 +65,9 @@ def _model_files(plan: Plan, model: ModelPlan, project: Project) -> Files:
     return files
 
 
-def _named_files(model: ModelPlan, project: Project) -> Files:
+def _named_files(model: ModelPlan | EnsemblePlan, project: Project) -> Files:
     """Label and warm-up files, where Triton looks for them."""
-    labels = [t.labels for t in (*model.inputs, *model.outputs) if t.labels is not None]
-    files = {PurePosixPath(path).name: project.path(path).read_bytes() for path in labels}
-    for warmup in model.warmup:
-        for given in warmup.inputs.values():
-            if given.file is not None:
-                files[f"warmup/{PurePosixPath(given.file).name}"] = project.path(given.file).read_bytes()
-    return files
+    return {inside: project.path(outside).read_bytes() for inside, outside in model_files(model).items()}
 
 
 def _directory(program: FilesProgram, project: Project) -> Files:

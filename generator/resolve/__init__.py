@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from generator.collector import Collector, names
 from generator.plan import EnsemblePlan, ModelPlan, Places, Plan
 from generator.problems import Problem
 from generator.project import Project
-from generator.resolve.collector import Collector, names
 from generator.resolve.expand import Expanded, expand, tensor_of
 from generator.resolve.flow import FlowWiring, meets
 from generator.resolve.models import ModelResolver

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from generator.collector import Collector, names
+from generator.collector import Path as FieldPath
 from generator.plan import Tensor
 from generator.project import Project
 from generator.resolve import steps as chains
-from generator.resolve.collector import Collector, names
-from generator.resolve.collector import Path as FieldPath
 from generator.resolve.onnx_graph import OnnxGraph, OnnxGraphError, OnnxTensor, read
 from generator.spec import Spec
 from generator.spec.base import spec_dtype, triton_dtype

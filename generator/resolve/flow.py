@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from generator.collector import Collector, did_you_mean, names
+from generator.collector import Path as FieldPath
 from generator.plan import EnsembleStep, ModelPlan, Tensor
-from generator.resolve.collector import Collector, did_you_mean, names
-from generator.resolve.collector import Path as FieldPath
 from generator.resolve.expand import tensor_of
 from generator.spec import Spec
 from generator.spec.models import FlowStep
@@ -40,8 +40,9 @@ class FlowWiring:
     ) -> None:  # fmt: skip
         self.by_key, self.broken, self.collect = by_key, broken, collect
         self.short, self.max_batch_size = spec.models is None, max_batch_size
-        self.inputs = {n: tensor_of(n, t) for n, t in spec.inputs.items()}
-        self.outputs = {n: tensor_of(n, t) for n, t in spec.outputs.items()}
+        # A reshape is between a model and its backend. Triton would compare an ensemble's with the dims of its steps.
+        self.inputs = {n: replace(tensor_of(n, t), reshape=None) for n, t in spec.inputs.items()}
+        self.outputs = {n: replace(tensor_of(n, t), reshape=None) for n, t in spec.outputs.items()}
         self.sources: dict[str, _Source] = {
             n: _Source(t, "the pipeline's inputs", None) for n, t in self.inputs.items()
         }

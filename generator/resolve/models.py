@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 
+from generator.collector import Collector, did_you_mean, names
+from generator.collector import Path as FieldPath
 from generator.plan import (
     EngineProgram,
     FilesProgram,
@@ -16,8 +18,6 @@ from generator.plan import (
 )
 from generator.project import EMBEDDED, Project
 from generator.resolve import steps as chains
-from generator.resolve.collector import Collector, did_you_mean, names
-from generator.resolve.collector import Path as FieldPath
 from generator.resolve.expand import tensor_of
 from generator.resolve.onnx_graph import OnnxGraph
 from generator.resolve.own_class import own_class
@@ -70,6 +70,7 @@ class ModelResolver:
             comments=self._comments(program),
         )  # fmt: skip
         check_warmup(plan, self.project, self.collect)
+        self._check_file_name(plan)
         return plan
 
     @property
@@ -251,6 +252,17 @@ class ModelResolver:
         else:
             self.collect.error("TK223", (*origin, "cuda_graphs"), message, "remove it")
         return None
+
+    def _check_file_name(self, plan: ModelPlan) -> None:
+        """A Python model whose file is not there is never ready, and never fails (seen on 2.51)."""
+        name = plan.config.get("default_model_filename")
+        if name is not None and name != "model.py" and plan.backend == "python":
+            self.collect.error(
+                "TK223",
+                (*plan.source, "config", "default_model_filename"),
+                f"`{name}` is not rendered, and the server would wait for it for ever; the model's file is `model.py`",
+                "remove it, or make it a model of `files`",
+            )
 
     def _labels(self, tensors: tuple[Tensor, ...], origin: FieldPath) -> None:
         for tensor in tensors:

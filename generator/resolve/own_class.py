@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import ast
 
+from generator.collector import Collector, did_you_mean, names
+from generator.collector import Path as FieldPath
 from generator.plan import PythonProgram
 from generator.project import Project
-from generator.resolve.collector import Collector, did_you_mean, names
-from generator.resolve.collector import Path as FieldPath
 from generator.spec.models import Model
 
 

@@ -8,9 +8,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from generator.collector import Collector
+from generator.collector import Path as FieldPath
 from generator.plan import Tensor
-from generator.resolve.collector import Collector
-from generator.resolve.collector import Path as FieldPath
 from generator.spec import steps as spec
 from generator.spec.base import triton_dtype
 

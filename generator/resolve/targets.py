@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from generator.collector import Collector, did_you_mean, names
 from generator.plan import TargetPlan
 from generator.project import EMBEDDED
-from generator.resolve.collector import Collector, did_you_mean, names
 from generator.spec import Spec, Target
 from generator.spec.serving import Batching, InstanceGroup
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from generator.collector import Collector, did_you_mean, names
 from generator.plan import ModelPlan
 from generator.project import Project
-from generator.resolve.collector import Collector, did_you_mean, names
 
 
 def check_warmup(plan: ModelPlan, project: Project, collect: Collector) -> None:

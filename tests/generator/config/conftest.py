@@ -163,7 +163,7 @@ class Leaf:
 def _inner(holder: Any, field: FieldDescriptor) -> list[Any]:
     value = getattr(holder, field.name)
     if is_map(field):
-        return list(value.values())
+        return [value[key] for key in sorted(value)]  # a map has no order of its own
     if field.is_repeated:
         return list(value) if field.message_type is not None else [list(value)] * bool(value)
     only_default = field.enum_type is not None and len(field.enum_type.values) == 1

@@ -53,6 +53,8 @@ def problem(make, config, **changes):
          "sequence_batching.direct.minimum_slot_utilization", "is a number", ""),
         ({"sequence_batching": {"direct": {"minimum_slot_utilization": 1e39}}}, "TK304",
          "sequence_batching.direct.minimum_slot_utilization", "at most 3.40282e+38", ""),
+        ({"sequence_batching": {"direct": {"minimum_slot_utilization": 10**400}}}, "TK304",
+         "sequence_batching.direct.minimum_slot_utilization", "at most 3.40282e+38", ""),
         ({"dynamic_batching": {}, "sequence_batching": {}}, "TK305", "sequence_batching", "exclude each other", "keep one"),
         ({"sequence_batching": {"oldest": {}, "direct": {}}}, "TK305", "sequence_batching.direct",
          "`direct` and `oldest` exclude each other", "keep one of `direct`, `oldest`"),
@@ -79,7 +81,11 @@ def test_mistakes(make, config, code, field, message, hint):
 def test_all_mistakes_at_once_with_positions(make):
     tree = make.tree(("models", "probe", "config"), ("models", "probe", "config", "instance_group", 1, "count"))
     config = {"nonsense": 1, "instance_group": [{"count": 1}, {"count": -(2**40)}, {"kind": "KIND_X"}]}
-    assert [(p.code, p.place.line) for p in problems(make, config, tree=tree)] == [("TK301", 2), ("TK304", 3), ("TK303", 2)]
+    assert [(p.code, p.place.line) for p in problems(make, config, tree=tree)] == [
+        ("TK301", 2),
+        ("TK304", 3),
+        ("TK303", 2),
+    ]
 
 
 def test_contradictions_name_both_places(make):
@@ -160,7 +166,10 @@ def test_config_refines_what_the_friendly_names_set(make):
         parameters={"p": "1"},
         warmup=(Warmup(name="w", inputs={"a": WarmupInput(zero=True), "b": WarmupInput(zero=True)}),),
     )
-    assert (message.dynamic_batching.max_queue_delay_microseconds, message.dynamic_batching.preserve_ordering) == (7, True)
+    assert (message.dynamic_batching.max_queue_delay_microseconds, message.dynamic_batching.preserve_ordering) == (
+        7,
+        True,
+    )
     assert message.dynamic_batching.priority_queue_policy[1].max_queue_size == 3
     [group] = message.instance_group
     assert (group.count, group.rate_limiter.priority) == (2, 2)
@@ -171,7 +180,10 @@ def test_config_refines_what_the_friendly_names_set(make):
 
 def test_sequence_batching_where_nothing_else_batches(make):
     config = {"sequence_batching": {"oldest": {"max_candidate_sequences": 4}}}
-    assert built(make, config, batching=make.Batching(dynamic=False)).sequence_batching.oldest.max_candidate_sequences == 4
+    assert (
+        built(make, config, batching=make.Batching(dynamic=False)).sequence_batching.oldest.max_candidate_sequences
+        == 4
+    )
 
 
 def test_an_empty_mapping_sets_a_message(make):
@@ -189,4 +201,16 @@ def test_the_flow_of_an_ensemble_is_closed(make):
         ("TK306", "config.ensemble_scheduling.step[0].model_version"),
         ("TK306", "config.ensemble_scheduling.step[1]"),
     ]
+    assert "`step` has 2 entries here, but `flow` gives 1" in caught.value.problems[1].message
     assert "`flow` sets it to `-1`" in caught.value.problems[0].message
+
+
+def test_the_wiring_of_an_ensemble_cannot_change(make):
+    whole = make.ensemble(
+        config={"ensemble_scheduling": {"step": [{"input_map": {"x": "b"}, "output_map": {"y": "b"}}]}}
+    )
+    with pytest.raises(ProblemsError) as caught:
+        ensemble_config(make.pipeline(make.model(), ensemble=whole), whole)
+    [found] = caught.value.problems
+    assert (found.code, found.field) == ("TK306", "config.ensemble_scheduling.step[0].input_map.x")
+    assert found.message == '`x` is `"b"` here, but `flow` sets it to `"a"`'

@@ -60,7 +60,10 @@ def test_tensors(make):
         'name: "a" data_type: TYPE_UINT8 format: FORMAT_NHWC dims: -1 dims: 8 dims: 3 allow_ragged_batch: true',
         'name: "b" data_type: TYPE_BF16 dims: 4 reshape { shape: 2 shape: 2 } optional: true',
     ]
-    assert text(message.output[0]) == 'name: "c" data_type: TYPE_STRING dims: 1 label_filename: "some.labels" reshape { }'
+    assert (
+        text(message.output[0])
+        == 'name: "c" data_type: TYPE_STRING dims: 1 label_filename: "some.labels" reshape { }'
+    )
 
 
 def test_batching(make):
@@ -80,7 +83,10 @@ def test_batching(make):
     assert text(got.default_queue_policy) == (
         "timeout_action: DELAY default_timeout_microseconds: 9000 allow_timeout_override: true max_queue_size: 64"
     )
-    assert {k: text(v) for k, v in got.priority_queue_policy.items()} == {1: "max_queue_size: 1", 3: "timeout_action: DELAY"}
+    assert {k: text(v) for k, v in got.priority_queue_policy.items()} == {
+        1: "max_queue_size: 1",
+        3: "timeout_action: DELAY",
+    }
 
 
 def test_no_batching_without_dynamic(make):

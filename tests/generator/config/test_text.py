@@ -44,7 +44,9 @@ def scalars(field: FieldDescriptor) -> st.SearchStrategy[Any]:
 @st.composite
 def words(draw: st.DrawFn, descriptor: Any) -> dict[str, Any]:
     """Any mapping that is a `config:` of this message."""
-    chosen: list[FieldDescriptor] = draw(st.lists(st.sampled_from(list(descriptor.fields)), unique_by=_once, max_size=4))
+    chosen: list[FieldDescriptor] = draw(
+        st.lists(st.sampled_from(list(descriptor.fields)), unique_by=_once, max_size=4)
+    )
     return {field.name: draw(values(field)) for field in chosen}
 
 

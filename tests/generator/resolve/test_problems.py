@@ -73,6 +73,7 @@ FULL_MISTAKES = [
     ("net: {onnx: models/net.onnx}", "net: {python: steps/broken.py:A, inputs: {pixels: {type: fp32, dims: [1, 8, 8]}}, outputs: {logits: {type: fp32, dims: [10]}}}", "TK220", "models.net.python"),
     ("net: {onnx: models/net.onnx}", "net: {onnx: models/net.onnx, warmup: [{name: w, batch_size: 9, inputs: {pixels: {zero: true}}}]}", "TK222", "models.net.warmup[0].batch_size"),
     ("net: {onnx: models/net.onnx}", "net: {onnx: models/net.onnx, warmup: [{name: w, inputs: {pxels: {zero: true}}}]}", "TK222", "models.net.warmup[0].inputs.pxels"),
+    ("net: {onnx: models/net.onnx}", "net: {onnx: models/net.onnx, config: {default_model_filename: other.py}}", "TK223", "models.net.config.default_model_filename"),
     ("steps: [softmax, top_k]", "steps: [softmax, top_k]\n    cuda_graphs: {}", "TK223", "models.after.cuda_graphs"),
     ("net: {onnx: models/net.onnx}", "net: {files: models, inputs: {pixels: {type: fp32, dims: [1, 8, 8]}}, outputs: {logits: {type: fp32, dims: [10]}}}", "TK223", "models.net"),
 ]  # fmt: skip

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import shutil
 import socket
@@ -13,11 +14,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import pytriton
 from tritonclient.grpc import InferenceServerClient
 from tritonclient.utils import InferenceServerException
 
-WHEEL = Path(pytriton.__file__).parent
+# Found without being imported: that alone would take seconds.
+WHEEL = Path(str(importlib.util.find_spec("pytriton").origin)).parent
 READY_S, LOAD_S, STOP_S = 60, 30, 15
 MODEL = """import triton_python_backend_utils as pb_utils
 
@@ -83,10 +84,13 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
         f"--backend-directory={backends(home / 'backends')}", "--model-control-mode=explicit",
         "--http-address=127.0.0.1", f"--http-port={http}", "--grpc-address=127.0.0.1", f"--grpc-port={grpc}",
         "--allow-metrics=false", "--disable-auto-complete-config",
+        # A model that could not be created counts as live: the server would wait for it until the default of 30 s.
+        "--exit-timeout-secs=2",
     ]  # fmt: skip
     environment = os.environ | {
         "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
         "LD_LIBRARY_PATH": ":".join(libraries),
+        "CUDA_VISIBLE_DEVICES": "",  # the same answers on a machine with GPUs
     }
     with (home / "log").open("wb") as log:
         process = subprocess.Popen(arguments, cwd=home / "empty", env=environment, stdout=log, stderr=log)
