@@ -260,7 +260,7 @@ class ModelResolver:
             self.collect.error(
                 "TK223",
                 (*plan.source, "config", "default_model_filename"),
-                f"`{name}` is not rendered, and the server would wait for it for ever; the model's file is `model.py`",
+                f"`{name}` is not rendered, and the server would wait for it for ever: the file is `model.py`",
                 "remove it, or make it a model of `files`",
             )
 

@@ -11,20 +11,31 @@ import click
 from generator.problems import ProblemsError, UserError
 
 FINE, YOURS, OURS, INTERRUPTED = 0, 1, 2, 130
+NAME, COMPLETION = "tritonkit", "_TRITONKIT_COMPLETE"
 
 
 def guarded(group: click.Group, arguments: list[str] | None) -> int:
     """Runs `group`; the exit status. A traceback is printed for our own mistakes alone."""
     try:
-        result = group.main(arguments, prog_name="tritonkit", standalone_mode=False)
-    except click.exceptions.NoArgsIsHelpError as error:
-        click.echo(error.format_message())
+        return _told(group, sys.argv[1:] if arguments is None else arguments)
+    except BrokenPipeError:
+        # The reader went away (`tritonkit … | head`): nothing is left to say.
+        _discard_output()
         return FINE
+    except OSError:  # standard error cannot be written either
+        _discard_output()
+        return YOURS
+
+
+def _told(group: click.Group, arguments: list[str]) -> int:
+    """Runs `group` and says what went wrong. Raises OSError when even that cannot be said."""
+    try:
+        return _run(group, arguments)
     except click.ClickException as error:
-        error.show()
+        show_user_error(_usage(error))
         return YOURS
     except (KeyboardInterrupt, click.Abort):
-        click.echo("interrupted", err=True)
+        click.echo("\ninterrupted", err=True)  # the line break ends the terminal's ^C
         return INTERRUPTED
     except ProblemsError as error:
         from tritonkit.cli.output import show_problems
@@ -35,20 +46,63 @@ def guarded(group: click.Group, arguments: list[str] | None) -> int:
         show_user_error(error)
         return YOURS
     except BrokenPipeError:
-        # The reader went away (`tritonkit … | head`): nothing is left to say, and Python must not say it either.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return FINE
+        raise
+    except OSError as error:
+        _discard_output()  # whatever is left in a buffer would fail once more at exit
+        show_user_error(_refused(error))
+        return YOURS
     except Exception:  # noqa: BLE001  (the one place where a bug of ours ends)
         traceback.print_exc()
         click.echo(
             "\nThis is a mistake in tritonkit, not in your input: please report it with the lines above.", err=True
         )
         return OURS
+
+
+def _run(group: click.Group, arguments: list[str]) -> int:
+    """What click's own `main` does, but for its handling of errors."""
+    from tritonkit.cli.output import may_colour
+
+    if instruction := os.environ.get(COMPLETION):
+        from click.shell_completion import shell_complete
+
+        return shell_complete(group, {}, NAME, COMPLETION, instruction)
+    try:
+        with group.make_context(NAME, list(arguments), color=None if may_colour() else False) as context:
+            result = group.invoke(context)
+    except click.exceptions.NoArgsIsHelpError as error:
+        click.echo(error.format_message())
+        return FINE
+    except click.exceptions.Exit as end:
+        return end.exit_code
     return result if isinstance(result, int) else FINE
+
+
+def _usage(error: click.ClickException) -> UserError:
+    """A command line that cannot be understood, in the form of all other errors."""
+    message = error.format_message().rstrip(".")
+    context = error.ctx if isinstance(error, click.UsageError) else None
+    command = context.command_path if context is not None else NAME
+    return UserError(message[:1].lower() + message[1:], f"`{command} -h` shows what is valid")
+
+
+def _refused(error: OSError) -> UserError:
+    """What the operating system refuses: a file where a folder should be, no permission, a full disk."""
+    reason = error.strerror or str(error)
+    what = os.fsdecode(error.filename) if isinstance(error.filename, str | bytes) else "the output"
+    return UserError(f"{what} cannot be read or written: {reason[:1].lower()}{reason[1:]}")
+
+
+def _discard_output() -> None:
+    """Nothing more reaches standard output, not even what Python writes at exit."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def show_user_error(error: UserError) -> None:
     """`error: …` and the hint, on standard error."""
-    click.echo(f"{click.style('error', fg='red', bold=True)}: {error.message}", err=True)
+    from tritonkit.cli.output import may_colour, printable
+
+    colour = None if may_colour() else False
+    click.echo(f"{click.style('error', fg='red', bold=True)}: {printable(error.message)}", err=True, color=colour)
     if error.hint:
-        click.echo(f"\nhint: {error.hint}", err=True)
+        click.echo(f"\n{click.style('hint', fg='cyan', bold=True)}: {printable(error.hint)}", err=True, color=colour)

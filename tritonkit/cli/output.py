@@ -7,6 +7,7 @@ import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,15 +19,28 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 
+def may_colour() -> bool:
+    """Whether a terminal may get colours at all: NO_COLOR (not empty) turns them off, and a dumb one has none."""
+    return not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+
+
 def colour(stream: Any) -> bool:
-    """Whether `stream` is a terminal that wants colours (NO_COLOR turns them off)."""
-    return bool(stream.isatty()) and "NO_COLOR" not in os.environ
+    """Whether `stream` is a terminal that wants colours."""
+    return bool(stream.isatty()) and may_colour()
+
+
+def printable(text: str) -> str:
+    """The text with what a terminal would obey or cannot show escaped, line breaks apart."""
+    from generator.report import visible
+
+    return "\n".join(visible(line) for line in text.split("\n"))
 
 
 def show_problems(problems: Sequence[Problem], form: str = "text") -> None:
     """All problems: as text on standard error, or as `json` or `github` on standard output."""
     from generator import report
 
+    problems = [replace(p, place=replace(p.place, file=shown_path(p.place.file))) for p in problems]
     if form == "json":
         click.echo(report.render_json(problems))
     elif form == "github":
@@ -37,18 +51,26 @@ def show_problems(problems: Sequence[Problem], form: str = "text") -> None:
 
 def sources(problems: Sequence[Problem]) -> dict[str, str]:
     """The texts of the files that problems point into, for the excerpts; unreadable ones are left out."""
+    from generator.load.read import read_bytes
+
     texts = {}
-    for file in {problem.place.file for problem in problems}:
-        try:
-            texts[file] = Path(file).read_text(encoding="utf-8")
-        except (OSError, UnicodeDecodeError):
-            continue
+    for file in {problem.place.file for problem in problems if problem.place.line}:
+        data, unreadable = read_bytes(Path(file), file)
+        if not unreadable:
+            texts[file] = data.decode("utf-8-sig", "replace")
     return texts
+
+
+def shown_path(path: str | Path) -> str:
+    """Relative to the current directory where it is inside, else as it is."""
+    here = Path.cwd()
+    path = Path(path)
+    return str(path.relative_to(here)) if path.is_absolute() and path.is_relative_to(here) else str(path)
 
 
 def say(message: str) -> None:
     """A line on standard error."""
-    click.echo(message, err=True)
+    click.echo(printable(message), err=True)
 
 
 def print_json(data: Any) -> None:

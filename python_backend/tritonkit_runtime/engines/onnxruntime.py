@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -41,6 +42,8 @@ class OnnxRuntime:
         max_batch_size: int,
         intra_op_threads: int,
     ) -> None:
+        # Since 1.29 the library tells its maker about models and machine over the network, unless this is set first.
+        os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
         import onnxruntime
 
         options = onnxruntime.SessionOptions()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
 import click
@@ -16,7 +15,6 @@ def command(paths: tuple[Path, ...], form: str) -> None:
     from generator.lint import lint
     from generator.problems import errors
     from generator.project import Project
-    from tritonkit.cli.failures import YOURS
     from tritonkit.cli.output import say, show_problems
 
     problems, checked = lint(Project.find(), paths)
@@ -24,4 +22,4 @@ def command(paths: tuple[Path, ...], form: str) -> None:
     if form == "text" and not problems:
         say(f"checked {checked} file(s): nothing found")
     if errors(problems):
-        sys.exit(YOURS)
+        click.get_current_context().exit(1)

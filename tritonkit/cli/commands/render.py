@@ -61,7 +61,7 @@ def _show_plans(work: Workspace) -> None:
 
 def _write(pairs: list[tuple[Tree, Path]], *, prune: bool, whole: bool, as_json: bool) -> None:
     from generator.write import write
-    from tritonkit.cli.output import print_json, say, show_problems
+    from tritonkit.cli.output import print_json, say, show_problems, shown_path
 
     reports = [
         (tree, write(tree.files, root, owner_of=tree.owners.__getitem__, prune=prune, whole=whole))
@@ -78,7 +78,7 @@ def _write(pairs: list[tuple[Tree, Path]], *, prune: bool, whole: bool, as_json:
     for tree, report in reports:
         counts = f"{len(report.written)} written, {len(report.unchanged)} unchanged"
         counts += f", {len(report.pruned)} pruned" if report.pruned else ""
-        say(f"{tree.target}: {_shown(report.root)}: {counts}")
+        say(f"{tree.target}: {shown_path(report.root)}: {counts}")
         if report.stale:
             say(f"  no longer rendered (`--prune` removes them): {', '.join(report.stale)}")
 
@@ -86,7 +86,7 @@ def _write(pairs: list[tuple[Tree, Path]], *, prune: bool, whole: bool, as_json:
 def _differ(pairs: list[tuple[Tree, Path]], mode: str, *, whole: bool, as_json: bool) -> bool:
     """Prints the differences of all repositories; whether there are any."""
     from generator.write import check, diff
-    from tritonkit.cli.output import print_json, say
+    from tritonkit.cli.output import print_json, say, shown_path
 
     found = []
     for tree, root in pairs:
@@ -100,18 +100,12 @@ def _differ(pairs: list[tuple[Tree, Path]], mode: str, *, whole: bool, as_json: 
         if mode == "diff":
             click.echo(diff(tree.files, root, owner_of=tree.owners.__getitem__, whole=whole), nl=False)
         for difference in differences if mode == "check" else ():
-            click.echo(f"{difference.kind.value} {_shown(root)}/{difference.path}")
+            click.echo(f"{difference.kind.value} {shown_path(root.resolve())}/{difference.path}")
         if not differences:
-            say(f"{tree.target}: {_shown(root)} is as rendered")
+            say(f"{tree.target}: {shown_path(root.resolve())} is as rendered")
     if as_json:
         print_json(found)
     differ = any(entry["differences"] for entry in found)
     if differ and mode == "check" and not as_json:
         say("`tritonkit render` brings it up to date; `--diff` shows what differs")
     return differ
-
-
-def _shown(path: Path) -> str:
-    """Relative to the current directory where it is inside."""
-    path = path.resolve()
-    return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else str(path)
