@@ -24,6 +24,7 @@ MAX_DEPTH = 64
 MAX_VALUES = 100_000
 
 _LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # same positions, some ten times as fast
+_WHOLE_NUMBER = re.compile(r"0|[1-9][0-9]*")
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
 
@@ -183,7 +184,8 @@ class _Builder:
                 self._say(codes.ANCHOR, place, message, "write the fields out")
                 return _Key(text, place.line, place.column, dropped=True, merge=True)
             what = _not_text(text)
-            if what:
+            # A whole number is what it looks like (`1: …` is level 1); other keys could be read in two ways.
+            if what and not _WHOLE_NUMBER.fullmatch(text):
                 message = f"the key `{text[:60]}` is {what}; valid: text" if text else "a key is empty"
                 hint = f'quote it: "{text}"' if len(text) <= 60 else "quote it"
                 self._say(codes.KEY_NOT_TEXT, place, message, hint)

@@ -47,12 +47,13 @@ class Batch:
         self.failed.setdefault(index, str(message))
 
     def errors(self) -> dict[int, str]:
-        """Request -> one sentence that names its bad items by their index within that request."""
+        """Request -> one sentence that names its bad items by their index within that request, if it has several."""
         bad: dict[int, list[str]] = {}
         for index in sorted(self.failed):
             # An empty request starts where the next begins: bisect_right finds the one that holds the item.
             request = bisect.bisect_right(self._starts, index) - 1
-            bad.setdefault(request, []).append(f"item {index - self._starts[request]}: {self.failed[index]}")
+            which = "" if self.counts[request] == 1 else f"item {index - self._starts[request]}: "
+            bad.setdefault(request, []).append(which + self.failed[index])
         return {request: _sentence(items) for request, items in bad.items()}
 
     def split(self, outputs: Mapping[str, Array]) -> list[Tensors]:

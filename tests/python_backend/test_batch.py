@@ -48,7 +48,8 @@ def test_bad_items_fail_their_own_requests_by_their_own_index(counts: list[int],
     assert set(errors) == {request for request, _ in bad}
     for request, message in errors.items():
         mine = sorted(item for owner, item in bad if owner == request)
-        expected = "; ".join(f"item {item}: from {(request, item)}" for item in mine[:3])
+        which = [f"item {item}: " if counts[request] > 1 else "" for item in mine]
+        expected = "; ".join(f"{which[i]}from {(request, item)}" for i, item in enumerate(mine[:3]))
         more = f"; and {len(mine) - 3} more bad items" if len(mine) > 3 else ""
         assert message == expected + more
 
@@ -65,7 +66,7 @@ def test_a_request_of_a_model_without_batch_axis_is_one_item() -> None:
     assert (batch.size, batch.batched) == (1, False)
     assert batch.split({"y": np.ones(5)})[0]["y"].shape == (5,)
     batch.fail(0, "bad")
-    assert batch.errors() == {0: "item 0: bad"}
+    assert batch.errors() == {0: "bad"}
 
 
 def test_the_first_message_of_an_item_counts() -> None:

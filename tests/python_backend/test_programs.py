@@ -180,7 +180,7 @@ def test_steps(program: Any, document: Document) -> None:
     expected = cv2.resize(image, (8, 8)).astype(np.float32)[:, :, np.newaxis] / np.float32(255)
     requests = [{"image": item}, {"image": np.array([[b""]], dtype=object)}, {"image": np.repeat(item, 2, axis=0)}]
     first, bad, last = execute(steps, requests, batched=True)
-    assert bad == Failure("item 0: empty (0 bytes)", from_client=True)
+    assert bad == Failure("empty (0 bytes)", from_client=True)
     np.testing.assert_array_equal(first["pixels"], [expected])
     np.testing.assert_array_equal(last["pixels"], [expected, expected])
     assert np.shares_memory(first["pixels"], last["pixels"].base)

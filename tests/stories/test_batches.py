@@ -101,7 +101,7 @@ def test_a_bad_image_in_a_batch_fails_alone_and_alike_over_both_protocols(gather
     for index, (_, message) in bad.items():
         error = said["grpc"][index]
         assert error is not None
-        assert (error.code, error.message) == ("invalid_argument", f"item 0: {message}")  # of its own request
+        assert (error.code, error.message) == ("invalid_argument", f"{message}")  # of its own request
         assert "Traceback" not in error.raw
     assert gathering.server.poll() is None
     answers, _ = at_once(gathering, "grpc", good[:1])

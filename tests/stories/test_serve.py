@@ -110,7 +110,7 @@ def infer_finds_it(folder: Path, labels: list[str]) -> None:
     failed = tritonkit(folder, "infer", "digits", "0.png", "bad.png", "gone.png")
     assert failed.returncode == 1
     assert failed.stdout.startswith(f"0.png: label {labels[0]} ")
-    assert "bad.png: error: item 0: not a PNG or JPEG image" in failed.stderr
+    assert "bad.png: error: not a PNG or JPEG image" in failed.stderr
     assert "gone.png: error: cannot read gone.png: No such file or directory" in failed.stderr
 
 

@@ -57,8 +57,8 @@ def test_errors_of_a_users_class_are_sentences(small: Running, protocol: Protoco
         assert [answer.ok for answer in answers] == [True, False, True, False]
         errors = [answer.error for answer in answers if answer.error is not None]
         assert [(error.code, error.message) for error in errors] == [
-            ("invalid_argument", "item 0: the text is empty"),
-            ("invalid_argument", "item 0: 99 characters, more than 20"),
+            ("invalid_argument", "the text is empty"),
+            ("invalid_argument", "99 characters, more than 20"),
         ]
         [broken] = infer(small, protocol, name, [b"raise"])
         assert broken.error is not None

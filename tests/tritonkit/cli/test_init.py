@@ -1,0 +1,125 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import onnx
+import pytest
+from generator_projects import make_project, write_onnx
+
+from generator.project import Project
+
+
+@pytest.fixture
+def empty(tmp_path: Path) -> Project:
+    """A project without specs."""
+    return make_project(tmp_path / "project")
+
+
+def test_a_model_that_is_there(empty, at) -> None:
+    session = at(empty.root)
+    session.run("init", "net")
+    session.note("specs/net.yaml:\n" + empty.specs.joinpath("net.yaml").read_text())
+    session.run("lint", "specs/net.yaml")
+    session.run("render", "--check")
+    session.matches("init")
+
+
+def test_a_model_that_is_not_there_yet(empty, at) -> None:
+    session = at(empty.root)
+    session.run("init", "later")
+    session.run("lint", "specs/later.yaml")
+    session.note("the model is put there, and the starter written again")
+    write_onnx(empty.path("models/later.onnx"), {"a": [None, 3], "b": [None, 4]}, {"y": [None, "n"]})
+    session.run("init", "later", "--force")
+    session.run("lint", "specs/later.yaml")
+    session.matches("init_without_model")
+
+
+def test_a_spec_that_is_there(empty, at) -> None:
+    session = at(empty.root)
+    file = empty.specs / "net.yaml"
+    file.write_text("mine")
+    session.run("init", "net")
+    assert file.read_text() == "mine"
+    session.run("init", "net", "--force")
+    assert file.read_text() != "mine"
+    session.matches("init_existing")
+
+
+def test_models_that_cannot_be_used(empty, at) -> None:
+    session = at(empty.root)
+    (empty.root / "models" / "broken.onnx").write_bytes(b"\x08\x07not a model")
+    (empty.root / "models" / "empty.onnx").write_bytes(b"")
+    (empty.root / "models" / "folder.onnx").mkdir()
+    for name in ("broken", "empty", "folder"):
+        session.run("init", name)
+    session.run("init", "far", "--onnx", "/models/far.onnx")
+    session.run("init", "odd", "--onnx", "")
+    assert sorted(file.name for file in empty.specs.iterdir()) == ["folder.yaml"]
+    session.matches("init_bad_models")
+
+
+def test_names_that_cannot_be(empty, at) -> None:
+    session = at(empty.root)
+    for name in ("a b", "", "../up", "a..b", "-x", "_x", "é", "a/b", "x" * 129, ".", "\x1b[31m", "a\nb"):
+        ended = session.run("init", "--", name)
+        assert (ended.status, ended.out) == (1, "")
+    assert list(empty.specs.iterdir()) == []
+    session.matches("init_bad_names")
+
+
+@pytest.mark.parametrize("name", ["1", "1.5", "1e3", "0x1f", "017", "null", "true", "No", "y", "2024-01-31", "a.b", "7-up"])
+def test_a_name_that_yaml_would_read_as_something_else(empty, at, name: str) -> None:
+    session = at(empty.root)
+    assert session.quietly("init", name, "--onnx", "models/net.onnx").status == 0
+    ended = session.quietly("lint", f"specs/{name}.yaml")
+    assert (ended.status, ended.err) == (0, "checked 1 file(s): nothing found\n")
+
+
+@pytest.mark.parametrize("path", ["models/a b.onnx", "models/a: b.onnx", "models/é#.onnx", "models/{x}.onnx", "1", 'a"b'])
+def test_a_path_that_yaml_would_read_as_something_else(empty, at, path: str) -> None:
+    session = at(empty.root)
+    write_onnx(empty.path(path), {"x:0": ["n", 3]}, {"y/z": ["n", 3]})
+    assert session.quietly("init", "net", "--onnx", path).status == 0
+    assert session.quietly("lint", "specs/net.yaml").err == "checked 1 file(s): nothing found\n"
+
+
+@pytest.mark.parametrize(
+    ("inputs", "outputs", "dtype"),
+    [
+        ({"x": ["n", 3]}, {"y": ["n", 3]}, onnx.TensorProto.FLOAT),
+        ({"x": ["n", None, 3]}, {"y": ["n", "m"]}, onnx.TensorProto.FLOAT16),
+        ({"x": [1, 3, 8, 8]}, {"y": [1, 10]}, onnx.TensorProto.FLOAT),
+        ({"x": ["n", 3], "z": ["n", 1]}, {"y": [1, 3]}, onnx.TensorProto.INT64),
+        ({"x": ["n", 1]}, {"y": ["n", 1], "w": ["n", 2, 2]}, onnx.TensorProto.STRING),
+        ({"x": ["n", 2]}, {"x2": ["n", 2]}, onnx.TensorProto.BOOL),
+        ({"x": ["n", 2]}, {"y": ["n", 2]}, onnx.TensorProto.BFLOAT16),
+    ],
+)
+def test_every_starter_lints_clean(empty, at, inputs, outputs, dtype) -> None:
+    session = at(empty.root)
+    write_onnx(empty.path("models/m.onnx"), inputs, outputs, dtype=dtype)
+    assert session.quietly("init", "m").status == 0
+    assert session.quietly("lint", "specs/m.yaml").err == "checked 1 file(s): nothing found\n"
+    assert session.quietly("render").status == 0
+
+
+def test_the_lines_that_are_commented_out_lint_clean(empty, at) -> None:
+    session = at(empty.root)
+    write_onnx(empty.path("models/m.onnx"), {"x": ["n", 3, 224, 224]}, {"y": ["n", 10]})
+    assert session.quietly("init", "m").status == 0
+    empty.path("data/m.labels").write_text("".join(f"{n}\n" for n in range(10)))
+    file = empty.specs / "m.yaml"
+    text = file.read_text()
+    for commented in ("# preprocess", "#   - ", "# postprocess", "  # production"):
+        assert commented in text
+        text = text.replace(commented, commented.replace("# ", "", 1).replace("#   - ", "  - ", 1))
+    text = text.replace("x: {type: fp32, dims: [3, 224, 224]}", "image: {type: bytes}").replace(
+        "y: {type: fp32, dims: [10]}", "label: {type: string, dims: [5]}\n  score: {type: fp32, dims: [5]}"
+    )
+    file.write_text(text)
+    assert session.quietly("lint", "specs/m.yaml").err == "checked 1 file(s): nothing found\n"
+    assert session.quietly("render").err == (
+        "embedded: model_repository/embedded: 12 written, 0 unchanged\n"
+        "production: model_repository/production: 10 written, 0 unchanged\n"
+    )

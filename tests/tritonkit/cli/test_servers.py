@@ -1,0 +1,76 @@
+"""Commands that talk to a server, with none there."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+
+def test_no_server_runs(session) -> None:
+    session.run("infer", "small", "x.png")
+    session.run("status")
+    session.run("snippet", "small")
+    session.matches("no_server")
+
+
+def test_nothing_listens(session, project, deaf_port: int) -> None:
+    session.hide(str(deaf_port), "PORT")
+    session.quietly("render", "--target", "embedded")
+    (project.root / "x.png").write_bytes(b"x")
+    address = f"127.0.0.1:{deaf_port}"
+    for protocol in ("grpc", "http"):
+        session.run("infer", "small", "x.png", "--address", address, "--protocol", protocol)
+    session.run("infer", "small", "x.png", "--address", address, "--json")
+    session.run("status", "--address", address)
+    session.run("snippet", "small", "--address", address, "--curl")
+    session.run("snippet", "small", "--address", f"http://{address}/", "--python")
+    session.matches("nothing_listens")
+
+
+@pytest.mark.parametrize("command", ["infer small x.png --protocol http", "infer small x.png", "snippet small", "status"])
+@pytest.mark.parametrize(
+    "address", ["", "localhost", "localhost:", ":8001", "localhost:0", "localhost:65536", "localhost:８００１", "a b:1", "a:b@c:1", "http://", "\x1b[31mx", "x/y:1"]
+)  # fmt: skip
+def test_what_is_no_address(session, command: str, address: str) -> None:
+    ended = session.quietly(*command.split(), "--address", address)
+    assert (ended.status, ended.out) == (1, "")
+    assert ended.err.startswith("error: `")
+    assert "is no address of a server\n\nhint: give host:port, such as localhost:800" in ended.err
+    assert "\x1b" not in ended.err
+
+
+def test_status_without_a_repository(session, project, deaf_port: int) -> None:
+    session.run("status", "--address", f"127.0.0.1:{deaf_port}", "--target", "laptop")
+    session.note("a configuration that cannot be parsed")
+    session.quietly("render", "--target", "embedded")
+    (project.repository("embedded") / "small" / "config.pbtxt").write_text("name: [")
+    session.run("status", "--address", f"127.0.0.1:{deaf_port}")
+    session.hide(str(deaf_port), "PORT")
+    session.matches("status_repository")
+
+
+def test_demonstrations_that_cannot_be(session, project) -> None:
+    (project.root / "empty").mkdir()
+    session.run("demo")
+    session.run("demo", "specs/small.yaml")
+    session.run("demo", "empty")
+    spec = project.specs / "small.yaml"
+    spec.write_text(spec.read_text().replace("net.onnx}", "net.onnx, accuracy: {data: data/gate.npz, floor: 0.9}}"))
+    session.run("demo", "specs/small.yaml")
+    (project.root / "data" / "gate.npz").write_bytes(b"not an archive")
+    session.run("demo", "specs/small.yaml")
+    np.savez(project.root / "data" / "gate.npz", picture=np.zeros((2, 8, 8), np.uint8), labels=np.zeros(2))
+    session.run("demo", "specs/small.yaml")
+    np.savez(project.root / "data" / "gate.npz", image=np.zeros((3, 8, 8), np.uint8), labels=np.zeros(2))
+    session.run("demo", "specs/small.yaml")
+    session.matches("demo_refused")
+
+
+def test_what_the_embedded_server_cannot_serve(session, project) -> None:
+    (project.root / "empty").mkdir()
+    session.run("serve", "--target", "production")
+    session.run("serve", "--target", "producton")
+    session.run("serve", "--repository", "empty")
+    session.run("serve", "--http-port", "70000", "--grpc-port", "0", "--metrics-port", "0")
+    session.run("serve", "--http-port", "0", "--grpc-port", "-1", "--metrics-port", "0")
+    session.matches("serve_refused")
