@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+from generator.load.read import read_bytes
 from generator.problems import Place, Problem, ProblemsError, UserError
 from generator.project import Project
 from generator.workspace import open_workspace, render_trees
+
+if TYPE_CHECKING:
+    from google.protobuf.text_format import ParseError
 
 CODES = {
     "TK501": "A config.pbtxt cannot be parsed",
@@ -63,22 +70,31 @@ def _lint_specs(project: Project, specs: Sequence[Path]) -> list[Problem]:
     return work.problems
 
 
+def _parse_problem(error: ParseError, file: Path, text: str) -> Problem:
+    """protobuf's own sentence, without the position and the line, which stand around it anyway."""
+    line = error.GetLine() or 0
+    message = re.sub(r"^\d+:\d+ : ", "", str(error))
+    if 0 < line <= len(lines := text.split("\n")):
+        message = message.removeprefix(f"'{lines[line - 1].rstrip()}': ").removeprefix(f"'{lines[line - 1]}': ")
+    message = message[:1].lower() + message[1:].rstrip(".")
+    place = Place(str(file), line, error.GetColumn() or 0)
+    return Problem("TK501", place, "", message, "the server refuses a file that it cannot parse")
+
+
 def lint_config(file: Path) -> list[Problem]:
     """Problems of one config.pbtxt: whether the server can read it and would take it for its directory's model."""
     from google.protobuf import text_format
     from tritonclient.grpc.model_config_pb2 import ModelConfig
 
+    data, unreadable = read_bytes(file, str(file))
+    if unreadable:
+        return [replace(problem, hint="") for problem in unreadable]
     try:
-        text = file.read_text(encoding="utf-8")
-        config = text_format.Parse(text, ModelConfig())
-    except OSError as error:
-        raise UserError(f"{file} cannot be read: {error.strerror}") from error
+        config = text_format.Parse(data.decode("utf-8"), ModelConfig())
     except UnicodeDecodeError as error:
         return [Problem("TK501", Place(str(file)), "", f"it is not UTF-8 text (byte {error.start})")]
     except text_format.ParseError as error:
-        message = str(error).split(" : ", 1)[-1].strip("'\"")
-        place = Place(str(file), error.GetLine() or 0, error.GetColumn() or 0)
-        return [Problem("TK501", place, "", message, "the server refuses a file that it cannot parse")]
+        return [_parse_problem(error, file, data.decode("utf-8"))]
     problems = []
     directory = file.resolve().parent
     if config.name and config.name != directory.name:

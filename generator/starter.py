@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import re
+
 from generator.plan import Tensor
 from generator.problems import UserError
 from generator.project import Project
@@ -9,6 +12,9 @@ from generator.render.templates import template
 from generator.resolve.onnx_graph import OnnxGraphError, read
 from generator.spec.base import spec_dtype
 
+# Text that needs no quotes, whatever YAML's version: words that begin with a letter, but for those with a meaning.
+PLAIN = re.compile(r"[A-Za-z_][A-Za-z0-9_./-]*")
+WORDS = frozenset({"null", "true", "false", "yes", "no", "on", "off"})
 # What stands in a starter whose ONNX file is not there yet.
 PLACEHOLDER_INPUTS: tuple[Tensor, ...] = (Tensor("x", "FP32", (3, 224, 224)),)
 PLACEHOLDER_OUTPUTS: tuple[Tensor, ...] = (Tensor("y", "FP32", (1000,)),)
@@ -28,9 +34,9 @@ def starter(name: str, onnx: str, project: Project) -> str:
             for tensors in (graph.inputs, graph.outputs)
         )
     return template("spec.yaml.j2").render(
-        name=name,
-        onnx=onnx,
-        file=f"specs/{name}.yaml",
+        title=name,
+        name=scalar(name),
+        onnx=scalar(onnx),
         schema="../docs/spec.schema.json",
         inputs=[_shown(t) for t in inputs],
         outputs=[_shown(t) for t in outputs],
@@ -38,6 +44,11 @@ def starter(name: str, onnx: str, project: Project) -> str:
     )
 
 
+def scalar(text: str) -> str:
+    """Text as YAML: quoted where YAML would read something else than this text."""
+    return text if PLAIN.fullmatch(text) and text.lower() not in WORDS else json.dumps(text, ensure_ascii=False)
+
+
 def _shown(tensor: Tensor) -> dict[str, str]:
     dims = ", ".join(map(str, tensor.dims or (1,)))
-    return {"name": tensor.name, "declared": f"{{type: {spec_dtype(tensor.dtype)}, dims: [{dims}]}}"}
+    return {"name": scalar(tensor.name), "declared": f"{{type: {spec_dtype(tensor.dtype)}, dims: [{dims}]}}"}

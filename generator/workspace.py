@@ -68,7 +68,10 @@ def _resolve(work: Workspace, document: Loaded[Spec], target: str) -> None:
     try:
         resolved = resolve(document.value, target, work.project, places, spec_file)
     except ProblemsError as error:
-        work.problems += [p for p in error.problems if p not in work.problems]
+        # What a target that there is not would change is nothing to know.
+        known = target in targets_of(document.value)
+        told = error.problems if known else errors(error.problems)
+        work.problems += [p for p in told if p not in work.problems]
         return
     work.problems += [p for p in resolved.notes if p not in work.problems]
     work.resolved.setdefault(target, []).append(resolved)
@@ -77,14 +80,18 @@ def _resolve(work: Workspace, document: Loaded[Spec], target: str) -> None:
 def _check_names(work: Workspace) -> None:
     """A model's name is its directory: two specs of one target cannot both have it."""
     for plans in work.plans.values():
-        owners: dict[str, str] = {}
+        owners: dict[str, Plan] = {}
         for plan in plans:
             for name in model_names(plan):
-                owner = owners.setdefault(name, plan.spec_file)
-                if owner != plan.spec_file:
+                owner = owners.setdefault(name, plan)
+                if owner is not plan:
                     place = plan.places("name")
                     problem = Problem(
-                        "TK217", place, "name", f"model `{name}` is also rendered by {owner}", "give one another name"
+                        "TK217",
+                        place,
+                        "name",
+                        f"model `{name}` is also rendered by {owner.spec_file}",
+                        "give one another name",
                     )
                     if problem not in work.problems:
                         work.problems.append(problem)

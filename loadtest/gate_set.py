@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -37,10 +38,12 @@ def read_gate_set(file: Path, inputs: Sequence[Tensor], encoding: Encoding = "pn
     """
     import numpy as np
 
+    if not zipfile.is_zipfile(file):
+        raise UserError(f"the gate set {file} cannot be read: it is no .npz archive", "numpy.savez writes one")
     try:
         with np.load(file, allow_pickle=False) as data:
             arrays = {name: data[name] for name in data.files}
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, zipfile.BadZipFile) as error:
         raise UserError(f"the gate set {file} cannot be read: {error}") from error
     wanted = [t.name for t in inputs] + ["labels"]
     if missing := [name for name in wanted if name not in arrays]:
@@ -48,6 +51,8 @@ def read_gate_set(file: Path, inputs: Sequence[Tensor], encoding: Encoding = "pn
             f"the gate set {file} has no array {', '.join(f'`{n}`' for n in missing)}; it has {', '.join(arrays)}",
             "it needs one array for each input of the pipeline, and `labels`",
         )
+    if scalars := [name for name in wanted if arrays[name].ndim == 0]:
+        raise UserError(f"`{scalars[0]}` of the gate set {file} is one value, and not an array of items")
     lengths = {name: len(arrays[name]) for name in wanted}
     if len(set(lengths.values())) != 1:
         raise UserError(f"the arrays of the gate set {file} differ in length: {lengths}")

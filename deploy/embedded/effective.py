@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import json
 import urllib.error
 import urllib.request
@@ -10,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from generator.problems import UserError
+from generator.problems import ProblemsError, UserError
 
 if TYPE_CHECKING:
     from tritonclient.grpc.model_config_pb2 import ModelConfig
@@ -65,13 +66,21 @@ def status(http_address: str, repository: Path, *, timeout_s: float = 5.0) -> li
 
 
 def rendered_configs(repository: Path) -> dict[str, ModelConfig]:
-    """Every model's config.pbtxt in `repository`, parsed, by name. Raises UserError when there is none."""
+    """Every model's config.pbtxt in `repository`, parsed, by name.
+
+    Raises UserError when there is none, ProblemsError when one cannot be parsed.
+    """
     from google.protobuf import text_format
     from tritonclient.grpc.model_config_pb2 import ModelConfig
 
+    from generator.lint import lint_config
+
     configs = {}
     for file in sorted(repository.glob("*/config.pbtxt")):
-        config = text_format.Parse(file.read_text(encoding="utf-8"), ModelConfig())
+        try:
+            config = text_format.Parse(file.read_text(encoding="utf-8"), ModelConfig())
+        except (OSError, UnicodeDecodeError, text_format.ParseError) as error:
+            raise ProblemsError(lint_config(file)) from error
         configs[config.name or file.parent.name] = config
     if not configs:
         raise UserError(f"there are no rendered models in {repository}", "`tritonkit render` makes them")
@@ -117,6 +126,12 @@ def _shown(value: Any) -> str:
     return "nothing" if value is None else json.dumps(value)
 
 
+def _mapping(value: Any) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        raise ValueError("it answers, and not as Triton does")
+    return value
+
+
 class _Reader:
     """GET requests of one server; a model that is not there is None."""
 
@@ -127,13 +142,14 @@ class _Reader:
         try:
             with urllib.request.urlopen(f"http://{self._address}{path}", timeout=self._timeout_s) as reply:
                 body = reply.read()
-                return json.loads(body) if body else {}
+                return _mapping(json.loads(body)) if body else {}
         except urllib.error.HTTPError as error:
             if error.code in {400, 404, 503}:
                 return None
             raise UserError(f"the server at {self._address} refuses {path}: HTTP {error.code}") from error
-        except (OSError, ValueError) as error:
-            reason = getattr(error, "reason", None) or error
+        except (OSError, ValueError, http.client.HTTPException) as error:
+            cause = getattr(error, "reason", None) or error
+            reason = str(getattr(cause, "strerror", None) or cause).lower()
             raise UserError(
                 f"no Triton server answers at {self._address} (HTTP): {reason}",
                 "start one with `tritonkit serve`, or give its HTTP address",

@@ -84,13 +84,13 @@ class FlowWiring:
         return None
 
     def _inputs(self, step: FlowStep, model: ModelPlan, index: int) -> dict[str, str]:
-        required = {t.name for t in model.inputs if not t.optional}
+        required = [t.name for t in model.inputs if not t.optional]
         mapping = dict(step.inputs) if step.inputs is not None else {name: name for name in required}
         known = [t.name for t in model.inputs]
         for name in mapping:
             if name not in known:
                 self._unknown(self._where(index, "inputs", name), model, "input", name, known)
-        for name in sorted(required - set(mapping)):
+        for name in [n for n in required if n not in mapping]:
             self.collect.error(
                 "TK203", self._where(index, "inputs"), f"input `{name}` of model `{step.model}` is not mapped",
                 f"add `{name}: TENSOR`",
@@ -175,10 +175,12 @@ class FlowWiring:
         while left:
             now = [s for s in left if all(t in ready or t not in self.sources for t in s[1].inputs.values())]
             if not now:
-                circle = names(sorted({step.model for _, step in left}))
+                circle = _without_followers(left)
+                through = names(sorted({step.model for _, step in circle}))
                 self.collect.error(
-                    "TK218", self._where(left[0][0], "inputs"), f"the flow runs in a circle through {circle}"
-                )
+                    "TK218", self._where(circle[0][0], "inputs"), f"the flow runs in a circle through {through}",
+                    "one of them has to take its input from elsewhere",
+                )  # fmt: skip
                 return ordered
             for item in now:
                 ordered.append(item[1])
@@ -196,6 +198,16 @@ class FlowWiring:
                     f"model `{model.key}` takes batches of {model.max_batch_size}, the pipeline of {wanted}",
                     f"raise the model's max_batch_size to {wanted}, or lower the pipeline's",
                 )
+
+
+def _without_followers(left: list[tuple[int, EnsembleStep]]) -> list[tuple[int, EnsembleStep]]:
+    """The steps of a circle, less those that only wait for it."""
+    while True:
+        wanted = {tensor for _, step in left for tensor in step.inputs.values()}
+        circle = [item for item in left if wanted & set(item[1].outputs.values())]
+        if circle == left:
+            return circle
+        left = circle
 
 
 def meets(a: Tensor, b: Tensor) -> bool:

@@ -41,7 +41,7 @@ class ModelResolver:
 
     def resolve(self, key: str, model: Model, origin: FieldPath) -> ModelPlan | None:
         """The ModelPlan; None after a problem that leaves no tensors to go on with."""
-        batching = self._batching(model)
+        batching = self._batching(model, origin)
         program: Program | None
         if model.kind == "onnx":
             program, tensors = self._engine(key, model, batching, origin)
@@ -85,21 +85,25 @@ class ModelResolver:
             return program.engine
         return "python"
 
-    def _batching(self, model: Model) -> Batching:
+    def _batching(self, model: Model, origin: FieldPath) -> Batching:
         """The model's own, else the pipeline's with what the target changes; waiting is the engine's alone."""
         if model.batching is not None:
+            self._check_preferred(model.batching, (*origin, "batching"))
             return model.batching
         batching = merged_batching(self.spec.batching, self.changes.batching)
-        try:
-            check_preferred(batching)
-        except ValueError as error:
-            where: FieldPath = ("targets", self.target.name, "batching") if self.changes.batching else ("batching",)
-            self.collect.error("TK214", where, str(error))
+        where: FieldPath = ("targets", self.target.name, "batching") if self.changes.batching else ("batching",)
+        self._check_preferred(batching, where)
         self._check_queue(batching)
         if model.kind == "onnx":
             return batching
         # A batch is formed once, before the engine: other models take what is there and never wait for more.
         return batching.model_copy(update={"preferred": [], "max_queue_delay_us": 0})
+
+    def _check_preferred(self, batching: Batching, path: FieldPath) -> None:
+        try:
+            check_preferred(batching)
+        except ValueError as error:
+            self.collect.error("TK214", path, str(error))
 
     def _check_queue(self, batching: Batching) -> None:
         """Seen on the embedded server: benchmarks/queue_policy.md has the figures."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from generator.load.scalars import NumberRefusedError, resolve
 from generator.plan import EngineProgram, ModelPlan, Plan
 from generator.project import EMBEDDED
 from generator.resolve.expand import Expanded, as_spec
@@ -51,8 +52,21 @@ def as_yaml(spec: Spec, plan: Plan) -> str:
         def represent_sequence(self, tag: str, sequence: Any, _style: bool | None = None) -> yaml.SequenceNode:
             return super().represent_sequence(tag, sequence, len(repr(sequence)) <= LINE)
 
+        def represent_text(self, text: str) -> yaml.ScalarNode:
+            return self.represent_scalar("tag:yaml.org,2002:str", text, None if _reads_as_text(text) else "'")
+
+    Compact.add_representer(str, Compact.represent_text)
+
     head = f"# {plan.spec_file} on target `{plan.target.name}` (Triton {plan.target.server}), written out in full.\n"
     return head + yaml.dump(_plain(spec), Dumper=Compact, sort_keys=False, width=2 * LINE, allow_unicode=True)
+
+
+def _reads_as_text(text: str) -> bool:
+    """Whether a spec may hold it unquoted: `1e5` is text to PyYAML, and a number to a spec."""
+    try:
+        return resolve(text) == text
+    except NumberRefusedError:
+        return False
 
 
 def _plain(spec: Spec) -> dict[str, Any]:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from io import TextIOWrapper
+from pathlib import Path
 
 from tritonkit.cli.group import tritonkit
 
@@ -16,6 +18,9 @@ def main(arguments: list[str] | None = None) -> int:
 
     if arguments is not None:
         return guarded(tritonkit, arguments)
+    # A stream that is closed (`2>&-`) is None to Python.
+    sys.stdout = sys.stdout or Path(os.devnull).open("w")  # noqa: SIM115  (for as long as Python runs)
+    sys.stderr = sys.stderr or Path(os.devnull).open("w")  # noqa: SIM115
     if isinstance(sys.stdout, TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # a file's name may be any bytes
     sys.exit(guarded(tritonkit, None))

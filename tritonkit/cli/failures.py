@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 import traceback
+from typing import TextIO
 
 import click
 
@@ -20,10 +22,10 @@ def guarded(group: click.Group, arguments: list[str] | None) -> int:
         return _told(group, sys.argv[1:] if arguments is None else arguments)
     except BrokenPipeError:
         # The reader went away (`tritonkit … | head`): nothing is left to say.
-        _discard_output()
+        _discard(sys.stdout, sys.stderr)
         return FINE
     except OSError:  # standard error cannot be written either
-        _discard_output()
+        _discard(sys.stdout, sys.stderr)
         return YOURS
 
 
@@ -48,7 +50,8 @@ def _told(group: click.Group, arguments: list[str]) -> int:
     except BrokenPipeError:
         raise
     except OSError as error:
-        _discard_output()  # whatever is left in a buffer would fail once more at exit
+        if error.filename is None:
+            _discard(sys.stdout)
         show_user_error(_refused(error))
         return YOURS
     except Exception:  # noqa: BLE001  (the one place where a bug of ours ends)
@@ -80,7 +83,7 @@ def _run(group: click.Group, arguments: list[str]) -> int:
 
 def _usage(error: click.ClickException) -> UserError:
     """A command line that cannot be understood, in the form of all other errors."""
-    message = error.format_message().rstrip(".")
+    message = " ".join(error.format_message().split()).rstrip(".")
     context = error.ctx if isinstance(error, click.UsageError) else None
     command = context.command_path if context is not None else NAME
     return UserError(message[:1].lower() + message[1:], f"`{command} -h` shows what is valid")
@@ -93,9 +96,12 @@ def _refused(error: OSError) -> UserError:
     return UserError(f"{what} cannot be read or written: {reason[:1].lower()}{reason[1:]}")
 
 
-def _discard_output() -> None:
-    """Nothing more reaches standard output, not even what Python writes at exit."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+def _discard(*streams: TextIO | None) -> None:
+    """Nothing more is written to these: what is left in a buffer would fail once more when Python ends."""
+    for stream in streams:
+        if stream is not None:
+            with contextlib.suppress(OSError):  # not a file: nothing is written at the end either
+                os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def show_user_error(error: UserError) -> None:

@@ -42,7 +42,7 @@ def show_problems(problems: Sequence[Problem], form: str = "text") -> None:
 
     problems = [replace(p, place=replace(p.place, file=shown_path(p.place.file))) for p in problems]
     if form == "json":
-        click.echo(report.render_json(problems))
+        click.echo(report.render_json(problems), nl=False)
     elif form == "github":
         click.echo(report.render_github(problems), nl=False)
     elif problems:

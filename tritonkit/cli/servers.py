@@ -32,7 +32,8 @@ def find(address: str | None, protocol: Protocol) -> Address:
     """The server to talk to. Raises UserError for what is no address, and where none, or several, are running."""
     if address is not None:
         named = address.removeprefix("http://").removeprefix("grpc://").rstrip("/")
-        if not re.fullmatch(r"[^\s:/]+:\d{1,5}|\[[0-9a-fA-F:]+\]:\d{1,5}", named):
+        found = re.fullmatch(r"(?:[^\s:/?#@\[\]]+|\[[0-9a-fA-F:]+\]):([0-9]{1,5})", named)
+        if found is None or not 0 < int(found[1]) < 65536:
             usual = 8001 if protocol == "grpc" else 8000
             raise UserError(f"`{address}` is no address of a server", f"give host:port, such as localhost:{usual}")
         return Address(named)

@@ -78,7 +78,7 @@ def no_waiting_for_the_disk(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("fault", ["kill", "full", "interrupt"])
 @pytest.mark.parametrize("existed", [True, False])
-def test_old_or_new_whatever_happens_when(  # noqa: PLR0917
+def test_old_or_new_whatever_happens_when(
     tmp_path: Path, way: str, fault: str, existed: bool, snapshot: Snapshot, in_child: InChild, fault_at: FaultAt
 ) -> None:
     template, wanted, root = tmp_path / "template" / "r", tmp_path / "wanted" / "r", tmp_path / "here" / "r"

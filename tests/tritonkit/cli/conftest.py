@@ -1,80 +1,20 @@
-"""A session at the command line: commands run in this process, and all they print, compared with a text file.
-
-`TRITONKIT_UPDATE=1 .venv/bin/python -m pytest tests/tritonkit/cli` writes the files anew; read their diff.
-"""
+"""Sessions in projects made for a test."""
 
 from __future__ import annotations
 
-import os
-import shlex
 import socket
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from generator_projects import SHORT, make_project
 
-import tritonkit.cli
 from generator.project import Project
-from generator.report import visible
+from generator_projects import make_project
 
-SNAPSHOTS = Path(__file__).parent / "snapshots"
-CLONE = Path(__file__).parents[3]
+sys.path.insert(0, str(Path(__file__).parent))
 
-
-@dataclass(frozen=True)
-class Ended:
-    """How a command ended: its exit status, and what it printed."""
-
-    status: int
-    out: str
-    err: str
-
-
-class Session:
-    """Runs commands in a folder and writes down what a user sees."""
-
-    def __init__(self, folder: Path, capture: pytest.CaptureFixture[str]) -> None:
-        self.folder, self._capture = folder, capture
-        self._text = ""
-        self._plain: dict[str, str] = {str(folder): "PROJECT", str(CLONE): "CLONE"}
-
-    def hide(self, text: str, word: str) -> None:
-        """Writes `word` for `text`, which differs from run to run."""
-        self._plain[text] = word
-
-    def note(self, sentence: str) -> None:
-        """What happens between two commands."""
-        self._text += f"# {sentence}\n\n"
-
-    def run(self, *arguments: str) -> Ended:
-        """One command, written down."""
-        ended = self.quietly(*arguments)
-        self._text += f"$ {visible(shlex.join(['tritonkit', *arguments]))}\n"
-        for stream, text in (("stdout", ended.out), ("stderr", ended.err)):
-            if text:
-                self._text += f"[{stream}]\n{text}" + ("" if text.endswith("\n") else "[no line break]\n")
-        self._text += f"[exit {ended.status}]\n\n"
-        return ended
-
-    def quietly(self, *arguments: str) -> Ended:
-        """One command, not written down."""
-        self._capture.readouterr()
-        status = tritonkit.cli.main(list(arguments))
-        seen = self._capture.readouterr()
-        return Ended(status, seen.out, seen.err)
-
-    def matches(self, name: str) -> None:
-        """Compares everything written down with snapshots/NAME.txt."""
-        found = self._text
-        for text, word in self._plain.items():
-            found = found.replace(text, word)
-        assert "Traceback" not in found
-        file = SNAPSHOTS / f"{name}.txt"
-        if os.environ.get("TRITONKIT_UPDATE"):
-            file.write_text(found, encoding="utf-8")
-        assert found == file.read_text(encoding="utf-8")
+from cli_session import QUIET, At, Session
 
 
 @pytest.fixture(autouse=True)
@@ -87,12 +27,12 @@ def _same_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def project(tmp_path: Path) -> Project:
-    """One short spec with a target `production`, its model and its labels."""
-    return make_project(tmp_path / "project", {"small": SHORT})
+    """One short spec with a target `production`, of which there is nothing to note, its model and its labels."""
+    return make_project(tmp_path / "project", {"small": QUIET})
 
 
 @pytest.fixture
-def at(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Callable[[Path], Session]:
+def at(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> At:
     """Makes a session in a folder."""
 
     def made(folder: Path) -> Session:
@@ -103,7 +43,7 @@ def at(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> C
 
 
 @pytest.fixture
-def session(project: Project, at: Callable[[Path], Session]) -> Session:
+def session(project: Project, at: At) -> Session:
     """A session in `project`."""
     return at(project.root)
 

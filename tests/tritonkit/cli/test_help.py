@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import pytest
+from cli_session import Session
 
 from tritonkit.cli.group import COMMANDS
 
 
-def test_the_group(session) -> None:
+def test_the_group(session: Session) -> None:
     session.run()
     session.run("-h")
     session.run("--help")
@@ -16,13 +17,13 @@ def test_the_group(session) -> None:
 
 
 @pytest.mark.parametrize("name", COMMANDS)
-def test_help_of(session, name: str) -> None:
+def test_help_of(session: Session, name: str) -> None:
     session.run(name, "-h")
     session.matches(f"help_{name}")
 
 
 @pytest.mark.parametrize("name", COMMANDS)
-def test_the_short_help_in_the_group_is_the_beginning_of_the_commands_own(session, name: str) -> None:
+def test_the_short_help_in_the_group_is_the_beginning_of_the_commands_own(session: Session, name: str) -> None:
     """It stands in the group so that no command is imported; both forms have the same exit status and streams."""
     short, long = session.quietly(name, "-h"), session.quietly(name, "--help")
     assert short == long
@@ -30,7 +31,7 @@ def test_the_short_help_in_the_group_is_the_beginning_of_the_commands_own(sessio
     assert short.out.startswith(f"Usage: tritonkit {name} ")
 
 
-def test_what_cannot_be_understood(session) -> None:
+def test_what_cannot_be_understood(session: Session) -> None:
     for arguments in (
         ["rendr"], ["bogus"], [""], ["-x"], ["--verison"],
         ["render", "--chek"], ["render", "--target"], ["render", "--out", "there"],

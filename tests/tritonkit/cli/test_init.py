@@ -4,9 +4,10 @@ from pathlib import Path
 
 import onnx
 import pytest
-from generator_projects import make_project, write_onnx
+from cli_session import At
 
 from generator.project import Project
+from generator_projects import Shape, make_project, write_onnx
 
 
 @pytest.fixture
@@ -15,7 +16,7 @@ def empty(tmp_path: Path) -> Project:
     return make_project(tmp_path / "project")
 
 
-def test_a_model_that_is_there(empty, at) -> None:
+def test_a_model_that_is_there(empty: Project, at: At) -> None:
     session = at(empty.root)
     session.run("init", "net")
     session.note("specs/net.yaml:\n" + empty.specs.joinpath("net.yaml").read_text())
@@ -24,7 +25,7 @@ def test_a_model_that_is_there(empty, at) -> None:
     session.matches("init")
 
 
-def test_a_model_that_is_not_there_yet(empty, at) -> None:
+def test_a_model_that_is_not_there_yet(empty: Project, at: At) -> None:
     session = at(empty.root)
     session.run("init", "later")
     session.run("lint", "specs/later.yaml")
@@ -35,7 +36,7 @@ def test_a_model_that_is_not_there_yet(empty, at) -> None:
     session.matches("init_without_model")
 
 
-def test_a_spec_that_is_there(empty, at) -> None:
+def test_a_spec_that_is_there(empty: Project, at: At) -> None:
     session = at(empty.root)
     file = empty.specs / "net.yaml"
     file.write_text("mine")
@@ -46,7 +47,7 @@ def test_a_spec_that_is_there(empty, at) -> None:
     session.matches("init_existing")
 
 
-def test_models_that_cannot_be_used(empty, at) -> None:
+def test_models_that_cannot_be_used(empty: Project, at: At) -> None:
     session = at(empty.root)
     (empty.root / "models" / "broken.onnx").write_bytes(b"\x08\x07not a model")
     (empty.root / "models" / "empty.onnx").write_bytes(b"")
@@ -59,7 +60,7 @@ def test_models_that_cannot_be_used(empty, at) -> None:
     session.matches("init_bad_models")
 
 
-def test_names_that_cannot_be(empty, at) -> None:
+def test_names_that_cannot_be(empty: Project, at: At) -> None:
     session = at(empty.root)
     for name in ("a b", "", "../up", "a..b", "-x", "_x", "é", "a/b", "x" * 129, ".", "\x1b[31m", "a\nb"):
         ended = session.run("init", "--", name)
@@ -68,20 +69,24 @@ def test_names_that_cannot_be(empty, at) -> None:
     session.matches("init_bad_names")
 
 
-@pytest.mark.parametrize("name", ["1", "1.5", "1e3", "0x1f", "017", "null", "true", "No", "y", "2024-01-31", "a.b", "7-up"])
-def test_a_name_that_yaml_would_read_as_something_else(empty, at, name: str) -> None:
+@pytest.mark.parametrize(
+    "name", ["1", "1.5", "1e3", "0x1f", "017", "null", "true", "No", "y", "2024-01-31", "a.b", "7-up"]
+)
+def test_a_name_that_yaml_would_read_as_something_else(empty: Project, at: At, name: str) -> None:
     session = at(empty.root)
     assert session.quietly("init", name, "--onnx", "models/net.onnx").status == 0
     ended = session.quietly("lint", f"specs/{name}.yaml")
-    assert (ended.status, ended.err) == (0, "checked 1 file(s): nothing found\n")
+    assert (ended.status, ended.err) == (0, "checked 1 file: nothing found\n")
 
 
-@pytest.mark.parametrize("path", ["models/a b.onnx", "models/a: b.onnx", "models/é#.onnx", "models/{x}.onnx", "1", 'a"b'])
-def test_a_path_that_yaml_would_read_as_something_else(empty, at, path: str) -> None:
+@pytest.mark.parametrize(
+    "path", ["models/a b.onnx", "models/a: b.onnx", "models/é#.onnx", "models/{x}.onnx", "1", 'a"b']
+)
+def test_a_path_that_yaml_would_read_as_something_else(empty: Project, at: At, path: str) -> None:
     session = at(empty.root)
     write_onnx(empty.path(path), {"x:0": ["n", 3]}, {"y/z": ["n", 3]})
     assert session.quietly("init", "net", "--onnx", path).status == 0
-    assert session.quietly("lint", "specs/net.yaml").err == "checked 1 file(s): nothing found\n"
+    assert session.quietly("lint", "specs/net.yaml").err == "checked 1 file: nothing found\n"
 
 
 @pytest.mark.parametrize(
@@ -96,15 +101,17 @@ def test_a_path_that_yaml_would_read_as_something_else(empty, at, path: str) -> 
         ({"x": ["n", 2]}, {"y": ["n", 2]}, onnx.TensorProto.BFLOAT16),
     ],
 )
-def test_every_starter_lints_clean(empty, at, inputs, outputs, dtype) -> None:
+def test_every_starter_lints_clean(
+    empty: Project, at: At, inputs: dict[str, Shape], outputs: dict[str, Shape], dtype: int
+) -> None:
     session = at(empty.root)
     write_onnx(empty.path("models/m.onnx"), inputs, outputs, dtype=dtype)
     assert session.quietly("init", "m").status == 0
-    assert session.quietly("lint", "specs/m.yaml").err == "checked 1 file(s): nothing found\n"
+    assert session.quietly("lint", "specs/m.yaml").err == "checked 1 file: nothing found\n"
     assert session.quietly("render").status == 0
 
 
-def test_the_lines_that_are_commented_out_lint_clean(empty, at) -> None:
+def test_the_lines_that_are_commented_out_lint_clean(empty: Project, at: At) -> None:
     session = at(empty.root)
     write_onnx(empty.path("models/m.onnx"), {"x": ["n", 3, 224, 224]}, {"y": ["n", 10]})
     assert session.quietly("init", "m").status == 0
@@ -118,7 +125,7 @@ def test_the_lines_that_are_commented_out_lint_clean(empty, at) -> None:
         "y: {type: fp32, dims: [10]}", "label: {type: string, dims: [5]}\n  score: {type: fp32, dims: [5]}"
     )
     file.write_text(text)
-    assert session.quietly("lint", "specs/m.yaml").err == "checked 1 file(s): nothing found\n"
+    assert session.quietly("lint", "specs/m.yaml").err == "checked 1 file: nothing found\n"
     assert session.quietly("render").err == (
         "embedded: model_repository/embedded: 12 written, 0 unchanged\n"
         "production: model_repository/production: 10 written, 0 unchanged\n"

@@ -4,12 +4,13 @@ import json
 from pathlib import Path
 
 import pytest
-from generator_projects import SHORT, make_project
+from cli_session import At, Session
 
 from generator.project import Project
+from generator_projects import SHORT, make_project
 
 
-def test_first_time_again_and_for_one_target(session) -> None:
+def test_first_time_again_and_for_one_target(session: Session) -> None:
     session.run("render", "--target", "embedded")
     session.run("render", "--target", "embedded")
     session.run("render", "specs/small.yaml")
@@ -17,13 +18,13 @@ def test_first_time_again_and_for_one_target(session) -> None:
     session.matches("render")
 
 
-def test_where_there_is_no_such_target(session) -> None:
+def test_where_there_is_no_such_target(session: Session) -> None:
     session.run("render", "--target", "producton")
     session.run("render", "specs/small.yaml", "--target", "laptop")
     session.matches("render_unknown_target")
 
 
-def test_check_and_diff(session, project) -> None:
+def test_check_and_diff(session: Session, project: Project) -> None:
     session.run("render", "--target", "embedded", "--diff", "specs/small.yaml", "--json")
     assert not (project.root / "model_repository").exists()
     session.quietly("render")
@@ -44,7 +45,7 @@ def test_check_and_diff(session, project) -> None:
     session.matches("render_check")
 
 
-def test_what_is_no_longer_rendered(session, project) -> None:
+def test_what_is_no_longer_rendered(session: Session, project: Project) -> None:
     other = project.specs / "other.yaml"
     other.write_text(SHORT.replace("name: small", "name: other"))
     session.quietly("render")
@@ -61,19 +62,19 @@ def test_what_is_no_longer_rendered(session, project) -> None:
     session.matches("render_prune")
 
 
-def test_the_plan(session) -> None:
+def test_the_plan(session: Session) -> None:
     session.run("render", "--show-plan")
     session.matches("render_plan")
 
 
-def test_the_plan_is_a_spec(session, project) -> None:
+def test_the_plan_is_a_spec(session: Session, project: Project) -> None:
     shown = session.quietly("render", "--show-plan", "--target", "production").out
     session.quietly("render", "--target", "production")
     (project.specs / "small.yaml").write_text(shown)
     assert session.quietly("render", "--target", "production", "--check").status == 0
 
 
-def test_elsewhere(session, project, tmp_path) -> None:
+def test_elsewhere(session: Session, project: Project, tmp_path: Path) -> None:
     session.hide(str(tmp_path), "OUTSIDE")
     session.run("render", "--target", "embedded", "--out", "there/repository")
     session.run("render", "--target", "embedded", "--out", str(tmp_path / "repository"))
@@ -82,7 +83,7 @@ def test_elsewhere(session, project, tmp_path) -> None:
     session.matches("render_out")
 
 
-def test_places_that_cannot_be_written(session, project) -> None:
+def test_places_that_cannot_be_written(session: Session, project: Project) -> None:
     (project.root / "file").write_text("mine")
     (project.root / "used" / "small").mkdir(parents=True)
     (project.root / "used" / "small" / "config.pbtxt").write_text("mine")
@@ -94,7 +95,7 @@ def test_places_that_cannot_be_written(session, project) -> None:
     session.matches("render_bad_places")
 
 
-def test_self_contained(session, project) -> None:
+def test_self_contained(session: Session, project: Project) -> None:
     session.run("render", "--target", "embedded", "--self-contained")
     repository = project.repository("embedded")
     for model in ("small_preprocess", "small_engine", "small_postprocess"):
@@ -107,12 +108,12 @@ def test_self_contained(session, project) -> None:
     session.matches("render_self_contained")
 
 
-def test_json_is_json_whatever_else_is_said(session) -> None:
+def test_json_is_json_whatever_else_is_said(session: Session) -> None:
     for options in ([], ["--check"], ["--diff"]):
         assert len(json.loads(session.quietly("render", "--json", *options).out)) == 2
 
 
-def test_specs_that_are_not_there(session, project) -> None:
+def test_specs_that_are_not_there(session: Session, project: Project) -> None:
     (project.root / "none").mkdir()
     session.run("render", "specs/smal.yaml")
     session.run("render", "none")
@@ -124,7 +125,7 @@ def test_specs_that_are_not_there(session, project) -> None:
 
 
 @pytest.mark.parametrize("command", ["render", "lint", "init x", "demo", "status --address localhost:1", "serve"])
-def test_outside_of_a_project(at, tmp_path: Path, command: str) -> None:
+def test_outside_of_a_project(at: At, tmp_path: Path, command: str) -> None:
     session = at(tmp_path)
     ended = session.quietly(*command.split())
     assert (ended.status, ended.out) == (1, "")
@@ -134,14 +135,15 @@ def test_outside_of_a_project(at, tmp_path: Path, command: str) -> None:
     )
 
 
-def test_inside_of_a_folder_of_a_project(at, project: Project) -> None:
+def test_inside_of_a_folder_of_a_project(at: At, project: Project) -> None:
     session = at(project.specs)
+    session.hide(str(project.root), "PROJECT")
     session.run("render", "small.yaml", "--target", "embedded")
     session.run("render", "--check", "--target", "embedded")
     session.matches("render_inside")
 
 
-def test_a_path_that_is_no_text(at, tmp_path: Path) -> None:
+def test_a_path_that_is_no_text(at: At, tmp_path: Path) -> None:
     project = make_project(tmp_path / "project", {"small": SHORT})
     session = at(project.root)
     ended = session.quietly("render", "--target", "embedded", "--out", "odd\udcff\x1b[31m")

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import socket
+import threading
+
 import numpy as np
 import pytest
+from cli_session import Session
+
+from generator.project import Project
 
 
-def test_no_server_runs(session) -> None:
+def test_no_server_runs(session: Session) -> None:
     session.run("infer", "small", "x.png")
     session.run("status")
     session.run("snippet", "small")
     session.matches("no_server")
 
 
-def test_nothing_listens(session, project, deaf_port: int) -> None:
+def test_nothing_listens(session: Session, project: Project, deaf_port: int) -> None:
     session.hide(str(deaf_port), "PORT")
     session.quietly("render", "--target", "embedded")
     (project.root / "x.png").write_bytes(b"x")
@@ -27,11 +33,13 @@ def test_nothing_listens(session, project, deaf_port: int) -> None:
     session.matches("nothing_listens")
 
 
-@pytest.mark.parametrize("command", ["infer small x.png --protocol http", "infer small x.png", "snippet small", "status"])
+@pytest.mark.parametrize(
+    "command", ["infer small x.png --protocol http", "infer small x.png", "snippet small", "status"]
+)
 @pytest.mark.parametrize(
     "address", ["", "localhost", "localhost:", ":8001", "localhost:0", "localhost:65536", "localhost:８００１", "a b:1", "a:b@c:1", "http://", "\x1b[31mx", "x/y:1"]
 )  # fmt: skip
-def test_what_is_no_address(session, command: str, address: str) -> None:
+def test_what_is_no_address(session: Session, command: str, address: str) -> None:
     ended = session.quietly(*command.split(), "--address", address)
     assert (ended.status, ended.out) == (1, "")
     assert ended.err.startswith("error: `")
@@ -39,7 +47,7 @@ def test_what_is_no_address(session, command: str, address: str) -> None:
     assert "\x1b" not in ended.err
 
 
-def test_status_without_a_repository(session, project, deaf_port: int) -> None:
+def test_status_without_a_repository(session: Session, project: Project, deaf_port: int) -> None:
     session.run("status", "--address", f"127.0.0.1:{deaf_port}", "--target", "laptop")
     session.note("a configuration that cannot be parsed")
     session.quietly("render", "--target", "embedded")
@@ -49,7 +57,7 @@ def test_status_without_a_repository(session, project, deaf_port: int) -> None:
     session.matches("status_repository")
 
 
-def test_demonstrations_that_cannot_be(session, project) -> None:
+def test_demonstrations_that_cannot_be(session: Session, project: Project) -> None:
     (project.root / "empty").mkdir()
     session.run("demo")
     session.run("demo", "specs/small.yaml")
@@ -66,7 +74,7 @@ def test_demonstrations_that_cannot_be(session, project) -> None:
     session.matches("demo_refused")
 
 
-def test_what_the_embedded_server_cannot_serve(session, project) -> None:
+def test_what_the_embedded_server_cannot_serve(session: Session, project: Project) -> None:
     (project.root / "empty").mkdir()
     session.run("serve", "--target", "production")
     session.run("serve", "--target", "producton")
@@ -74,3 +82,29 @@ def test_what_the_embedded_server_cannot_serve(session, project) -> None:
     session.run("serve", "--http-port", "70000", "--grpc-port", "0", "--metrics-port", "0")
     session.run("serve", "--http-port", "0", "--grpc-port", "-1", "--metrics-port", "0")
     session.matches("serve_refused")
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [b"", b"\x00\x00\x18\x04\x00\x00", b"SSH-2.0-x\r\n", b"HTTP/1.1 200 OK\r\n\r\n<html>", b"HTTP/1.1 200 OK\r\n\r\n[1]",
+     b"HTTP/1.1 999 \r\n\r\n", b"HTTP/1.1 403 Forbidden\r\n\r\n", b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n{}"],
+)  # fmt: skip
+def test_status_of_what_is_no_triton_server(session: Session, reply: bytes) -> None:
+    """Such as its own gRPC port, or another service."""
+    session.quietly("render", "--target", "embedded")
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+
+        def answer() -> None:
+            connection, _ = listening.accept()
+            with connection:
+                connection.recv(65536)
+                connection.sendall(reply)
+
+        answering = threading.Thread(target=answer)
+        answering.start()
+        address = f"127.0.0.1:{listening.getsockname()[1]}"
+        ended = session.quietly("status", "--address", address)
+        answering.join()
+    assert (ended.status, ended.out) == (1, "")
+    assert ended.err.startswith(("error: no Triton server answers at ", "error: the server at "))
+    assert address in ended.err

@@ -48,7 +48,8 @@ def _show(seen: Demonstration) -> None:
     table = Table(title=f"{seen.pipeline} on the embedded server", title_justify="left", box=None, pad_edge=False,
                   padding=(0, 3, 0, 0))  # fmt: skip
     table.add_column("protocol")
-    for column in ("images", "accuracy", "requests", "errors", "p50 ms", "p95 ms", "p99 ms", "mean batch"):
+    table.add_column("images")
+    for column in ("accuracy", "requests", "errors", "p50 ms", "p95 ms", "p99 ms", "mean batch"):
         table.add_column(column, justify="right")
     for p in seen.passes:
         table.add_row(

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from tritonkit.cli.parameters import Seconds
+
 if TYPE_CHECKING:
     from tritonkit import Answer
 
@@ -14,16 +16,11 @@ if TYPE_CHECKING:
 @click.command("infer")
 @click.argument("pipeline")
 @click.argument("files", nargs=-1, required=True, metavar="FILE...", type=click.Path(path_type=Path))
-@click.option("--protocol", type=click.Choice(["grpc", "http"]), default="grpc", show_default=True)
+@click.option("--protocol", type=click.Choice(["grpc", "http"]), default="grpc", show_default=True,
+              help="How to talk to the server.")  # fmt: skip
 @click.option("--address", metavar="HOST:PORT", help="A server; else the one that `tritonkit serve` runs here.")
-@click.option(
-    "--deadline",
-    "deadline_s",
-    type=click.FloatRange(0.001, 86_400),
-    default=10.0,
-    show_default=True,
-    help="Seconds for one item.",
-)
+@click.option("--deadline", "deadline_s", type=Seconds(), default=10.0, show_default=True,
+              help="How long one item may take.")  # fmt: skip
 @click.option("--json", "as_json", is_flag=True, help="Print the answers as JSON.")
 def command(
     pipeline: str, files: tuple[Path, ...], protocol: str, address: str | None, deadline_s: float, as_json: bool

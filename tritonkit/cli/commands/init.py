@@ -15,7 +15,7 @@ def command(name: str, onnx: str | None, force: bool) -> None:
 
     from generator.problems import UserError
     from generator.project import Project
-    from generator.spec.base import ModelName
+    from generator.spec.base import ModelName, ProjectPath
     from generator.starter import starter
     from tritonkit.cli.output import say
 
@@ -24,13 +24,19 @@ def command(name: str, onnx: str | None, force: bool) -> None:
     except ValidationError as error:
         raise UserError(
             f"`{name}` cannot be the name of a pipeline",
-            "use letters, digits, `_`, `-` and `.`, beginning with a letter or digit",
+            "use at most 128 letters, digits, `_`, `-` and `.`, beginning with a letter or digit, and no `..`",
         ) from error
     project = Project.find()
     file = project.specs / f"{name}.yaml"
     if file.exists() and not force:
         raise UserError(f"specs/{name}.yaml is there already", "choose another name, or replace it with --force")
-    onnx = onnx or f"models/{name}.onnx"
+    onnx = f"models/{name}.onnx" if onnx is None else onnx
+    try:
+        TypeAdapter(ProjectPath).validate_python(onnx)
+    except ValidationError as error:
+        raise UserError(
+            f"`{onnx}` is no path from the project's root", "put the file into the project, such as models/net.onnx"
+        ) from error
     file.write_text(starter(name, onnx, project), encoding="utf-8")
     say(f"wrote specs/{name}.yaml")
     if not project.path(onnx).is_file():

@@ -80,32 +80,36 @@ def _write(pairs: list[tuple[Tree, Path]], *, prune: bool, whole: bool, as_json:
         counts += f", {len(report.pruned)} pruned" if report.pruned else ""
         say(f"{tree.target}: {shown_path(report.root)}: {counts}")
         if report.stale:
-            say(f"  no longer rendered (`--prune` removes them): {', '.join(report.stale)}")
+            models = ", ".join(sorted({path.partition("/")[0] for path in report.stale}))
+            files = "file" if len(report.stale) == 1 else "files"
+            say(f"  {len(report.stale)} {files} that no spec renders now stay (`--prune` removes them), in {models}")
 
 
 def _differ(pairs: list[tuple[Tree, Path]], mode: str, *, whole: bool, as_json: bool) -> bool:
     """Prints the differences of all repositories; whether there are any."""
     from generator.write import check, diff
-    from tritonkit.cli.output import print_json, say, shown_path
+    from tritonkit.cli.output import print_json, printable, say, shown_path
 
     found = []
+    stale = False
     for tree, root in pairs:
         differences = check(tree.files, root, owner_of=tree.owners.__getitem__, whole=whole)
         found.append({
             "target": tree.target, "repository": str(root),
             "differences": [{"path": d.path, "kind": d.kind.value} for d in differences],
         })  # fmt: skip
+        stale = stale or any(d.kind.value == "stale" for d in differences)
         if as_json:
             continue
         if mode == "diff":
             click.echo(diff(tree.files, root, owner_of=tree.owners.__getitem__, whole=whole), nl=False)
         for difference in differences if mode == "check" else ():
-            click.echo(f"{difference.kind.value} {shown_path(root.resolve())}/{difference.path}")
+            click.echo(printable(f"{difference.kind.value} {shown_path(root.resolve())}/{difference.path}"))
         if not differences:
             say(f"{tree.target}: {shown_path(root.resolve())} is as rendered")
     if as_json:
         print_json(found)
     differ = any(entry["differences"] for entry in found)
     if differ and mode == "check" and not as_json:
-        say("`tritonkit render` brings it up to date; `--diff` shows what differs")
+        say(f"`tritonkit render{' --prune' if stale else ''}` brings it up to date; `--diff` shows what differs")
     return differ

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from tritonkit.cli.parameters import Seconds
+
 if TYPE_CHECKING:
     from deploy.embedded.flags import ServerNeeds
     from deploy.embedded.server import EmbeddedServer
@@ -20,9 +22,8 @@ if TYPE_CHECKING:
 @click.option("--http-port", default=8000, show_default=True, help="0: any free port.")
 @click.option("--grpc-port", default=8001, show_default=True, help="0: any free port.")
 @click.option("--metrics-port", default=8002, show_default=True, help="0: any free port.")
-@click.option(
-    "--ready-timeout", "ready_timeout_s", default=120.0, show_default=True, help="Seconds until it gives up."
-)
+@click.option("--ready-timeout", "ready_timeout_s", type=Seconds(), default=120.0, show_default=True,
+              help="When it gives up.")  # fmt: skip
 @click.option("--json", "as_json", is_flag=True, help="Print the addresses as one line of JSON.")
 def command(
     target: str, repository: Path | None, http_port: int, grpc_port: int, metrics_port: int,
@@ -94,9 +95,14 @@ def _lint(repository: Path) -> ServerNeeds:
     """Stops at what the server would refuse anyway; what a repository without specs needs."""
     from deploy.embedded.needs import needs_of_repository
     from generator.lint import lint_config
-    from generator.problems import ProblemsError, errors
+    from generator.problems import ProblemsError, UserError, errors
 
-    problems = [p for file in sorted(repository.glob("*/config.pbtxt")) for p in lint_config(file)]
+    configs = sorted(repository.glob("*/config.pbtxt"))
+    if not configs:
+        raise UserError(
+            f"there is no model in {repository}", "a repository holds a directory a model, with a config.pbtxt in it"
+        )
+    problems = [p for file in configs for p in lint_config(file)]
     if errors(problems):
         raise ProblemsError(problems)
     return needs_of_repository(repository)

@@ -1,0 +1,30 @@
+"""Kinds of values that several options take."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    Parameter = click.ParamType[float]
+else:
+    Parameter = click.ParamType  # releases differ in whether it is generic
+
+SHORTEST_S, LONGEST_S = 0.001, 86_400.0
+
+
+class Seconds(Parameter):
+    """A number of seconds from a millisecond to a day. (click's own ranges let `nan` through.)"""
+
+    name = "seconds"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """The number. Raises click.BadParameter."""
+        try:
+            number = float(value)
+        except ValueError:
+            number = 0.0
+        if not SHORTEST_S <= number <= LONGEST_S:
+            self.fail(f"{value} is not a number from {SHORTEST_S:g} to {LONGEST_S:g}", param, ctx)
+        return number
