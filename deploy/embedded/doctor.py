@@ -212,4 +212,10 @@ def _stale() -> Check:
     prefixes = supervisor.stale_prefixes() if Path(supervisor.SHM_DIRECTORY).is_dir() else []
     found = f"segments of {len(prefixes)} ended servers" if prefixes else "none"
     files = " ".join(f"{supervisor.SHM_DIRECTORY}/{prefix}*" for prefix in prefixes)
-    return Check("stale segments", not prefixes, found, f"rm {files} (the next start does it by itself)", note=True)
+    return Check(
+        "stale segments",
+        not prefixes,
+        found,
+        f"rm {files} (the next start does it by itself)" if prefixes else "",
+        note=True,
+    )

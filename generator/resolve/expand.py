@@ -42,6 +42,16 @@ def read_graph(project: Project, onnx: str, path: FieldPath, collect: Collector)
         return None
 
 
+def check_axes(graph: OnnxGraph, onnx: str, batched: bool, path: FieldPath, collect: Collector) -> bool:
+    """Whether every tensor has an axis for Triton to declare, beside that of the batch."""
+    scalars = [t.name for t in (*graph.inputs, *graph.outputs) if len(t.dims) <= int(batched)]
+    if scalars:
+        found = "no axis beside that of the batch" if batched else "no axis"
+        hint = "add an axis of length 1 in the graph (Unsqueeze)"
+        collect.error("TK205", path, f"`{onnx}` has {found} in {names(scalars)}; Triton wants one", hint)
+    return not scalars
+
+
 def tensor_of(name: str, spec: TensorSpec) -> Tensor:
     """A declared tensor as Triton sees it."""
     return Tensor(
@@ -68,7 +78,10 @@ def expand(spec: Spec, project: Project, collect: Collector) -> Expanded | None:
         return Expanded(spec.models, None if spec.flow is None else tuple(spec.flow), origins, graphs)
     assert spec.model is not None  # noqa: S101  (the spec's own validator)
     graph = read_graph(project, spec.model.onnx, ("model", "onnx"), collect)
-    return None if graph is None else _Short(spec, spec.model, graph, project, collect).expand()
+    batched = spec.batching.max_batch_size > 0
+    if graph is None or not check_axes(graph, spec.model.onnx, batched, ("model", "onnx"), collect):
+        return None
+    return _Short(spec, spec.model, graph, project, collect).expand()
 
 
 class _Short:

@@ -18,7 +18,7 @@ from generator.plan import (
 )
 from generator.project import EMBEDDED, Project
 from generator.resolve import steps as chains
-from generator.resolve.expand import tensor_of
+from generator.resolve.expand import check_axes, tensor_of
 from generator.resolve.onnx_graph import OnnxGraph
 from generator.resolve.own_class import own_class
 from generator.resolve.targets import instances_on, merged_batching
@@ -151,6 +151,8 @@ class ModelResolver:
             )
         inputs = tuple(t.without_batch() if batched else t.whole() for t in graph.inputs)
         outputs = tuple(t.without_batch() if batched else t.whole() for t in graph.outputs)
+        if self.spec.models is not None:
+            check_axes(graph, model.onnx, batched, (*origin, "onnx"), self.collect)
         program = self._engine_program(model, graph, origin)
         return program, (
             self._with_declared(inputs, model.inputs, (*origin, "inputs"), model.onnx),

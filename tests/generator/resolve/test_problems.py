@@ -37,6 +37,7 @@ SHORT_MISTAKES = [
     ("data/ten.labels", "data/none.labels", "TK206", "postprocess[1].top_k"),
     ("models/net.onnx", "data/ten.labels", "TK202", "model.onnx"),
     ("models/net.onnx", "models/fixed.onnx", "TK205", "model.onnx"),
+    ("models/net.onnx", "models/scalar.onnx", "TK205", "model.onnx"),
     ("models/net.onnx", "models/double.onnx", "TK219", "preprocess"),
     ("size: [8, 8]", "size: [16, 16]", "TK204", "preprocess"),
     ("  - resize: {size: [8, 8]}\n", "", "TK206", "preprocess[1].normalize"),
@@ -87,6 +88,7 @@ def problems(root: Path, spec: str, target: str | None = None) -> list[Problem]:
         {"pixels": ["n", 1, 8, 8], "more": ["n", 1, 8, 8]},
         {"logits": ["n", 10]},
     )
+    write_onnx(project.path("models/scalar.onnx"), {"pixels": ["n", 1, 8, 8]}, {"logits": ["n"]})
     (project.root / "steps").mkdir()
     (project.root / "steps" / "own.py").write_text("class Other:\n    def run(self, tensors, fail): return {}\n")
     (project.root / "steps" / "broken.py").write_text("class A(:\n")
@@ -118,6 +120,11 @@ def test_every_code_of_the_stage_is_reached() -> None:
     reached = {code for _, _, code, _ in SHORT_MISTAKES + FULL_MISTAKES}
     elsewhere = {"TK212", "TK215", "TK216", "TK218", "TK224"}
     assert reached | elsewhere == set(CODES)
+
+
+def test_a_mismatch_between_steps_and_engine_is_told_once(tmp_path: Path) -> None:
+    found = problems(tmp_path, SHORT.replace("size: [8, 8]", "size: [16, 16]"))
+    assert [(p.code, p.field) for p in found] == [("TK204", "preprocess")]
 
 
 def test_an_unknown_target_names_the_known_ones(tmp_path: Path) -> None:
