@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 import urllib.request
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -28,6 +29,28 @@ def read_counts(http_address: str, *, timeout_s: float = 5.0) -> dict[str, Count
             before.executions + int(model.get("execution_count", 0)),
         )
     return counts
+
+
+def read_counts_after(
+    http_address: str, before: Mapping[str, Counts], inferences: Mapping[str, int], *, timeout_s: float = 5.0
+) -> dict[str, Counts]:
+    """The counts once each model of `inferences` has counted so many items more than `before`.
+
+    The server counts after it has answered, so a reading right after the last answer may miss some. What there
+    is after `timeout_s` is returned as it is. Raises OSError.
+    """
+    deadline = time.monotonic() + timeout_s
+    while True:
+        counts = read_counts(http_address)
+        none = Counts(0, 0)
+        missing = [
+            name
+            for name, items in inferences.items()
+            if counts.get(name, none).inferences - before.get(name, none).inferences < items
+        ]
+        if not missing or time.monotonic() > deadline:
+            return counts
+        time.sleep(0.01)
 
 
 def mean_batches(before: Mapping[str, Counts], after: Mapping[str, Counts]) -> dict[str, float]:

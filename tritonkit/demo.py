@@ -148,20 +148,22 @@ def _pass(
     plan: Plan, addresses: Mapping[str, str], protocol: Literal["http", "grpc"], encoding: str, gate: GateSet
 ) -> Pass:
     from loadtest.gate_set import top1
-    from loadtest.server_statistics import mean_batches, read_counts
+    from loadtest.server_statistics import mean_batches, read_counts, read_counts_after
     from loadtest.statistics import percentiles
     from tritonkit import Pipeline
     from tritonkit.client.contract import Contract
 
     contract, address = Contract.of_plan(plan), addresses[protocol]
+    names = [model.name for model in plan.models]
     with Pipeline(plan.name, address, protocol=protocol, in_flight=IN_FLIGHT, contract=contract) as client:
-        client.infer(gate.items[:WARM_UP])
-        before = read_counts(addresses["http"])
+        start = read_counts(addresses["http"])
+        warm_up = gate.items[:WARM_UP]
+        client.infer(warm_up)
+        before = read_counts_after(addresses["http"], start, dict.fromkeys(names, len(warm_up)))
         answers: list[Answer] = client.infer(gate.items)
-        after = read_counts(addresses["http"])
+        after = read_counts_after(addresses["http"], before, dict.fromkeys(names, len(answers)))
     times = percentiles([answer.latency_us for answer in answers])
     batches = {name: round(mean, 2) for name, mean in mean_batches(before, after).items()}
-    names = [model.name for model in plan.models]
     engine = next((m.name for m in plan.models if m.key == "engine"), names[-1])
     output = _answer_output(plan)
     return Pass(

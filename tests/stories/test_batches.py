@@ -12,7 +12,7 @@ import pytest
 from story_tools import PROTOCOLS, Protocol, Running, encoded, gate, texts
 
 from generator.engine import Alone
-from loadtest.server_statistics import mean_batches, read_counts
+from loadtest.server_statistics import mean_batches, read_counts, read_counts_after
 from tritonkit import Answer, Pipeline
 
 pytestmark = pytest.mark.server
@@ -51,10 +51,13 @@ def expected(gathering: Running, items: Sequence[bytes]) -> tuple[list[list[str]
 def at_once(gathering: Running, protocol: Protocol, items: Sequence[bytes]) -> tuple[list[Answer], dict[str, float]]:
     """One request an item, all in flight together: the answers, and the mean executed batch of each model."""
     with Pipeline("digits", gathering.address(protocol), protocol=protocol, in_flight=len(items)) as pipeline:
+        address = gathering.server.http_address
+        names = [model.name for model in gathering.rendered.plans["digits"].models]
+        start = read_counts(address)
         pipeline.infer(items[:1])
-        before = read_counts(gathering.server.http_address)
+        before = read_counts_after(address, start, dict.fromkeys(names, 1))
         answers = pipeline.infer(items)
-        after = read_counts(gathering.server.http_address)
+        after = read_counts_after(address, before, dict.fromkeys(names, len(items)))
     return answers, mean_batches(before, after)
 
 

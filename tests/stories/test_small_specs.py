@@ -12,7 +12,7 @@ from story_tools import PROTOCOLS, Array, Protocol, Running, make_project, rende
 
 from deploy.embedded.effective import status
 from generator.engine import Alone
-from loadtest.server_statistics import read_counts
+from loadtest.server_statistics import read_counts, read_counts_after
 from tritonkit import Answer, Pipeline
 from tritonkit.client.values import Item
 
@@ -159,9 +159,9 @@ def ask(small: Running, protocol: Protocol, priority: int) -> object:
 
 def test_many_settings_at_once_reach_the_server(small: Running, protocol: Protocol) -> None:
     for name in ("tuned", "single"):
-        before = read_counts(small.server.http_address)[name]
+        start = read_counts(small.server.http_address)
         answers = infer(small, protocol, name, [np.full(2, k, np.float32) for k in range(8)])
-        after = read_counts(small.server.http_address)[name]
+        before, after = start[name], read_counts_after(small.server.http_address, start, {name: 8})[name]
         assert [answer.y.tolist() for answer in answers] == [[2 * k, 2 * k] for k in range(8)]
         assert after.inferences - before.inferences == 8
         if name == "single":  # `dynamic: false`: no request shares a batch

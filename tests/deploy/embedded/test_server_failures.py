@@ -13,11 +13,12 @@ from typing import Any
 
 import pytest
 
-from deploy.embedded import supervisor
+from deploy.embedded import shared_memory, supervisor
 from deploy.embedded.flags import ServerNeeds
 from deploy.embedded.installation import InstallationError
 from deploy.embedded.ports import Ports, PortTakenError
 from deploy.embedded.server import EmbeddedServer, ServerFailedError
+from deploy.embedded.shared_memory import SharedMemoryError
 
 pytestmark = pytest.mark.server
 NEEDS = ServerNeeds(longest_request_ms=1000)
@@ -99,8 +100,17 @@ def test_a_port_that_the_user_named_is_taken(repository: Any, listening: int, lo
     assert not look.processes_of(str(repository.path))
 
 
-def test_too_little_shared_memory(repository: Any, look: Any) -> None:
+def test_too_little_shared_memory_is_told_before_anything_starts(repository: Any, look: Any) -> None:
     repository.model()
+    server = EmbeddedServer(repository.path, ServerNeeds(shm_default_bytes=1 << 50))
+    with pytest.raises(SharedMemoryError, match=r"MiB free, and the server's Python instances need 1073741824 MiB"):
+        server.start()
+    assert not look.processes_of(str(repository.path))
+
+
+def test_shared_memory_that_is_taken_meanwhile(repository: Any, look: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    repository.model()
+    monkeypatch.setattr(shared_memory, "check", lambda _bytes: None)  # there was enough when it looked
     server = EmbeddedServer(repository.path, ServerNeeds(shm_default_bytes=1 << 50))
     with pytest.raises(ServerFailedError, match=r"^double: the shared memory of this machine is too small"):
         server.start()
