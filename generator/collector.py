@@ -41,9 +41,11 @@ class Collector:
         """Something that stops the run."""
         self._add(code, path, message, hint, Severity.ERROR)
 
-    def note(self, code: str, path: Path, message: str, hint: str = "") -> None:
-        """Something to know."""
-        self._add(code, path, message, hint, Severity.NOTE)
+    def note(
+        self, code: str, path: Path, message: str, hint: str = "", *, severity: Severity = Severity.NOTE
+    ) -> None:
+        """Something to know, or with WARNING to mend, which stops nothing."""
+        self._add(code, path, message, hint, severity)
 
     def _add(self, code: str, path: Path, message: str, hint: str, severity: Severity) -> None:
         problem = Problem(code, self.place(*path), field_path(path), message, hint, severity)

@@ -47,3 +47,10 @@ class Project:
     def path(self, relative: str) -> Path:
         """A path of a spec on disk."""
         return self.root / relative
+
+    def has_file(self, relative: str) -> bool:
+        """Whether there is such a file; a path that cannot be one (too long) is none."""
+        try:
+            return self.path(relative).is_file()
+        except (OSError, ValueError):
+            return False

@@ -23,7 +23,7 @@ PLACEHOLDER_OUTPUTS: tuple[Tensor, ...] = (Tensor("y", "FP32", (1000,)),)
 def starter(name: str, onnx: str, project: Project) -> str:
     """The text of `specs/<name>.yaml`. Raises UserError when the ONNX file is there and cannot be used."""
     inputs, outputs, max_batch_size = PLACEHOLDER_INPUTS, PLACEHOLDER_OUTPUTS, 8
-    if project.path(onnx).is_file():
+    if project.has_file(onnx):
         try:
             graph = read(project.path(onnx))
         except OnnxGraphError as error:

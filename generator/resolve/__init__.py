@@ -11,6 +11,7 @@ from generator.project import Project
 from generator.resolve.expand import Expanded, expand, tensor_of
 from generator.resolve.flow import FlowWiring, meets
 from generator.resolve.models import ModelResolver
+from generator.resolve.python_model import check_labels
 from generator.resolve.targets import merged_batching, target_plan
 from generator.spec import Spec
 
@@ -46,7 +47,7 @@ def resolve(spec: Spec, target: str, project: Project, places: Places, spec_file
         spec, good, frozenset(models) - set(good), collect,
         max_batch_size=merged_batching(spec.batching, changes.batching).max_batch_size,
     )  # fmt: skip
-    ensemble = _ensemble(spec, expanded, wiring, collect)
+    ensemble = _ensemble(spec, expanded, wiring, project, collect)
     if ensemble is None and good:
         _check_alone(spec, next(iter(good.values())), collect)
     collect.stop_on_errors()
@@ -71,10 +72,13 @@ def _check_names(spec: Spec, models: dict[str, ModelPlan], collect: Collector) -
         taken[model.name] = f"model `{key}`"
 
 
-def _ensemble(spec: Spec, expanded: Expanded, wiring: FlowWiring, collect: Collector) -> EnsemblePlan | None:
+def _ensemble(
+    spec: Spec, expanded: Expanded, wiring: FlowWiring, project: Project, collect: Collector
+) -> EnsemblePlan | None:
     if expanded.flow is None:
         return None
     wired = wiring.wire(expanded.flow)
+    check_labels(wired.outputs, ("outputs",), project, collect)
     unused = [key for key in expanded.models if key not in {step.model for step in expanded.flow}]
     for key in unused:
         collect.error("TK210", ("models", key), f"model `{key}` is not in the flow", "remove it, or add it to `flow`")
@@ -116,7 +120,7 @@ def _accuracy(project: Project, expanded: Expanded, collect: Collector) -> tuple
     for key, model in expanded.models.items():
         if model.accuracy is not None:
             path = (*expanded.origins[key], "accuracy", "data")
-            if not project.path(model.accuracy.data).is_file():
+            if not project.has_file(model.accuracy.data):
                 collect.error("TK201", path, f"there is no file `{model.accuracy.data}`", "paths count from the root")
             return model.accuracy.data, model.accuracy.floor
     return None, None

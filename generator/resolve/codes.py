@@ -25,4 +25,7 @@ CODES = {
     "TK222": "The warm-up does not fit the model",
     "TK223": "The field does not fit this kind of model",
     "TK224": "A queue policy makes this server stall at times",
+    "TK225": "A model's response cache keeps errors too",
+    "TK226": "A tensor type that a Python model cannot carry",
+    "TK227": "A file's name cannot stand in a model repository",
 }

@@ -31,12 +31,11 @@ class Expanded:
 
 def read_graph(project: Project, onnx: str, path: FieldPath, collect: Collector) -> OnnxGraph | None:
     """The graph of an ONNX file of the spec; None after a problem."""
-    file = project.path(onnx)
-    if not file.is_file():
+    if not project.has_file(onnx):
         collect.error("TK201", path, f"there is no file `{onnx}`", f"paths count from {project.root.name}/")
         return None
     try:
-        return read(file)
+        return read(project.path(onnx))
     except OnnxGraphError as error:
         collect.error("TK202", path, f"`{onnx}` {error}")
         return None

@@ -47,9 +47,11 @@ class FlowWiring:
             n: _Source(t, "the pipeline's inputs", None) for n, t in self.inputs.items()
         }
         self.used: set[str] = set()
+        self.flow: Sequence[FlowStep] = ()
 
     def wire(self, flow: Sequence[FlowStep]) -> Wired:
         """The ensemble; problems are collected."""
+        self.flow = flow
         steps: list[tuple[int, EnsembleStep, ModelPlan]] = []
         for index, step in enumerate(flow):
             model = self._model(step, index)
@@ -167,7 +169,9 @@ class FlowWiring:
                     "TK210",
                     self._where(source.step, "outputs"),
                     f"tensor `{name}` (from {source.who}) is used by no model and is no output; Triton refuses that",
-                    "remove it from the step's `outputs`, or add it to the pipeline's",
+                    "remove it from the step's `outputs`, or add it to the pipeline's"
+                    if self.flow[source.step].outputs is not None
+                    else "give the step `outputs` with the ones that are used, such as `outputs: {y: y}`",
                 )
 
     def _order(self, steps: list[tuple[int, EnsembleStep]]) -> list[EnsembleStep]:

@@ -21,6 +21,7 @@ from generator.resolve import steps as chains
 from generator.resolve.expand import check_axes, tensor_of
 from generator.resolve.onnx_graph import OnnxGraph
 from generator.resolve.own_class import own_class
+from generator.resolve.python_model import check_labels, check_names, check_python_model
 from generator.resolve.targets import instances_on, merged_batching
 from generator.resolve.warmup import check_warmup
 from generator.spec import Spec, Target
@@ -57,7 +58,7 @@ class ModelResolver:
         if program is None or tensors is None:
             return None
         name = model.name or (self.spec.name if self.alone else f"{self.spec.name}_{key}")
-        self._labels((*tensors[0], *tensors[1]), origin)
+        check_labels(tensors[1], (*origin, "outputs"), self.project, self.collect)
         plan = ModelPlan(
             name=name, key=key, backend=self._backend(program), program=program,
             inputs=tensors[0], outputs=tensors[1],
@@ -70,7 +71,8 @@ class ModelResolver:
             comments=self._comments(program),
         )  # fmt: skip
         check_warmup(plan, self.project, self.collect)
-        self._check_file_name(plan)
+        check_python_model(plan, self.collect)
+        check_names(plan, self.project, self.collect)
         return plan
 
     @property
@@ -258,22 +260,6 @@ class ModelResolver:
         else:
             self.collect.error("TK223", (*origin, "cuda_graphs"), message, "remove it")
         return None
-
-    def _check_file_name(self, plan: ModelPlan) -> None:
-        """A Python model whose file is not there is never ready, and never fails (seen on 2.51)."""
-        name = plan.config.get("default_model_filename")
-        if name is not None and name != "model.py" and plan.backend == "python":
-            self.collect.error(
-                "TK223",
-                (*plan.source, "config", "default_model_filename"),
-                f"`{name}` is not rendered, and the server would wait for it for ever: the file is `model.py`",
-                "remove it, or make it a model of `files`",
-            )
-
-    def _labels(self, tensors: tuple[Tensor, ...], origin: FieldPath) -> None:
-        for tensor in tensors:
-            if tensor.labels is not None and not self.project.path(tensor.labels).is_file():
-                self.collect.error("TK201", origin, f"there is no labels file `{tensor.labels}` (of `{tensor.name}`)")
 
     def _comments(self, program: Program) -> tuple[str, ...]:
         if isinstance(program, EngineProgram) and self._backend(program) == "tensorrt":

@@ -17,7 +17,7 @@ def own_class(model: Model, path: FieldPath, project: Project, collect: Collecto
     if not place.endswith(".py"):
         return PythonProgram(class_name, None, place, model.arguments)
     file = project.path(place)
-    if not file.is_file():
+    if not project.has_file(place):
         collect.error("TK201", path, f"there is no file `{place}`", "paths count from the project's root")
         return None
     try:

@@ -34,5 +34,5 @@ def check_warmup(plan: ModelPlan, project: Project, collect: Collector) -> None:
                 )
             elif given.random and inputs[name].dtype == "STRING":
                 collect.error("TK222", here, f"`{name}` is text, which has no random data", "use `zero` or `file`")
-            if given.file is not None and not project.path(given.file).is_file():
+            if given.file is not None and not project.has_file(given.file):
                 collect.error("TK201", (*here, "file"), f"there is no file `{given.file}`")

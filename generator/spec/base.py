@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+import re
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, GetCoreSchemaHandler, GetJsonSchemaHandler
+from pydantic_core import CoreSchema, core_schema
 
 
 class Strict(BaseModel):
@@ -13,17 +16,47 @@ class Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
 
 
-def _no_dots(name: str) -> str:
-    if ".." in name:
-        raise ValueError(f"`{name}` contains `..`, which Triton refuses in a name; use letters, digits, `_`, `-`")
-    return name
+@dataclass(frozen=True)
+class InWords:
+    """Text that matches `pattern`; the message says what is `valid` instead of showing the pattern."""
+
+    pattern: str
+    valid: str
+    max_length: int
+
+    def check(self, text: str) -> str:
+        """The text. Raises ValueError with what was found and what is valid."""
+        if not re.fullmatch(self.pattern, text):
+            raise ValueError(f"{text[:60]!r} is not valid here; {self.valid}")
+        if len(text) > self.max_length:
+            raise ValueError(f"{text[:20]!r}… has {len(text)} characters; at most {self.max_length} are valid")
+        return text
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        return core_schema.no_info_after_validator_function(self.check, handler(source))
+
+    def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
+        return {**handler(schema), "pattern": f"^({self.pattern})$", "maxLength": self.max_length}
 
 
 # Triton takes the directory's name as the model's: a name must be a safe file name on every system.
-ModelName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$", max_length=128), AfterValidator(_no_dots)]
-TensorName = Annotated[str, Field(pattern=r"^[^\s\x00-\x1f\x7f]+$", max_length=256)]
-# A path from the project's root.
-ProjectPath = Annotated[str, Field(pattern=r"^[^/\x00-\x1f][^\x00-\x1f]*$", max_length=1024)]
+ModelName = Annotated[str, InWords(
+    r"(?!.*\.\.)[A-Za-z0-9][A-Za-z0-9_.-]*",
+    "a name is letters, digits, `_`, `-` and single `.`, and begins with a letter or digit", 128,
+)]  # fmt: skip
+Key = Annotated[
+    str,
+    InWords(
+        r"[A-Za-z0-9][A-Za-z0-9_-]*", "a key is letters, digits, `_` and `-`, and begins with a letter or digit", 64
+    ),
+]
+TensorName = Annotated[
+    str, InWords(r"[^\s\x00-\x1f\x7f]+", "a tensor's name has no blanks and no control characters", 256)
+]
+ProjectPath = Annotated[str, InWords(
+    r"(?!/)(?!(.*/)?\.\.(/|$))[^\x00-\x1f]+",
+    "a path counts from the project's root and stays inside it: no `/` in front, no `..`", 1024,
+)]  # fmt: skip
 
 # `bytes` is what a client holds in a file (an encoded image); `string` is text. Both are TYPE_STRING.
 DataType = Literal[

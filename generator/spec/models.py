@@ -6,11 +6,15 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
-from generator.spec.base import Engine, ModelName, Precision, ProjectPath, Strict, TensorName
+from generator.spec.base import Engine, InWords, ModelName, Precision, ProjectPath, Strict, TensorName
 from generator.spec.serving import Batching, CudaGraphs, InstanceGroup, Metrics, Versions, Warmup
 from generator.spec.steps import Step
 from generator.spec.tensors import TensorSpec
 
+StepClass = Annotated[str, InWords(
+    r"(?!/)(?!(.*/)?\.\.(/|$))[^:\x00-\x1f]+:[A-Za-z_]\w*",
+    "a class is named `path/file.py:Class`, from the project's root, or `module:Class`", 1024,
+)]  # fmt: skip
 Share = Annotated[float, Field(strict=False, ge=0, le=1)]
 # Any ModelConfig field in Triton's own words; checked against the protobuf by generator.config.extra.
 Config = dict[str, Any]
@@ -57,7 +61,7 @@ class Model(Serving):
     precision: Precision | None = None
     accuracy: Accuracy | None = None
     steps: list[Step] | None = Field(None, description="Built-in steps, one after the other.")
-    python: Annotated[str, Field(pattern=r"^[^:]+:[A-Za-z_]\w*$")] | None = Field(
+    python: StepClass | None = Field(
         None,
         description="Your own step class: `path/file.py:Class` from the project's root, or `module:Class`.",
     )

@@ -6,15 +6,14 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from generator.spec.base import Engine, ModelName, Precision, Strict, TensorName
+from generator.spec.base import Engine, InWords, Key, ModelName, Precision, Strict, TensorName
 from generator.spec.models import Config, EngineModel, FlowStep, Model
 from generator.spec.serving import Batching, InstanceGroup, Metrics
 from generator.spec.steps import PositiveNumber, Step
 from generator.spec.tensors import TensorSpec
 
-Key = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$", max_length=64)]
 # A release of Triton's containers, as in `26.07`.
-ServerRelease = Annotated[str, Field(pattern=r"^\d\d\.(0[1-9]|1[0-2])$")]
+ServerRelease = Annotated[str, InWords(r"\d\d\.(0[1-9]|1[0-2])", "a release is year and month, as in `26.07`", 5)]
 
 
 class Objective(Strict):

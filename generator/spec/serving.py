@@ -60,6 +60,15 @@ class Batching(Strict):
     priorities: Priorities | None = None
 
     @model_validator(mode="after")
+    def _ordering(self) -> Self:
+        if self.preserve_ordering and self.priorities is not None and self.priorities.levels > 1:
+            raise ValueError("`preserve_ordering` goes with one priority level at most: Triton refuses more")
+        queues = [self.queue, *(self.priorities.queues.values() if self.priorities else ())]
+        if self.preserve_ordering and any(q and q.on_timeout == "delay" and q.timeout_us for q in queues):
+            raise ValueError("`preserve_ordering` excludes `on_timeout: delay`: a delayed request is out of order")
+        return self
+
+    @model_validator(mode="after")
     def _preferred_fit(self) -> Self:
         if "max_batch_size" in self.model_fields_set:
             check_preferred(self)

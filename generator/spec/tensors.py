@@ -6,7 +6,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from generator.spec.base import DataType, Strict
+from generator.spec.base import DataType, ProjectPath, Strict
 
 # -1 is an axis of any length.
 Dim = Annotated[int, Field(ge=-1)]
@@ -24,7 +24,7 @@ class TensorSpec(Strict):
     ragged: bool = Field(False, description="Requests whose shapes differ may share a batch (allow_ragged_batch).")
     format: Literal["none", "nchw", "nhwc"] = Field("none", description="What Triton calls the input's format.")
     reshape: list[Dim] | None = Field(None, description="The shape that the backend sees, where it differs.")
-    labels: str | None = Field(None, description="A file of labels, one a line, for Triton's classification.")
+    labels: ProjectPath | None = Field(None, description="A file of labels, one a line, for Triton's classification.")
 
     @model_validator(mode="after")
     def _dims_where_needed(self) -> Self:

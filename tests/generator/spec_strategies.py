@@ -43,6 +43,8 @@ TYPES = [
     "fp32",
     "fp64",
 ]
+# What numpy can hold, and so a Python model can carry.
+PYTHON_TYPES = [name for name in TYPES if name != "bf16"]
 QUEUES = st.fixed_dictionaries(
     {},
     optional={
@@ -108,7 +110,16 @@ def batchings(draw: Draw, largest: int | None = None) -> Data:
             },
         )
     )
+    ordered(data)
     return data
+
+
+def ordered(batching: Data) -> None:
+    """Takes `preserve_ordering` away where Triton refuses it: with several levels, or with delayed requests."""
+    queues = [batching.get("queue"), *((batching.get("priorities") or {}).get("queues", {}).values())]
+    delayed = any(q and q.get("on_timeout") == "delay" and q.get("timeout_us") for q in queues)
+    if delayed or (batching.get("priorities") or {}).get("levels", 0) > 1:
+        batching.pop("preserve_ordering", None)
 
 
 SERVING = {

@@ -71,14 +71,13 @@ def test_batching(make):
         max_batch_size=16,
         preferred=[4, 16],
         max_queue_delay_us=250,
-        preserve_ordering=True,
         queue=Queue(max_size=64, timeout_us=9000, on_timeout="delay", allow_override=True),
         priorities=Priorities(levels=3, default=2, queues={1: Queue(max_size=1), 3: Queue(on_timeout="delay")}),
     )
     message = built(make, batching=batching, max_batch_size=16)
     got = message.dynamic_batching
     assert list(got.preferred_batch_size) == [4, 16]
-    assert (got.max_queue_delay_microseconds, got.preserve_ordering) == (250, True)
+    assert got.max_queue_delay_microseconds == 250
     assert (got.priority_levels, got.default_priority_level) == (3, 2)
     assert text(got.default_queue_policy) == (
         "timeout_action: DELAY default_timeout_microseconds: 9000 allow_timeout_override: true max_queue_size: 64"
@@ -87,6 +86,11 @@ def test_batching(make):
         1: "max_queue_size: 1",
         3: "timeout_action: DELAY",
     }
+
+
+def test_ordering(make):
+    message = built(make, batching=make.Batching(max_batch_size=16, preserve_ordering=True), max_batch_size=16)
+    assert message.dynamic_batching.preserve_ordering
 
 
 def test_no_batching_without_dynamic(make):

@@ -75,6 +75,13 @@ FULL_MISTAKES = [
     ("net: {onnx: models/net.onnx}", "net: {onnx: models/net.onnx, warmup: [{name: w, batch_size: 9, inputs: {pixels: {zero: true}}}]}", "TK222", "models.net.warmup[0].batch_size"),
     ("net: {onnx: models/net.onnx}", "net: {onnx: models/net.onnx, warmup: [{name: w, inputs: {pxels: {zero: true}}}]}", "TK222", "models.net.warmup[0].inputs.pxels"),
     ("net: {onnx: models/net.onnx}", "net: {onnx: models/net.onnx, config: {default_model_filename: other.py}}", "TK223", "models.net.config.default_model_filename"),
+    ("net: {onnx: models/net.onnx}", 'net: {onnx: models/net.onnx, versions: {specific: [3]}}', "TK223", "models.net.versions.specific"),
+    ("net: {onnx: models/net.onnx}", 'net: {onnx: models/net.onnx, config: {model_transaction_policy: {decoupled: true}}}', "TK223", "models.net.config.model_transaction_policy"),
+    ("net: {onnx: models/net.onnx}", 'net: {onnx: models/net.onnx, outputs: {logits: {type: fp32, dims: [10], labels: data/no.labels}}}', "TK201", "models.net.outputs.logits.labels"),
+    ("net: {onnx: models/net.onnx}", 'net: {python: m:A, inputs: {pixels: {type: bf16, dims: [1, 8, 8]}}, outputs: {logits: {type: fp32, dims: [10]}}}', "TK226", "models.net.inputs.pixels"),
+    ("net: {onnx: models/net.onnx}", 'net: {python: "steps/ö wn.py:Own", inputs: {pixels: {type: fp32, dims: [1, 8, 8]}}, outputs: {logits: {type: fp32, dims: [10]}}}', "TK227", "models.net.python"),
+    ("    inputs: {image: {type: bytes}}\n    outputs", "    inputs: {image: {type: bytes, optional: true}}\n    outputs", "TK223", "models.before.inputs.image.optional"),
+    ("outputs: {label: {type: int64, dims: [1]}", "outputs: {label: {type: int64, dims: [1], labels: data/no.labels}", "TK201", "outputs.label.labels"),
     ("steps: [softmax, top_k]", "steps: [softmax, top_k]\n    cuda_graphs: {}", "TK223", "models.after.cuda_graphs"),
     ("net: {onnx: models/net.onnx}", "net: {files: models, inputs: {pixels: {type: fp32, dims: [1, 8, 8]}}, outputs: {logits: {type: fp32, dims: [10]}}}", "TK223", "models.net"),
 ]  # fmt: skip
@@ -91,6 +98,7 @@ def problems(root: Path, spec: str, target: str | None = None) -> list[Problem]:
     write_onnx(project.path("models/scalar.onnx"), {"pixels": ["n", 1, 8, 8]}, {"logits": ["n"]})
     (project.root / "steps").mkdir()
     (project.root / "steps" / "own.py").write_text("class Other:\n    def run(self, tensors, fail): return {}\n")
+    (project.root / "steps" / "ö wn.py").write_text("class Own:\n    def run(self, tensors, fail): return {}\n")
     (project.root / "steps" / "broken.py").write_text("class A(:\n")
     return [p for p in open_workspace(project, target=target).problems if p.severity is Severity.ERROR]
 
@@ -118,13 +126,26 @@ def test_the_good_specs_have_none(tmp_path: Path) -> None:
 
 def test_every_code_of_the_stage_is_reached() -> None:
     reached = {code for _, _, code, _ in SHORT_MISTAKES + FULL_MISTAKES}
-    elsewhere = {"TK212", "TK215", "TK216", "TK218", "TK224"}
+    elsewhere = {"TK212", "TK215", "TK216", "TK218", "TK224", "TK225"}
     assert reached | elsewhere == set(CODES)
 
 
 def test_a_mismatch_between_steps_and_engine_is_told_once(tmp_path: Path) -> None:
     found = problems(tmp_path, SHORT.replace("size: [8, 8]", "size: [16, 16]"))
     assert [(p.code, p.field) for p in found] == [("TK204", "preprocess")]
+
+
+def test_a_models_response_cache_is_warned_about(tmp_path: Path) -> None:
+    spec = FULL.replace("net: {onnx: models/net.onnx}", "net: {onnx: models/net.onnx, response_cache: true}")
+    [problem] = open_workspace(make_project(tmp_path / "project", {"spec": spec})).problems
+    assert (problem.code, problem.severity) == ("TK225", Severity.WARNING)
+
+
+@pytest.mark.parametrize("more", ["priorities: {levels: 2, default: 1}", "queue: {on_timeout: delay, timeout_us: 5}"])
+def test_what_ordering_excludes(tmp_path: Path, more: str) -> None:
+    spec = FULL.replace("max_batch_size: 4}", f"max_batch_size: 4, preserve_ordering: true, {more}}}")
+    [problem] = problems(tmp_path, spec)
+    assert (problem.code, problem.field) == ("TK128", "batching")
 
 
 def test_an_unknown_target_names_the_known_ones(tmp_path: Path) -> None:

@@ -16,11 +16,11 @@ from generator.problems import Problem, errors
 from generator.project import Project
 from generator.workspace import Workspace, open_workspace, render_trees
 from generator_projects import make_project
-from spec_strategies import TYPES, Data, Draw, as_yaml
+from spec_strategies import PYTHON_TYPES, Data, Draw, as_yaml
 
 TENSORS = st.fixed_dictionaries(
     {
-        "type": st.sampled_from([*TYPES, "string"]),
+        "type": st.sampled_from([*PYTHON_TYPES, "string"]),
         "dims": st.lists(st.integers(1, 9) | st.just(-1), min_size=1, max_size=3),
     }
 )
@@ -172,7 +172,7 @@ def unknown(draw: Draw, data: Data, index: int, name: str) -> Defect:
 
 def another_type(draw: Draw, data: Data, index: int, name: str) -> Defect:
     tensor = data["models"][data["flow"][index]["model"]]["inputs"][name]
-    tensor["type"] = draw(st.sampled_from([t for t in TYPES if t != tensor["type"]]))
+    tensor["type"] = draw(st.sampled_from([t for t in PYTHON_TYPES if t != tensor["type"]]))
     return Defect(data, "TK204", {f"flow[{index}].inputs.{name}"})
 
 

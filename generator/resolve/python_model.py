@@ -1,0 +1,103 @@
+"""What the server accepts of a model and what then fails, hangs or answers wrongly: found before it starts."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import PurePosixPath
+
+from generator.collector import Collector, Path
+from generator.plan import FilesProgram, ModelPlan, PythonProgram, StepsProgram, Tensor
+from generator.problems import Severity
+from generator.project import Project
+from generator.write.names import is_valid
+
+RENDERED_VERSION = 1
+
+
+def check_python_model(plan: ModelPlan, collect: Collector) -> None:
+    """Settings of a rendered Python model that cannot work; other backends are left to the server."""
+    _versions(plan, collect)
+    if plan.backend != "python":
+        return
+    _file_name(plan, collect)
+    for where, tensors in (("inputs", plan.inputs), ("outputs", plan.outputs)):
+        for tensor in tensors:
+            if tensor.dtype == "BF16":
+                message = f"`{tensor.name}` is bf16, which numpy does not have: a Python model cannot carry it"
+                collect.error("TK226", (*plan.source, where, tensor.name), message, "cast it to fp32 in the graph")
+    if isinstance(plan.program, StepsProgram):
+        for tensor in plan.inputs:
+            if tensor.optional:
+                message = f"`{tensor.name}` is optional, and steps have nothing to work on without it"
+                collect.error(
+                    "TK223", (*plan.source, "inputs", tensor.name, "optional"), message, "remove `optional`"
+                )
+    policy = plan.config.get("model_transaction_policy")
+    if isinstance(policy, dict) and policy.get("decoupled") is True:
+        message = "a rendered Python model gives one answer a request; decoupled, no request would ever be answered"
+        collect.error("TK223", (*plan.source, "config", "model_transaction_policy"), message, "remove it")
+    if plan.response_cache:
+        collect.note(
+            "TK225",
+            (*plan.source, "response_cache"),
+            "Triton 2.51 also caches the errors of a Python model, as answers without outputs",
+            "put `response_cache: true` at the top of the spec, where it is of the whole pipeline",
+            severity=Severity.WARNING,
+        )
+
+
+def _versions(plan: ModelPlan, collect: Collector) -> None:
+    if isinstance(plan.program, FilesProgram) or plan.versions is None or plan.versions.specific is None:
+        return
+    if RENDERED_VERSION not in plan.versions.specific:
+        collect.error(
+            "TK223",
+            (*plan.source, "versions", "specific"),
+            f"only version {RENDERED_VERSION} is rendered, so none of {plan.versions.specific} would be served",
+            f"use `specific: [{RENDERED_VERSION}]` or `latest: 1`",
+        )
+
+
+def _file_name(plan: ModelPlan, collect: Collector) -> None:
+    """A Python model whose file is not there is never ready, and never fails (seen on 2.51)."""
+    name = plan.config.get("default_model_filename")
+    if name is not None and name != "model.py":
+        collect.error(
+            "TK223",
+            (*plan.source, "config", "default_model_filename"),
+            f"`{name}` is not rendered, and the server would wait for it for ever: the file is `model.py`",
+            "remove it, or make it a model of `files`",
+        )
+
+
+def check_labels(outputs: Sequence[Tensor], path: Path, project: Project, collect: Collector) -> None:
+    """Labels files of a model's or an ensemble's outputs: there, and of a name that a repository can hold."""
+    for tensor in outputs:
+        if tensor.labels is None:
+            continue
+        here = (*path, tensor.name, "labels")
+        if not project.has_file(tensor.labels):
+            collect.error("TK201", here, f"there is no file `{tensor.labels}`", "paths count from the project's root")
+        _name(tensor.labels, here, collect)
+
+
+def check_names(plan: ModelPlan, project: Project, collect: Collector) -> None:
+    """Names of the files that are copied into the repository."""
+    if isinstance(plan.program, PythonProgram) and plan.program.file is not None:
+        _name(plan.program.file, (*plan.source, "python"), collect)
+    if isinstance(plan.program, FilesProgram):
+        root = project.path(plan.program.directory)
+        for file in sorted(root.rglob("*")):
+            if file.is_file():
+                _name(file.relative_to(root).as_posix(), (*plan.source, "files"), collect, whole=True)
+
+
+def _name(path: str, where: Path, collect: Collector, *, whole: bool = False) -> None:
+    name = path if whole else PurePosixPath(path).name
+    if not is_valid(name):
+        collect.error(
+            "TK227",
+            where,
+            f"a model repository cannot hold a file of the name {name!r}",
+            "use letters, digits, `_`, `-` and `.` in it, and no `.` in front",
+        )
