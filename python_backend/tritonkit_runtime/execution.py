@@ -9,6 +9,10 @@ from tritonkit_runtime import batch as batches
 from tritonkit_runtime.batch import Batch, Tensors
 from tritonkit_runtime.programs import Program, ProgramError
 
+# gRPC carries a message as metadata, percent-encoded up to three bytes for one, and refuses more than 8 KiB in all.
+_LONGEST_MESSAGE = 1_000
+_LONGEST_MESSAGE_BYTES = 2_000
+
 
 @dataclass(frozen=True)
 class Failure:
@@ -16,6 +20,13 @@ class Failure:
 
     message: str
     from_client: bool
+
+
+def failure(message: str, from_client: bool) -> Failure:
+    """A Failure whose message gRPC can carry: cut where it is too long, with its full length at the end."""
+    text = message.encode(errors="replace")[:_LONGEST_MESSAGE_BYTES].decode(errors="ignore")[:_LONGEST_MESSAGE]
+    end = f" … ({len(message):,} characters)" if len(text) < len(message) else ""
+    return Failure(text + end, from_client)
 
 
 def execute(program: Program, requests: Sequence[Tensors], batched: bool) -> list[Tensors | Failure]:
@@ -45,9 +56,9 @@ def _run(program: Program, batch: Batch) -> list[Tensors | Failure]:
     try:
         outputs = program.run(batch)
     except ProgramError as error:
-        return [Failure(str(error), from_client=False)] * len(batch.counts)
+        return [failure(str(error), from_client=False)] * len(batch.counts)
     errors = batch.errors()
     return [
-        Failure(errors[request], from_client=True) if request in errors else tensors
+        failure(errors[request], from_client=True) if request in errors else tensors
         for request, tensors in enumerate(batch.split(outputs))
     ]

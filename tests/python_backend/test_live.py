@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -30,6 +31,10 @@ class Lengths:
             fail(0, f"a text of {lengths.max()} bytes, more than {self.limit}")
         if lengths.min(initial=1) == 0:
             raise RuntimeError("an empty text")
+        if b"long" in tensors["texts"]:
+            raise RuntimeError("字" * 100_000)
+        if b"longest" in tensors["texts"]:
+            fail(0, "x" * 100_000)
         return {"lengths": lengths, "shouted": np.array([text.decode().upper() for text in tensors["texts"]])}
 """
 
@@ -170,6 +175,25 @@ def test_a_users_class_without_a_batch_axis(server: Any) -> None:
     assert caught.value.status() == "StatusCode.INTERNAL"
     assert caught.value.message() == "model lengths failed: RuntimeError: an empty text"
     assert "Traceback" in server.log.read_text()
+
+
+def test_a_long_message_reaches_the_client_cut(server: Any) -> None:
+    import tritonclient.grpc as triton
+
+    found = []
+    with triton.InferenceServerClient(server.grpc) as client:
+        for text in (b"long", b"longest"):
+            with pytest.raises(triton.InferenceServerException) as caught:
+                infer(client, triton, "lengths", texts=np.array([text], dtype=object))
+            found.append((caught.value.status(), caught.value.message()))
+    assert [status for status, _ in found] == ["StatusCode.INTERNAL", "StatusCode.INVALID_ARGUMENT"]
+    assert found[0][1].startswith("model lengths failed: RuntimeError: 字字")
+    assert found[0][1].endswith("字 … (100,036 characters)")
+    assert found[1][1] == "x" * 1000 + " … (100,000 characters)"
+    logged, deadline = ("字" * 100_000).encode(), time.monotonic() + 10
+    while not (whole := logged in server.log.read_bytes()) and time.monotonic() < deadline:
+        time.sleep(0.05)  # the server writes its log in parts
+    assert whole
 
 
 def test_a_mistake_in_the_parameters_is_one_sentence_in_the_log(

@@ -11,7 +11,7 @@ import pytest
 from tritonkit_runtime import batch as batches
 from tritonkit_runtime import parameters
 from tritonkit_runtime.batch import Batch
-from tritonkit_runtime.execution import Failure, execute
+from tritonkit_runtime.execution import Failure, execute, failure
 from tritonkit_runtime.parameters import ParameterError, TensorSpec
 from tritonkit_runtime.programs import Program, ProgramError, check_outputs
 
@@ -242,6 +242,19 @@ def test_requests_of_unequal_shape_are_batches_of_their_own(program: Any) -> Non
     np.testing.assert_array_equal(first["y"], requests[0]["x"] * 3)
     np.testing.assert_array_equal(last["y"], requests[2]["x"] * 3)
     assert np.shares_memory(first["y"], last["y"].base)
+
+
+@pytest.mark.parametrize(
+    ("message", "kept"),
+    [
+        ("x" * 1000, "x" * 1000),
+        ("x" * 100_000, "x" * 1000 + " … (100,000 characters)"),
+        ("ß" * 1000, "ß" * 1000),
+        ("字" * 1000, "字" * 666 + " … (1,000 characters)"),
+    ],
+)
+def test_a_message_is_cut_to_what_grpc_carries(message: str, kept: str) -> None:
+    assert failure(message, from_client=True) == Failure(kept, from_client=True)
 
 
 def test_a_failing_program_fails_all_requests_of_its_batch(program: Any) -> None:

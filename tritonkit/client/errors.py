@@ -28,7 +28,7 @@ Code = Literal[
     "cancelled",
     "unimplemented",
     "internal",  # the model failed
-    "bad_answer",  # the answer does not fit the contract
+    "bad_answer",  # the answer does not fit the contract, or is not Triton's at all
 ]
 
 # The server's UNKNOWN and ALREADY_EXISTS are 400 over HTTP, which is INVALID_ARGUMENT too: one code for all three.
@@ -74,6 +74,7 @@ _REASONS = (
     (re.compile(r"resol|name or service|nodename|gaierror|getaddrinfo", re.IGNORECASE), "no such host"),
     (re.compile(r"unreachable|no route", re.IGNORECASE), "no route to the host"),
 )
+NOT_AS_TRITON = "the server answers, but not as Triton does"
 _WRAPPING = re.compile(
     r"\s*(?:\[StatusCode\.\w+\]|\[\d{3}\]|\[request id: [^\]]*\]|in ensemble '[^']*',"
     r"|Failed to process the request\(s\) for model '[^']*', message:|TritonModelException:)\s*"
@@ -157,6 +158,8 @@ def of_http(status: str, message: str, body: str | None, deadline_s: float) -> I
     if code == "deadline_exceeded":
         return too_late(deadline_s, message)
     if body is not None:
+        if code == "not_found":  # of the page, not of the model
+            code = "bad_answer"
         text = clean(re.sub(r"<[^>]*>", " ", body))[:200]
         return ItemError(code, f"HTTP status {number}, not from Triton: {text}", body)
     return ItemError(code, clean(message), message)

@@ -11,6 +11,7 @@ from typing import Any
 from tritonkit.client.answer import Answer
 from tritonkit.client.contract import Contract
 from tritonkit.client.errors import (
+    NOT_AS_TRITON,
     ItemError,
     PipelineError,
     ServerUnreachableError,
@@ -81,8 +82,14 @@ def finish(contract: Contract, sent: Outgoing, reply: Reply, latency_us: int) ->
 
 
 def agree(options: Options, given: Contract | None, config: Mapping[str, Any]) -> Contract:
-    """The contract to hold to; raises ContractError if the caller's is not the server's."""
-    server = Contract.of_config(config)
+    """The contract to hold to.
+
+    Raises ContractError if the caller's is not the server's, ServerUnreachableError if `config` is no Triton's.
+    """
+    try:
+        server = Contract.of_config(config)
+    except (ValueError, LookupError, TypeError, AttributeError) as error:  # JSON, but no ModelConfig
+        raise unreachable_error(options, ItemError("bad_answer", NOT_AS_TRITON, repr(error))) from None
     if given is not None:
         given.check_against(server, options.address)
     return given or server
@@ -90,7 +97,7 @@ def agree(options: Options, given: Contract | None, config: Mapping[str, Any]) -
 
 def first_fault(options: Options, error: ItemError, models: Iterable[str]) -> PipelineError:
     """The exception for a server that does not say what the pipeline takes; `models` are those it has."""
-    if error.code in ("unreachable", "deadline_exceeded"):
+    if error.code in ("unreachable", "deadline_exceeded", "bad_answer"):
         return unreachable_error(options, error)
     if error.code == "not_found":
         names = sorted(models)

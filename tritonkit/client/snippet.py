@@ -10,12 +10,13 @@ import shlex
 from typing import Any
 from urllib.parse import quote
 
+from generator.problems import UserError
 from tritonkit.client.contract import Contract, TensorContract
 
 # Triton carries these over HTTP in binary form only.
 _BINARY_BYTES = {"FP16": 2, "BF16": 2}
 _NUMPY = {
-    "BOOL": "bool", "FP16": "float16", "FP32": "float32", "FP64": "float64", "STRING": "object",
+    "BOOL": "bool_", "FP16": "float16", "FP32": "float32", "FP64": "float64", "STRING": "object",
     **{f"{sign.upper()}{bits}": f"{sign}{bits}" for sign in ("int", "uint") for bits in (8, 16, 32, 64)},
 }  # fmt: skip
 _TAKEN = {"np", "triton", "client", "inputs", "result", "Path", "value", "name", "print"}
@@ -25,11 +26,11 @@ def curl_snippet(contract: Contract, http_address: str, example_file: str = "exa
     """Shell lines that send one item with curl and print the answer as JSON; POSIX tools only.
 
     STRING inputs of one value are the bytes of `example_file`; other inputs are numbers or text to replace.
-    Raises ValueError if no output can be shown as JSON.
+    Raises UserError if no output can be shown as JSON.
     """
     shown = [t.name for t in contract.outputs if t.dtype not in _BINARY_BYTES]
     if not shown:
-        raise ValueError(f"{contract.name!r} has no output that JSON can hold: take the Python snippet")
+        raise UserError(f"{contract.name!r} has no output that JSON can hold, so curl cannot show it", "use --python")
     outputs = [{"name": name, "parameters": {"binary_data": False}} for name in shown]
     inputs: list[dict[str, Any]] = []
     files: list[str] = []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Protocol
@@ -12,11 +13,13 @@ from numpy.typing import NDArray
 from tritonclient.utils import np_to_triton_dtype, triton_to_np_dtype
 
 from tritonkit.client.contract import Contract, TensorContract
-from tritonkit.client.errors import Code, ItemError, did_you_mean
+from tritonkit.client.errors import NOT_AS_TRITON, Code, ItemError, did_you_mean
 
 Array = NDArray[Any]
 Value = str | os.PathLike[str] | bytes | bytearray | memoryview | list[bytes] | tuple[bytes, ...] | Array
 Item = Value | Mapping[str, Value]
+# Files are read before the deadline starts to count: only what surely ends, and fits a message of gRPC, is read.
+_LARGEST_FILE_BYTES = 2**30
 
 
 class Result(Protocol):
@@ -70,7 +73,7 @@ def decode(contract: Contract, result: Result) -> dict[str, Array]:
     """The outputs of one item, without the batch axis; raises ItemFaultError if the answer does not fit."""
     outputs = {}
     for tensor in contract.outputs:
-        array = result.as_numpy(tensor.name)
+        array = _output(result, tensor.name)
         if array is None:
             raise ItemFaultError(f"the answer has no output {tensor.name!r}", "bad_answer")
         if contract.max_batch_size:
@@ -81,6 +84,13 @@ def decode(contract: Contract, result: Result) -> dict[str, Array]:
             array = array[0]
         outputs[tensor.name] = _text(array) if tensor.dtype == "STRING" else _writable(array)
     return outputs
+
+
+def _output(result: Result, name: str) -> Array | None:
+    try:
+        return result.as_numpy(name)
+    except (ValueError, LookupError, TypeError, AttributeError):  # tritonclient takes any JSON for an answer
+        raise ItemFaultError(NOT_AS_TRITON, "bad_answer") from None
 
 
 def _by_name(contract: Contract, item: Item) -> Mapping[str, Value]:
@@ -104,11 +114,35 @@ def _by_name(contract: Contract, item: Item) -> Mapping[str, Value]:
 
 def _array(tensor: TensorContract, value: Value) -> Array:
     if isinstance(value, (str, os.PathLike)):
+        _check_file(tensor, value)
         value = _read(tensor, Path(value))
     array = _strings(tensor, value) if tensor.dtype == "STRING" else _numbers(tensor, value)
     if not tensor.accepts(array.shape):
         raise ItemFaultError(_mismatch(tensor, f"{tensor.dtype} {list(array.shape)}"))
     return array
+
+
+def _check_file(tensor: TensorContract, path: str | os.PathLike[str]) -> None:
+    """Before it is opened: opening a FIFO waits, and a device has no end."""
+    try:
+        found = Path(path).stat()
+    except (OSError, ValueError) as error:
+        may_be_text = tensor.dtype == "STRING" and isinstance(path, str)
+        hint = " (a str names a file; text is passed as bytes)" if may_be_text else ""
+        raise _unreadable(path, _reason(error) + hint) from None
+    if not stat.S_ISREG(found.st_mode):
+        raise _unreadable(path, "it is not a regular file")
+    if found.st_size > _LARGEST_FILE_BYTES:
+        text = f"{os.fspath(path)} has {found.st_size:,} bytes, and one request carries at most"
+        raise ItemFaultError(f"{text} {_LARGEST_FILE_BYTES:,}", "unreadable_file")
+
+
+def _unreadable(path: str | os.PathLike[str], reason: str) -> ItemFaultError:
+    return ItemFaultError(f"cannot read {os.fspath(path)}: {reason}", "unreadable_file")
+
+
+def _reason(error: Exception) -> str:
+    return error.strerror if isinstance(error, OSError) and error.strerror else str(error)
 
 
 def _read(tensor: TensorContract, path: Path) -> Value:
@@ -118,9 +152,8 @@ def _read(tensor: TensorContract, path: Path) -> Value:
         if path.suffix == ".npy":
             array: Array = np.load(path, allow_pickle=False)
             return array
-    except (OSError, ValueError, EOFError) as error:
-        reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-        raise ItemFaultError(f"cannot read {path}: {reason}", "unreadable_file") from None
+    except (OSError, ValueError, EOFError, MemoryError) as error:  # a .npy may claim any shape
+        raise _unreadable(path, _reason(error)) from None
     raise ItemFaultError(_mismatch(tensor, f"the file {path}") + "; of files only .npy holds an array")
 
 

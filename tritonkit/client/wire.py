@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+import rapidjson
 from tritonclient.utils import InferenceServerException
 
-from tritonkit.client.errors import ItemError, of_grpc, of_http, too_late, unreachable
+from tritonkit.client.errors import NOT_AS_TRITON, ItemError, of_grpc, of_http, too_late, unreachable
 
+# What tritonclient.http raises for an answer that is no JSON, or JSON of another kind than Triton's.
+_MISREAD = (rapidjson.JSONDecodeError, UnicodeDecodeError, LookupError, TypeError)
 _LARGEST_MESSAGE_BYTES = 2**31 - 1
 GRPC_CHANNEL = [
     ("grpc.max_send_message_length", _LARGEST_MESSAGE_BYTES),
@@ -40,6 +43,8 @@ def http_fault(error: Exception, deadline_s: float, lost: tuple[type[Exception],
         return too_late(deadline_s, repr(error))
     if isinstance(error, (OSError, *lost)):
         return unreachable(repr(error))
+    if isinstance(error, _MISREAD):
+        return ItemError("bad_answer", NOT_AS_TRITON, repr(error))
     return ItemError("internal", f"the client failed: {error!r}", repr(error))
 
 

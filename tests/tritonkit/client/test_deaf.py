@@ -16,6 +16,7 @@ from tritonkit import (
     Answer,
     AsyncPipeline,
     Contract,
+    ItemError,
     Pipeline,
     PipelineError,
     ServerUnreachableError,
@@ -68,6 +69,19 @@ def closing(connection: socket.socket, ended: threading.Event) -> None:
     connection.close()
 
 
+def answering(status: bytes, body: bytes) -> Callable[[socket.socket, threading.Event], None]:
+    """An HTTP server of another kind."""
+
+    def serve(connection: socket.socket, ended: threading.Event) -> None:
+        with connection, contextlib.suppress(OSError):
+            connection.settimeout(20)
+            connection.recv(65_536)
+            connection.sendall(b"HTTP/1.1 %s\r\nContent-Length: %d\r\n\r\n%s" % (status, len(body), body))
+            ended.wait()
+
+    return serve
+
+
 def free_address() -> str:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         return f"127.0.0.1:{listener.getsockname()[1]}"
@@ -93,6 +107,37 @@ def test_what_is_no_triton_server(caller: Any, serve: Any) -> None:
         ):
             caller.infer("echo", address, [b"x"], deadline_s=0.5)
         assert time.monotonic() - start < 0.5 + MARGIN_S
+
+
+@pytest.mark.parametrize("asynchronous", [False, True])
+@pytest.mark.parametrize(
+    ("status", "body", "reason"),
+    [
+        (b"200 OK", b"<html>hello</html>", "the server answers, but not as Triton does"),
+        (b"200 OK", b"\xff\xfe", "the server answers, but not as Triton does"),
+        (b"200 OK", b"{}", "the server answers, but not as Triton does"),
+        (b"200 OK", b"[1]", "the server answers, but not as Triton does"),
+        (b"404 Not Found", b"<h1>Nothing here</h1>", "HTTP status 404, not from Triton: Nothing here"),
+    ],
+)
+def test_an_http_server_that_is_no_triton(
+    callers: list[Any], asynchronous: bool, status: bytes, body: bytes, reason: str
+) -> None:
+    (caller,) = [c for c in callers if c.protocol == "http" and c.asynchronous == asynchronous]
+    with listening(answering(status, body)) as address, pytest.raises(ServerUnreachableError) as caught:
+        caller.infer("echo", address, [b"x"], deadline_s=20)
+    assert str(caught.value).startswith(f"no Triton server answers by HTTP at {address}: {reason}; start the server")
+
+
+@pytest.mark.parametrize("body", [b"<html>hello</html>", b"[1]", b'{"outputs": [{}]}'])
+def test_an_answer_that_is_not_tritons_is_one_items_error(body: bytes) -> None:
+    with (
+        listening(answering(b"200 OK", body)) as address,
+        Pipeline("echo", address, protocol="http", deadline_s=20) as pipeline,
+    ):
+        pipeline._agreed = ECHO  # as if another server had taken the address after the first use
+        answer = pipeline.infer_one(b"x")
+    assert answer.error == ItemError("bad_answer", "the server answers, but not as Triton does")
 
 
 def test_no_such_host(caller: Any) -> None:

@@ -88,6 +88,11 @@ def test_an_answer_that_is_not_tritons_says_so() -> None:
     assert error == ItemError("unavailable", "HTTP status 502, not from Triton: Bad Gateway")
 
 
+def test_a_page_that_is_missing_is_no_missing_model() -> None:
+    error = of_http("404", "an exception occurred ...", "<h1>Not Found</h1>", 1.0)
+    assert error == ItemError("bad_answer", "HTTP status 404, not from Triton: Not Found")
+
+
 def test_did_you_mean() -> None:
     assert did_you_mean("digit", ["digits", "faces"]) == "; did you mean 'digits'?"
     assert did_you_mean("zebra", ["digits", "faces"]) == ""

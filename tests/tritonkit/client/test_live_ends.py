@@ -57,7 +57,8 @@ def test_a_stopped_server_costs_one_deadline_and_a_killed_one_the_rest(own_serve
         assert codes == {"unreachable"}
         assert [a.index for a in answers] == list(range(len(answers)))
     for pipeline in pipelines:
-        with pytest.raises(ServerUnreachableError, match="connection refused"):
+        # gRPC, told of the loss a moment ago, may still give that as its reason.
+        with pytest.raises(ServerUnreachableError, match=r"connection refused|the connection was lost"):
             pipeline.infer([SLOW] * 3)
     for pipeline in pipelines + stopped:
         pipeline.close()

@@ -11,7 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tritonclient.utils import np_to_triton_dtype
 
+from generator.problems import UserError
 from tritonkit import Contract, Pipeline, TensorContract
 from tritonkit.client.snippet import curl_snippet, python_snippet
 
@@ -112,5 +114,17 @@ def test_names_that_python_or_the_shell_would_misread_are_quoted() -> None:
 
 def test_curl_cannot_show_what_json_cannot_hold() -> None:
     contract = Contract("m", (), (TensorContract("half", "FP16", (1,)),), 0)
-    with pytest.raises(ValueError, match="'m' has no output that JSON can hold: take the Python snippet"):
+    with pytest.raises(UserError, match="'m' has no output that JSON can hold, so curl cannot show it") as caught:
         curl_snippet(contract, "localhost:8000")
+    assert caught.value.hint == "use --python"
+
+
+def test_python_makes_arrays_of_every_dtype() -> None:
+    dtypes = ["BOOL", "FP16", "FP32", "FP64", "BF16", "STRING"]
+    dtypes += [f"{sign}{bits}" for sign in ("INT", "UINT") for bits in (8, 16, 32, 64)]
+    inputs = tuple(TensorContract(f"x_{dtype}", dtype, (2,)) for dtype in dtypes)
+    lines = python_snippet(Contract("m", inputs, (), 0), "localhost:8001").splitlines()
+    known: dict[str, Any] = {}
+    exec("\n".join(line for line in lines if line.startswith(("import", "x_"))), known)
+    found = {dtype: np_to_triton_dtype(known[f"x_{dtype}"].dtype) for dtype in dtypes}
+    assert found == {dtype: "BYTES" if dtype == "STRING" else dtype for dtype in dtypes}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import os
 import pickle
 from pathlib import Path
 from typing import Any
@@ -59,12 +60,38 @@ def test_files_that_cannot_be_read(tmp_path: Path) -> None:
     missing = fault(IMAGE, tmp_path / "none.png")
     assert missing.code == "unreadable_file"
     assert missing.message == f"cannot read {tmp_path / 'none.png'}: No such file or directory"
-    assert fault(IMAGE, str(tmp_path)).message == f"cannot read {tmp_path}: Is a directory"
+    hint = "(a str names a file; text is passed as bytes)"
+    assert fault(IMAGE, "hello").message == f"cannot read hello: No such file or directory {hint}"
+    assert fault(IMAGE, "hello\0").message == f"cannot read hello\0: embedded null byte {hint}"
+    assert fault(NUMERIC, "none.npy").message == "cannot read none.npy: No such file or directory"
     (tmp_path / "bad.npy").write_bytes(b"no array")
     assert fault(NUMERIC, tmp_path / "bad.npy").code == "unreadable_file"
+    with (tmp_path / "vast.npy").open("wb") as file:
+        header = {"descr": "<f4", "fortran_order": False, "shape": (2, 2**58)}
+        np.lib.format.write_array_header_1_0(file, header)  # type: ignore[no-untyped-call]
+    assert fault(NUMERIC, tmp_path / "vast.npy").code == "unreadable_file"
     (tmp_path / "a.csv").write_text("1,2")
     wanted = "input 'matrix' takes FP32 [2, -1]"
     assert fault(NUMERIC, tmp_path / "a.csv").message.startswith(f"{wanted}, found the file {tmp_path / 'a.csv'}; ")
+
+
+@pytest.mark.parametrize("contract", [IMAGE, NUMERIC])
+def test_only_regular_files_are_read(tmp_path: Path, contract: Contract) -> None:
+    os.mkfifo(tmp_path / "fifo.npy")
+    for path in (tmp_path, tmp_path / "fifo.npy", Path("/dev/zero")):
+        error = fault(contract, path)
+        assert error.code == "unreadable_file"
+        assert error.message == f"cannot read {path}: it is not a regular file"
+
+
+@pytest.mark.parametrize("contract", [IMAGE, NUMERIC])
+def test_a_file_too_large_for_a_request_is_not_read(tmp_path: Path, contract: Contract) -> None:
+    path = tmp_path / "large.npy"
+    path.touch()
+    os.truncate(path, 2**40)  # takes no room on the disk, and could not be read
+    error = fault(contract, path)
+    assert error.code == "unreadable_file"
+    assert error.message == f"{path} has 1,099,511,627,776 bytes, and one request carries at most 1,073,741,824"
 
 
 def test_a_npy_file_becomes_its_array(tmp_path: Path) -> None:

@@ -36,7 +36,7 @@ def command(
         servers.naming_the_known(server, pipeline),
         Pipeline(pipeline, server.address, protocol=spoken, deadline_s=deadline_s) as client,
     ):
-        answers = client.infer(files)
+        answers = client.infer(map(Path, files))
     if as_json:
         print_json([_plain(answer) for answer in answers])
     else:
