@@ -98,7 +98,6 @@ def test_a_path_that_yaml_would_read_as_something_else(empty: Project, at: At, p
         ({"x": ["n", 3], "z": ["n", 1]}, {"y": [1, 3]}, onnx.TensorProto.INT64),
         ({"x": ["n", 1]}, {"y": ["n", 1], "w": ["n", 2, 2]}, onnx.TensorProto.STRING),
         ({"x": ["n", 2]}, {"x2": ["n", 2]}, onnx.TensorProto.BOOL),
-        ({"x": ["n", 2]}, {"y": ["n", 2]}, onnx.TensorProto.BFLOAT16),
     ],
 )
 def test_every_starter_lints_clean(
@@ -130,3 +129,12 @@ def test_the_lines_that_are_commented_out_lint_clean(empty: Project, at: At) -> 
         "embedded: model_repository/embedded: 12 written, 0 unchanged\n"
         "production: model_repository/production: 10 written, 0 unchanged\n"
     )
+
+
+def test_a_starter_of_a_type_that_the_embedded_server_cannot_carry_says_so(empty: Project, at: At) -> None:
+    session = at(empty.root)
+    write_onnx(empty.path("models/m.onnx"), {"x": ["n", 2]}, {"y": ["n", 2]}, dtype=onnx.TensorProto.BFLOAT16)
+    assert session.quietly("init", "m").status == 0
+    ended = session.quietly("lint", "specs/m.yaml")
+    assert ended.status == 1
+    assert ended.err.count("error[TK226]") == 2
