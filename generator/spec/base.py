@@ -26,7 +26,8 @@ class InWords:
 
     def check(self, text: str) -> str:
         """The text. Raises ValueError with what was found and what is valid."""
-        if not re.fullmatch(self.pattern, text):
+        # Half of a surrogate pair stands for a byte that is no text, as in a file name of another encoding.
+        if not re.fullmatch(self.pattern, text) or any("\ud800" <= character <= "\udfff" for character in text):
             raise ValueError(f"{text[:60]!r} is not valid here; {self.valid}")
         if len(text) > self.max_length:
             raise ValueError(f"{text[:20]!r}… has {len(text)} characters; at most {self.max_length} are valid")

@@ -19,6 +19,7 @@ def command(spec: Path, as_json: bool) -> None:
     import json
 
     from generator.project import Project
+    from generator.whole_file import write_whole
     from tritonkit.cli.output import print_json, progress, say
     from tritonkit.cli.signals import terminate_as_interrupt
     from tritonkit.demo import demonstrate
@@ -27,7 +28,7 @@ def command(spec: Path, as_json: bool) -> None:
     with terminate_as_interrupt(), progress("rendering") as update:
         seen = demonstrate(spec, project, update)
     file = project.root / "build" / "demo.json"
-    file.write_text(json.dumps(seen.as_json(), indent=2) + "\n", encoding="utf-8")
+    write_whole(file, json.dumps(seen.as_json(), indent=2) + "\n")
     if as_json:
         print_json(seen.as_json())
     else:

@@ -17,6 +17,7 @@ def command(name: str, onnx: str | None, force: bool) -> None:
     from generator.project import Project
     from generator.spec.base import ModelName, ProjectPath
     from generator.starter import starter
+    from generator.whole_file import write_whole
     from tritonkit.cli.output import say
 
     try:
@@ -37,7 +38,7 @@ def command(name: str, onnx: str | None, force: bool) -> None:
         raise UserError(
             f"`{onnx}` is no path from the project's root", "put the file into the project, such as models/net.onnx"
         ) from error
-    file.write_text(starter(name, onnx, project), encoding="utf-8")
+    write_whole(file, starter(name, onnx, project))
     say(f"wrote specs/{name}.yaml")
     if not project.path(onnx).is_file():
         say(f"put your model at {onnx}, then set `inputs` and `outputs` to its tensors")

@@ -18,11 +18,12 @@ def command(check: bool, write: bool) -> None:
 
     from generator.problems import UserError
     from generator.spec import json_schema
+    from generator.whole_file import write_whole
 
     text = json.dumps(json_schema(), indent=2, ensure_ascii=False) + "\n"
     file = Path(__file__).parents[3] / SCHEMA_FILE
     if write:
-        file.write_text(text, encoding="utf-8")
+        write_whole(file, text)
     elif check:
         if not file.is_file() or file.read_text(encoding="utf-8") != text:
             raise UserError(

@@ -1,0 +1,32 @@
+"""A file is replaced whole, or left as it was."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from generator.whole_file import write_whole
+
+
+def test_written_with_the_usual_mode(tmp_path: Path) -> None:
+    file = tmp_path / "new"
+    write_whole(file, "text é\n")
+    (tmp_path / "beside").touch()
+    assert file.read_text(encoding="utf-8") == "text é\n"
+    assert file.stat().st_mode == (tmp_path / "beside").stat().st_mode
+
+
+def test_a_failure_leaves_what_was_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = tmp_path / "old"
+    file.write_text("before")
+
+    def full(*_: object) -> None:
+        raise OSError(28, os.strerror(28))
+
+    monkeypatch.setattr(Path, "replace", full)
+    with pytest.raises(OSError, match="No space"):
+        write_whole(file, "after")
+    assert [p.name for p in tmp_path.iterdir()] == ["old"]
+    assert file.read_text() == "before"
