@@ -10,6 +10,7 @@ import importlib.util
 import os
 import platform
 import shutil
+import signal
 import subprocess
 import sys
 import sysconfig
@@ -84,12 +85,22 @@ def same_python():
     return os.path.isdir(os.path.join(VENV, "lib", "python{}.{}".format(*sys.version_info[:2])))
 
 
+def run(command):
+    """Runs a command to its end; its status. An interrupt reaches this process alone, which ends all of it."""
+    process = subprocess.Popen(command, cwd=ROOT, start_new_session=True)
+    try:
+        return process.wait()
+    except BaseException:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+        raise
+
+
 def pip(*arguments):
     """Runs pip in the environment, within the constraints; stops with its own status when it fails."""
     constraints = os.path.join(ROOT, "constraints.txt")
     command = [PYTHON, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "-c", constraints]
-    status = subprocess.call(command + list(arguments), cwd=ROOT)
-    if status != 0:
+    if run(command + list(arguments)) != 0:
         sys.exit("error: pip could not install the packages (its message is above); is the package index reachable?")
 
 
@@ -107,7 +118,8 @@ def main():
     print("installing the pinned packages into .venv (about a minute; once)", file=sys.stderr, flush=True)
     if not os.path.exists(PYTHON) or not same_python():
         shutil.rmtree(VENV, ignore_errors=True)
-        subprocess.check_call([sys.executable, "-m", "venv", VENV])
+        if run([sys.executable, "-m", "venv", VENV]) != 0:
+            sys.exit("error: the virtual environment could not be made (the message is above)")
     # A pip that is too old does not know the wheels' platform tags.
     pip("--upgrade", "pip")
     pip("hatchling", "editables")
@@ -117,4 +129,8 @@ def main():
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except KeyboardInterrupt:
+        print("\ninterrupted", file=sys.stderr)
+        sys.exit(130)

@@ -101,6 +101,7 @@ def _installation(python: PythonEnvironment) -> list[Check]:
         "stub": f"for Python {python.version}",
         "libpython": str(python.libpython()),
         "numpy": str(python.package_version("numpy")),
+        "paths": "all that the environment names are ASCII",
     }
     if any(piece.name == "wheel" for piece in missing):
         del fine["stub"]

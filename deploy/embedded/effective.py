@@ -11,10 +11,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from deploy.embedded import stubs
 from generator.problems import ProblemsError, UserError
 
 if TYPE_CHECKING:
     from tritonclient.grpc.model_config_pb2 import ModelConfig
+
+
+PROCESS_ENDED = "a Python process of it has ended"
 
 
 @dataclass(frozen=True)
@@ -28,22 +32,30 @@ class Difference:
 
 @dataclass(frozen=True)
 class ModelStatus:
-    """One rendered model on the server. Counts are of its whole life; an ensemble counts requests."""
+    """One rendered model on the server. Counts are of its whole life; an ensemble counts requests.
+
+    `problem` says why a model that the server calls ready is not.
+    """
 
     name: str
     ready: bool
     inferences: int = 0
     executions: int = 0
     differences: list[Difference] = field(default_factory=list)
+    problem: str = ""
 
 
-def status(http_address: str, repository: Path, *, timeout_s: float = 5.0) -> list[ModelStatus]:
+def status(
+    http_address: str, repository: Path, *, server_pid: int | None = None, timeout_s: float = 5.0
+) -> list[ModelStatus]:
     """The state of every model of `repository` on the server at `http_address`, by name.
 
-    Raises UserError when the server does not answer or the repository is not there.
+    With `server_pid`, its process on this machine, models whose Python processes ended are found too.
+    Raises UserError when no Triton server answers or the repository is not there.
     """
     configs = rendered_configs(repository)
     reader = _Reader(http_address, timeout_s)
+    reader.expect_triton()
     counts = {m["name"]: m for m in (reader.get("/v2/models/stats") or {}).get("model_stats", ())}
     found = []
     for name, rendered in configs.items():
@@ -52,17 +64,25 @@ def status(http_address: str, repository: Path, *, timeout_s: float = 5.0) -> li
             found.append(ModelStatus(name, ready=False))
             continue
         ready = reader.get(f"/v2/models/{name}/ready") is not None
+        ended = server_pid is not None and served.get("backend") == "python" and _has_ended(server_pid, name, served)
         count = counts.get(name, {})
         found.append(
             ModelStatus(
                 name,
-                ready,
+                ready and not ended,
                 int(count.get("inference_count", 0)),
                 int(count.get("execution_count", 0)),
                 compare(rendered, served),
+                PROCESS_ENDED if ended else "",
             )
         )
     return found
+
+
+def _has_ended(server_pid: int, model: str, served: Mapping[str, Any]) -> bool:
+    """Whether a Python process of the model is missing, by the instances in its configuration."""
+    groups = served.get("instance_group") or [{}]
+    return stubs.lacks(server_pid, model, sum(max(1, int(group.get("count", 1))) for group in groups))
 
 
 def rendered_configs(repository: Path) -> dict[str, ModelConfig]:
@@ -138,7 +158,13 @@ class _Reader:
     def __init__(self, address: str, timeout_s: float) -> None:
         self._address, self._timeout_s = address, timeout_s
 
+    def expect_triton(self) -> None:
+        """Raises UserError when what answers is no Triton server."""
+        if "extensions" not in (self.get("/v2") or {}):
+            raise self._silent("what answers is something else")
+
     def get(self, path: str) -> Any:
+        """The answer, {} for an empty one, None where it is not there. Raises UserError."""
         try:
             with urllib.request.urlopen(f"http://{self._address}{path}", timeout=self._timeout_s) as reply:
                 body = reply.read()
@@ -150,7 +176,10 @@ class _Reader:
         except (OSError, ValueError, http.client.HTTPException) as error:
             cause = getattr(error, "reason", None) or error
             reason = str(getattr(cause, "strerror", None) or cause).lower()
-            raise UserError(
-                f"no Triton server answers at {self._address} (HTTP): {reason}",
-                "start one with `tritonkit serve`, or give its HTTP address",
-            ) from error
+            raise self._silent(reason) from error
+
+    def _silent(self, reason: str) -> UserError:
+        return UserError(
+            f"no Triton server answers at {self._address} (HTTP): {reason}",
+            "start one with `tritonkit serve`, or give its HTTP address",
+        )

@@ -104,6 +104,19 @@ def _problems(wheel: Path | None, environment: PythonEnvironment) -> Iterator[Mi
         yield MissingPiece("libpython", sentence, environment.libpython_remedy())
     if problem := numpy_problem(environment):
         yield problem
+    if file := _foreign_pth(environment):
+        sentence = f"{file} names a path that is not ASCII, and the server's Python process ends when it reads it"
+        yield MissingPiece(
+            "paths",
+            sentence,
+            "move what it names (such as this project) to a path of ASCII letters, install it again",
+        )
+
+
+def _foreign_pth(environment: PythonEnvironment) -> Path | None:
+    """A .pth file that the stub cannot decode: its locale is C, whatever the environment variables say."""
+    files = (file for site in environment.site_directories for file in sorted(site.glob("*.pth")))
+    return next((file for file in files if not file.read_bytes().isascii()), None)
 
 
 def _backend(wheel: Path) -> Path:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import socket
 from dataclasses import dataclass, fields
 
-from deploy.embedded import processes
+from deploy.embedded import processes, supervisor
 from generator.problems import UserError
 
 LOOPBACK = "127.0.0.1"
@@ -52,8 +52,17 @@ def is_free(port: int) -> bool:
 def taken_sentence(port: int, service: str) -> str:
     """Who holds the port, as far as /proc tells, in one sentence."""
     pid = processes.port_holder(port)
+    if pid and (owner := _tritonkit(pid)):
+        serves = f"`tritonkit serve` is already running here (process {owner})"
+        return f"port {port}, wanted for {service}, is taken: {serves}"
     holder = f"process {pid} ({processes.command_line(pid)[:80]})" if pid else "another process"
     return f"port {port}, wanted for {service}, is taken by {holder}"
+
+
+def _tritonkit(pid: int) -> int | None:
+    """The process that started this embedded server, by way of its supervisor; None if it is no such server."""
+    ours = any(f"shm-region-prefix-name={supervisor.SHM_NAME}" in word for word in processes.arguments(pid))
+    return processes.parent(processes.parent(pid)) if ours else None
 
 
 def _bind_wanted(port: int, service: str) -> socket.socket:
@@ -67,15 +76,21 @@ def _bind_wanted(port: int, service: str) -> socket.socket:
         raise PortTakenError(f"port {port}, wanted for {service}, needs root", "choose one above 1023") from error
     except OSError as error:
         pid = processes.port_holder(port)
-        remedy = f"end that process (kill {pid}) or {other}" if pid else other
+        if pid and _tritonkit(pid):
+            remedy = f"stop that one (Ctrl-C where it runs), or {other}"
+        else:
+            remedy = f"end that process (kill {pid}) or {other}" if pid else other
         raise PortTakenError(taken_sentence(port, service), remedy) from error
 
 
 def choose(wanted: Ports) -> Ports:
     """Fill the zeros with free ports. Raises PortTakenError if a wanted port is not free or not a port."""
     named = {field.name: getattr(wanted, field.name) for field in fields(wanted) if getattr(wanted, field.name)}
-    if len(set(named.values())) < len(named):
-        raise PortTakenError(f"two services want the same port: {named}", "name different ports, or 0 for a free one")
+    for port in named.values():
+        services = [service for service, wanted_port in named.items() if wanted_port == port]
+        if len(services) > 1:
+            sentence = f"port {port} is wanted for {' and '.join(services)}, and each service needs its own"
+            raise PortTakenError(sentence, "name different ports, or 0 for a free one")
     held: dict[str, socket.socket] = {}
     try:
         # The named ones first; all stay bound until all are known, so that no number comes twice.

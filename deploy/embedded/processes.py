@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,13 +15,47 @@ def start_ticks(pid: int) -> int | None:
 
     A process id comes back into use, the pair of id and start does not.
     """
+    fields = _stat(pid)
+    return None if not fields or fields[0] in "ZX" else int(fields[19])
+
+
+def is_zombie(pid: int) -> bool:
+    """True if the process has ended and its parent has not asked how."""
+    return _stat(pid)[:1] == ["Z"]
+
+
+def parent(pid: int) -> int:
+    """The id of the process's parent; 0 if it has none."""
+    fields = _stat(pid)
+    return int(fields[1]) if fields else 0
+
+
+def _stat(pid: int) -> list[str]:
+    """The fields of /proc/PID/stat from the state on; empty if there is no such process."""
     try:
-        stat = (_PROC / str(pid) / "stat").read_text()
+        stat = (_PROC / str(pid) / "stat").read_text(errors="replace")
     except OSError:
-        return None
+        return []
     # The command stands in parentheses and may hold spaces and parentheses itself.
-    fields = stat.rpartition(")")[2].split()
-    return None if fields[0] in "ZX" else int(fields[19])
+    return stat.rpartition(")")[2].split()
+
+
+def children(pid: int) -> list[int]:
+    """The ids of the processes that any thread of this one has started."""
+    found: list[int] = []
+    for file in (_PROC / str(pid) / "task").glob("*/children"):
+        with contextlib.suppress(OSError):  # the thread has ended meanwhile
+            found += map(int, file.read_text().split())
+    return sorted(found)
+
+
+def arguments(pid: int) -> list[str]:
+    """The words of the process's command line; none if it is gone or a zombie."""
+    try:
+        words = (_PROC / str(pid) / "cmdline").read_bytes().split(b"\0")
+    except OSError:
+        return []
+    return [word.decode(errors="replace") for word in words[:-1]]
 
 
 def lives(pid: int, ticks: int) -> bool:

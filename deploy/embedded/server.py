@@ -20,6 +20,7 @@ from types import TracebackType
 from deploy.embedded import log, processes, shared_memory, supervisor
 from deploy.embedded.flags import ServerFlags, ServerNeeds, grpc_headers, http_headers
 from deploy.embedded.installation import Installation
+from deploy.embedded.plain_paths import plain
 from deploy.embedded.ports import LOOPBACK, Ports, choose
 from deploy.embedded.readiness import LogFollower, is_ready
 from deploy.embedded.state import ServerRecord
@@ -139,8 +140,8 @@ class EmbeddedServer:
     def start(self) -> EmbeddedServer:
         """Start the server and return when it is ready on all three ports.
 
-        Raises InstallationError, SharedMemoryError, PortTakenError, or ServerFailedError with the cause;
-        nothing is left running then, nor after an interrupt.
+        Raises InstallationError, SharedMemoryError, PortTakenError, UserError for a path that Triton cannot
+        use, or ServerFailedError with the cause; nothing is left running then, nor after an interrupt.
         """
         if self._supervisor is not None:
             raise RuntimeError("the server was started before; make a new EmbeddedServer to start again")
@@ -172,11 +173,14 @@ class EmbeddedServer:
         self._log_path = self._kept_log or directory / "server.log"
         self._log_path.parent.mkdir(parents=True, exist_ok=True)
         self._log_path.write_bytes(b"")
+        links = directory / "links"
+        repositories = tuple(plain(path, links) for path in self.repositories)
+        backends = plain(installation.backend_directory(), links)
         self._shm_prefix, lock = supervisor.claim_prefix()
         flags = ServerFlags(
             self.needs,
-            self.repositories,
-            installation.backend_directory(),
+            repositories,
+            backends,
             installation.caches,
             self._ports,
             self._shm_prefix,

@@ -32,7 +32,7 @@ def guarded(group: click.Group, arguments: list[str] | None) -> int:
 def _told(group: click.Group, arguments: list[str]) -> int:
     """Runs `group` and says what went wrong. Raises OSError when even that cannot be said."""
     try:
-        return _run(group, arguments)
+        return _interruptible(group, arguments)
     except click.ClickException as error:
         show_user_error(_usage(error))
         return YOURS
@@ -60,6 +60,30 @@ def _told(group: click.Group, arguments: list[str]) -> int:
             "\nThis is a mistake in tritonkit, not in your input: please report it with the lines above.", err=True
         )
         return OURS
+
+
+def _interruptible(group: click.Group, arguments: list[str]) -> int:
+    """Runs `group`; what an interrupt has become on its way (in a library that was being imported) is one again."""
+    try:
+        return _run(group, arguments)
+    except Exception as error:
+        if _was_interrupt(error):
+            raise KeyboardInterrupt from error
+        raise
+
+
+def _was_interrupt(error: BaseException) -> bool:
+    """Whether a KeyboardInterrupt is among what led to the exception."""
+    left: list[BaseException | None] = [error]
+    seen: set[int] = set()
+    while left:
+        cause = left.pop()
+        if isinstance(cause, KeyboardInterrupt):
+            return True
+        if cause is not None and id(cause) not in seen:
+            seen.add(id(cause))
+            left += [cause.__cause__, cause.__context__]
+    return False
 
 
 def _run(group: click.Group, arguments: list[str]) -> int:

@@ -60,5 +60,6 @@ class LazyGroup(click.Group):
 def tritonkit() -> None:
     """One short YAML spec and an ONNX model become a Triton service.
 
-    Standard output is data, standard error is everything else. Exit status: 0 fine, 1 yours to mend, 2 ours.
+    Standard output is data, standard error is everything else. Exit status: 0 fine, 1 yours to mend, 2 ours,
+    130 interrupted.
     """

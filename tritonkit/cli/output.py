@@ -82,7 +82,14 @@ def print_table(table: Table) -> None:
     """A table on standard output."""
     from rich.console import Console
 
-    Console(no_color=not colour(sys.stdout), width=None if sys.stdout.isatty() else 120).print(table)
+    if sys.stdout.isatty():
+        Console(no_color=not colour(sys.stdout)).print(table)
+        return
+    console = Console(no_color=True, width=120)
+    with console.capture() as captured:
+        console.print(table)
+    for line in captured.get().splitlines():
+        click.echo(line.rstrip())  # cells are filled up with blanks
 
 
 @contextmanager

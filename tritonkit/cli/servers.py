@@ -46,9 +46,15 @@ def only_running() -> ServerRecord:
     from deploy.embedded import state
 
     try:
-        running = state.running(Project.find().root / RUNS)
+        project: Path | None = Project.find().root
     except NoProjectError:
-        running = []
+        project = None  # `tritonkit serve --repository` leaves its record in the current folder then
+    running = state.running((project or Path.cwd()) / RUNS)
+    if not running and project is None:
+        raise UserError(
+            f"{Path.cwd()} is in no project, so a server cannot be found by itself",
+            "run this inside the project (where `specs/` is), or give --address",
+        )
     if not running:
         raise UserError("no server of this project is running", "start one with `tritonkit serve`, or give --address")
     if len(running) > 1:

@@ -49,6 +49,17 @@ def test_shared_memory_too_small() -> None:
     assert "--shm-size" in check.remedy
 
 
+def test_an_environment_that_names_a_path_that_is_not_ascii(tmp_path: Path) -> None:
+    (tmp_path / "pyvenv.cfg").write_text("home = /srv/nowhere/bin\nversion = 3.11.0\n")
+    site = tmp_path / "lib" / "python3.11" / "site-packages"
+    site.mkdir(parents=True)
+    assert by_name(doctor.checks(tmp_path))["paths"].ok
+    (site / "project.pth").write_text("/srv/prö\n", encoding="utf-8")
+    check = by_name(doctor.checks(tmp_path))["paths"]
+    assert not check.ok
+    assert "move" in check.remedy
+
+
 def test_an_old_pip(tmp_path: Path) -> None:
     (tmp_path / "pyvenv.cfg").write_text("home = /srv/nowhere/bin\nversion = 3.11.0\n")
     site = tmp_path / "lib" / "python3.11" / "site-packages" / "pip-20.2.4.dist-info"

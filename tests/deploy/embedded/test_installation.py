@@ -67,6 +67,19 @@ def test_another_environment_with_numpy_1_is_taken(tmp_path: Path) -> None:
     assert Installation.find(path).variables()["PATH"].startswith(f"{path}/bin:")
 
 
+def test_a_pth_file_that_the_stub_cannot_read_is_refused(tmp_path: Path) -> None:
+    path = make_environment(tmp_path / "venv", version=running_version())
+    [site] = path.glob("lib/python3.*/site-packages")
+    (site / "fine.pth").write_text("/srv/with a space\n")
+    assert Installation.find(path)
+    (site / "project.pth").write_text("/srv/prö\n", encoding="utf-8")
+    with pytest.raises(InstallationError) as caught:
+        Installation.find(path)
+    [piece] = caught.value.missing
+    assert piece.name == "paths"
+    assert piece.sentence.startswith(f"{site / 'project.pth'} names a path that is not ASCII")
+
+
 def test_every_missing_piece_is_named(tmp_path: Path) -> None:
     path = make_environment(tmp_path / "venv", version="3.7", packages={"pip": "23.0"})
     (path / "bin" / "python3").unlink()

@@ -34,7 +34,7 @@ def test_a_taken_port_names_its_holder(listening: int) -> None:
     [
         (Ports(http=70000), "70000, wanted for http, is no TCP port"),
         (Ports(metrics=-1), "-1, wanted for metrics, is no TCP port"),
-        (Ports(http=9000, grpc=9000), "two services want the same port"),
+        (Ports(http=9000, grpc=9000), "^port 9000 is wanted for http and grpc, and each service needs its own$"),
     ],
 )
 def test_impossible_ports(wanted: Ports, sentence: str) -> None:

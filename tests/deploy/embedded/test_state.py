@@ -44,6 +44,18 @@ def test_foreign_files_are_left_alone(tmp_path: Path, text: str) -> None:
     assert path.read_text() == text
 
 
+def test_an_old_record_in_a_read_only_place_stops_nothing(
+    tmp_path: Path, record: ServerRecord, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    state.write(tmp_path, replace(record, start_ticks=record.start_ticks + 1))
+
+    def refuse(path: Path, **_options: object) -> None:
+        raise OSError(30, "read-only file system", str(path))
+
+    monkeypatch.setattr(Path, "unlink", refuse)
+    assert state.running(tmp_path) == []
+
+
 def test_no_directory_means_no_servers(tmp_path: Path) -> None:
     assert state.running(tmp_path / "nowhere") == []
 

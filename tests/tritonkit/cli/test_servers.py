@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import socket
 import threading
+from pathlib import Path
 
 import numpy as np
 import pytest
-from cli_session import Session
+from cli_session import At, Session
 
 from generator.project import Project
 
@@ -17,6 +18,16 @@ def test_no_server_runs(session: Session) -> None:
     session.run("status")
     session.run("snippet", "small")
     session.matches("no_server")
+
+
+def test_outside_of_a_project_no_server_is_found(at: At, tmp_path: Path) -> None:
+    for command in ("infer small x.png", "status", "snippet small"):
+        ended = at(tmp_path).quietly(*command.split())
+        assert (ended.status, ended.out) == (1, "")
+        assert ended.err == (
+            f"error: {tmp_path} is in no project, so a server cannot be found by itself\n\n"
+            "hint: run this inside the project (where `specs/` is), or give --address\n"
+        )
 
 
 def test_nothing_listens(session: Session, project: Project, deaf_port: int) -> None:
@@ -81,13 +92,15 @@ def test_what_the_embedded_server_cannot_serve(session: Session, project: Projec
     session.run("serve", "--repository", "empty")
     session.run("serve", "--http-port", "70000", "--grpc-port", "0", "--metrics-port", "0")
     session.run("serve", "--http-port", "0", "--grpc-port", "-1", "--metrics-port", "0")
+    session.run("serve", "--http-port", "80", "--grpc-port", "80", "--metrics-port", "0")
     session.matches("serve_refused")
 
 
 @pytest.mark.parametrize(
     "reply",
     [b"", b"\x00\x00\x18\x04\x00\x00", b"SSH-2.0-x\r\n", b"HTTP/1.1 200 OK\r\n\r\n<html>", b"HTTP/1.1 200 OK\r\n\r\n[1]",
-     b"HTTP/1.1 999 \r\n\r\n", b"HTTP/1.1 403 Forbidden\r\n\r\n", b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n{}"],
+     b"HTTP/1.1 999 \r\n\r\n", b"HTTP/1.1 403 Forbidden\r\n\r\n", b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n{}",
+     b"HTTP/1.1 200 OK\r\n\r\n{}", b"HTTP/1.1 404 Not Found\r\n\r\n", b"HTTP/1.1 400 Bad\r\n\r\n"],
 )  # fmt: skip
 def test_status_of_what_is_no_triton_server(session: Session, reply: bytes) -> None:
     """Such as its own gRPC port, or another service."""

@@ -12,7 +12,10 @@ from tritonkit.cli.parameters import Seconds
 if TYPE_CHECKING:
     from deploy.embedded.flags import ServerNeeds
     from deploy.embedded.server import EmbeddedServer
+    from deploy.embedded.stubs import Watch
     from generator.project import Project
+
+LOOK_S = 1.0  # how often it looks for Python processes that ended
 
 
 @click.command("serve")
@@ -30,9 +33,12 @@ def command(
     ready_timeout_s: float, as_json: bool,
 ) -> None:  # fmt: skip
     """Render the specs and serve them on loopback; Ctrl-C drains and stops."""
+    import contextlib
+
     from deploy.embedded import state
     from deploy.embedded.ports import Ports
     from deploy.embedded.server import EmbeddedServer
+    from deploy.embedded.stubs import Watch
     from generator.project import NoProjectError, Project
     from tritonkit.cli import servers
     from tritonkit.cli.output import progress, say
@@ -54,10 +60,15 @@ def command(
             server = EmbeddedServer(served, needs, ports=ports, ready_timeout_s=ready_timeout_s, on_progress=update)
             server.start()
         try:
-            with state.recorded(runs, server.record(target)):
-                _announce(server, as_json)
+            with contextlib.ExitStack() as stack:
                 try:
-                    server.wait()
+                    stack.enter_context(state.recorded(runs, server.record(target)))
+                except OSError as error:
+                    say(f"{runs} cannot be written ({error.strerror}): other commands will need --address")
+                watch = Watch(server.pid)
+                try:
+                    _announce(server, as_json)
+                    _wait(server, watch)
                 except KeyboardInterrupt:
                     say("stopping: requests in flight finish first")
                 if server.failure is not None:
@@ -106,6 +117,22 @@ def _lint(repository: Path) -> ServerNeeds:
     if errors(problems):
         raise ProblemsError(problems)
     return needs_of_repository(repository)
+
+
+def _wait(server: EmbeddedServer, watch: Watch) -> None:
+    """Returns when the server has ended; says meanwhile which Python processes of it did."""
+    from tritonkit.cli.output import say
+
+    while True:
+        try:
+            server.wait(LOOK_S)
+            return
+        except TimeoutError:
+            for stub in watch.ended():
+                say(
+                    f"model `{stub.model}`: its Python process {stub.instance} has ended, and Triton does not start "
+                    "it again; requests that reach it fail until you restart the server"
+                )
 
 
 def _announce(server: EmbeddedServer, as_json: bool) -> None:

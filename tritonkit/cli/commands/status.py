@@ -29,7 +29,8 @@ def command(address: str | None, target: str | None, as_json: bool) -> None:
         repository = Path(server.record.repositories[0])
     else:
         repository = Project.find().repository(target or "embedded")
-    found = effective.status(server.address, repository)
+    pid = server.record.pid if server.record is not None else None
+    found = effective.status(server.address, repository, server_pid=pid)
     if as_json:
         print_json({"address": server.address, "repository": str(repository), "models": [asdict(m) for m in found]})
     else:
@@ -53,6 +54,8 @@ def _show(address: str, found: list[ModelStatus]) -> None:
         table.add_row(model.name, state, str(model.inferences), batch, same if model.ready else "-")
     print_table(table)
     for model in found:
+        if model.problem:
+            click.echo(f"{model.name}: {model.problem}; its requests fail until the server is restarted")
         for difference in model.differences:
             click.echo(
                 f"{model.name}: {difference.field}: rendered {difference.rendered}, served {difference.served}"
