@@ -14,7 +14,7 @@ CODES = {
     "TK211": "The batch sizes of the pipeline and of a model do not fit",
     "TK212": "No such target",
     "TK213": "The server's release is not supported",
-    "TK214": "A preferred size is larger than the largest batch",
+    "TK214": "The batching that a target makes of the spec's does not fit together",
     "TK215": "GPU instances run on the CPU on this target",
     "TK216": "Another engine runs on this target",
     "TK217": "Two models have the same name",

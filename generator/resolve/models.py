@@ -26,7 +26,7 @@ from generator.resolve.targets import instances_on, merged_batching
 from generator.resolve.warmup import check_warmup
 from generator.spec import Spec, Target
 from generator.spec.models import Model
-from generator.spec.serving import Batching, CudaGraphs, InstanceGroup, check_preferred
+from generator.spec.serving import Batching, CudaGraphs, InstanceGroup, check_ordering, check_preferred
 from generator.spec.tensors import TensorSpec
 
 
@@ -90,22 +90,24 @@ class ModelResolver:
     def _batching(self, model: Model, origin: FieldPath) -> Batching:
         """The model's own, else the pipeline's with what the target changes; waiting is the engine's alone."""
         if model.batching is not None:
-            self._check_preferred(model.batching, (*origin, "batching"))
+            self._check_batching(model.batching, (*origin, "batching"))
             return model.batching
         batching = merged_batching(self.spec.batching, self.changes.batching)
         where: FieldPath = ("targets", self.target.name, "batching") if self.changes.batching else ("batching",)
-        self._check_preferred(batching, where)
+        self._check_batching(batching, where)
         self._check_queue(batching)
         if model.kind == "onnx":
             return batching
         # A batch is formed once, before the engine: other models take what is there and never wait for more.
         return batching.model_copy(update={"preferred": [], "max_queue_delay_us": 0})
 
-    def _check_preferred(self, batching: Batching, path: FieldPath) -> None:
-        try:
-            check_preferred(batching)
-        except ValueError as error:
-            self.collect.error("TK214", path, str(error))
+    def _check_batching(self, batching: Batching, path: FieldPath) -> None:
+        """What a target makes of the pipeline's batching has to fit as what is written in one place does."""
+        for check in (check_preferred, check_ordering):
+            try:
+                check(batching)
+            except ValueError as error:
+                self.collect.error("TK214", path, str(error))
 
     def _check_queue(self, batching: Batching) -> None:
         """Seen on the embedded server: benchmarks/queue_policy.md has the figures."""

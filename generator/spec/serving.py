@@ -61,11 +61,7 @@ class Batching(Strict):
 
     @model_validator(mode="after")
     def _ordering(self) -> Self:
-        if self.preserve_ordering and self.priorities is not None and self.priorities.levels > 1:
-            raise ValueError("`preserve_ordering` goes with one priority level at most: Triton refuses more")
-        queues = [self.queue, *(self.priorities.queues.values() if self.priorities else ())]
-        if self.preserve_ordering and any(q and q.on_timeout == "delay" and q.timeout_us for q in queues):
-            raise ValueError("`preserve_ordering` excludes `on_timeout: delay`: a delayed request is out of order")
+        check_ordering(self)
         return self
 
     @model_validator(mode="after")
@@ -73,6 +69,18 @@ class Batching(Strict):
         if "max_batch_size" in self.model_fields_set:
             check_preferred(self)
         return self
+
+
+def check_ordering(batching: Batching) -> None:
+    """Raises ValueError when the order of answers cannot be kept (Triton refuses it)."""
+    if not batching.preserve_ordering:
+        return
+    priorities = batching.priorities
+    if priorities is not None and priorities.levels > 1:
+        raise ValueError("`preserve_ordering` goes with one priority level at most: Triton refuses more")
+    queues = [batching.queue, *(priorities.queues.values() if priorities else ())]
+    if any(queue and queue.on_timeout == "delay" and queue.timeout_us for queue in queues):
+        raise ValueError("`preserve_ordering` excludes `on_timeout: delay`: a delayed request is out of order")
 
 
 def check_preferred(batching: Batching) -> None:

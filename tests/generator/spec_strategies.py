@@ -14,7 +14,9 @@ Draw = st.DrawFn
 MODEL_NAMES = st.from_regex(r"[A-Za-z0-9][A-Za-z0-9_-]{0,8}", fullmatch=True)
 TENSOR_NAMES = st.text("abxyzN019_:/.-#{}[]&*!|>'\"%@`,?=~é日", min_size=1, max_size=6)
 KEYS = st.from_regex(r"[A-Za-z0-9][A-Za-z0-9_-]{0,6}", fullmatch=True)
-PATHS = st.from_regex(r"[A-Za-z0-9_.~ é-][A-Za-z0-9_./ #:-]{0,12}", fullmatch=True)
+PATHS = st.from_regex(r"[A-Za-z0-9_.~ é-][A-Za-z0-9_./ #:-]{0,12}", fullmatch=True).filter(
+    lambda path: ".." not in path.split("/")  # a path stays inside the project
+)
 TEXTS = st.text("ab01 .:#-'\"{}[]\n\té日", max_size=12)
 POSITIVE = st.integers(1, 10_000)
 NUMBERS = st.integers(1, 1000) | st.floats(1e-6, 1e6)

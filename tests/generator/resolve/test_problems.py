@@ -148,6 +148,14 @@ def test_what_ordering_excludes(tmp_path: Path, more: str) -> None:
     assert (problem.code, problem.field) == ("TK128", "batching")
 
 
+def test_what_a_target_makes_of_the_batching_has_to_fit_together(tmp_path: Path) -> None:
+    spec = SHORT.replace("queue: {max_size: 256}", "preserve_ordering: true").replace(
+        "gpu: h200}", "gpu: h200, batching: {priorities: {levels: 2, default: 1}}}"
+    )
+    [problem] = problems(tmp_path, spec)
+    assert (problem.code, problem.field) == ("TK214", "targets.production.batching")
+
+
 def test_an_unknown_target_names_the_known_ones(tmp_path: Path) -> None:
     [problem] = problems(tmp_path, SHORT, target="producton")
     assert problem.code == "TK212"

@@ -18,7 +18,7 @@ from generator.resolve.show import as_yaml as shown
 from generator.resolve.show import full_spec
 from generator.workspace import Workspace, open_workspace, render_trees
 from generator_projects import make_project
-from spec_strategies import MODEL_NAMES, NUMBERS, TEXTS, Data, Draw, as_yaml, batchings
+from spec_strategies import MODEL_NAMES, NUMBERS, TEXTS, Data, Draw, as_yaml, batchings, ordered
 
 CLONE = Path(__file__).parents[3]
 INSTANCES = st.lists(
@@ -63,11 +63,22 @@ def short_specs(draw: Draw) -> Data:
             "production": draw(PRODUCTION(largest)),
         },
     }  # fmt: skip
+    for target in data["targets"].values():
+        ordered_together(data["batching"], target.get("batching", {}))
     if before:
         data["preprocess"] = steps
     if after:
         data["postprocess"] = [*draw(st.sampled_from([[], ["softmax"], [{"softmax": {}}]])), {"top_k": top}]
     return data | draw(st.fixed_dictionaries({}, optional=EXTRAS))
+
+
+def ordered_together(batching: Data, changes: Data) -> None:
+    """Takes `preserve_ordering` away where a target's changes and the rest exclude it."""
+    merged = {**batching, **changes}
+    ordered(merged)
+    if "preserve_ordering" not in merged:
+        batching.pop("preserve_ordering", None)
+        changes.pop("preserve_ordering", None)
 
 
 ENGINE = {
