@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -28,6 +28,10 @@ class Workspace:
     def plans(self) -> dict[str, list[Plan]]:
         """The Plans by target."""
         return {target: [resolved.plan for resolved in found] for target, found in self.resolved.items()}
+
+    def add(self, problems: Iterable[Problem]) -> None:
+        """Takes problems in, each once: the targets of a spec share most of theirs."""
+        self.problems += [problem for problem in dict.fromkeys(problems) if problem not in self.problems]
 
     def stop_on_errors(self) -> None:
         """Raises ProblemsError with everything found when any of it is an error."""
@@ -70,10 +74,9 @@ def _resolve(work: Workspace, document: Loaded[Spec], target: str) -> None:
     except ProblemsError as error:
         # What a target that there is not would change is nothing to know.
         known = target in targets_of(document.value)
-        told = error.problems if known else errors(error.problems)
-        work.problems += [p for p in told if p not in work.problems]
+        work.add(error.problems if known else errors(error.problems))
         return
-    work.problems += [p for p in resolved.notes if p not in work.problems]
+    work.add(resolved.notes)
     work.resolved.setdefault(target, []).append(resolved)
 
 
@@ -86,15 +89,8 @@ def _check_names(work: Workspace) -> None:
                 owner = owners.setdefault(name, plan)
                 if owner is not plan:
                     place = plan.places("name")
-                    problem = Problem(
-                        "TK217",
-                        place,
-                        "name",
-                        f"model `{name}` is also rendered by {owner.spec_file}",
-                        "give one another name",
-                    )
-                    if problem not in work.problems:
-                        work.problems.append(problem)
+                    message = f"model `{name}` is also rendered by {owner.spec_file}"
+                    work.add([Problem("TK217", place, "name", message, "give one another name")])
 
 
 def model_names(plan: Plan) -> list[str]:

@@ -120,7 +120,6 @@ def _answer_output(plan: Plan) -> str:
 
 
 def _accuracy_alone(alone: Any, plan: Plan, gate: GateSet) -> float:
-
     from loadtest.gate_set import top1
 
     answers: list[np.ndarray[Any, Any] | None] = []
