@@ -1,6 +1,6 @@
 """Makes .venv and installs the pinned packages that a make target needs. Standard library only; runs on any Python 3.
 
-    python3 scripts/bootstrap.py demo|test
+    python3 scripts/bootstrap.py demo|test|bench
 
 Does nothing when the environment is already what pyproject.toml and constraints.txt say.
 """
@@ -19,7 +19,7 @@ ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 VENV = os.path.join(ROOT, ".venv")
 PYTHON = os.path.join(VENV, "bin", "python")
 STAMP = os.path.join(VENV, "installed")
-EXTRAS = {"demo": "embedded", "test": "test"}
+EXTRAS = {"demo": "embedded", "test": "test", "bench": "bench"}
 SUPPORTED = ((3, 11), (3, 12))
 
 
@@ -112,12 +112,13 @@ def main():
     lacking = list(missing())
     if lacking:
         sys.exit("\n\n".join("error: {}\nmend:  {}".format(*pair) for pair in lacking))
-    done, all_extras = stamps(), wanted("test")
-    if wanted(extra) in done or all_extras in done:
+    done = stamps()
+    if wanted(extra) in done or (extra == "embedded" and wanted("test") in done):
         return
     print("installing the pinned packages into .venv (about a minute; once)", file=sys.stderr, flush=True)
     if not os.path.exists(PYTHON) or not same_python():
         shutil.rmtree(VENV, ignore_errors=True)
+        done = []
         if run([sys.executable, "-m", "venv", VENV]) != 0:
             sys.exit("error: the virtual environment could not be made (the message is above)")
     # A pip that is too old does not know the wheels' platform tags.
@@ -125,7 +126,8 @@ def main():
     pip("hatchling", "editables")
     pip("--no-build-isolation", "-e", "python_backend", "-e", ".[{}]".format(extra))
     with open(STAMP, "w", encoding="utf-8") as file:
-        file.write(wanted(extra) + "\n")
+        # What was installed for another pyproject.toml is there still; its stamp matches nothing any more.
+        file.write("\n".join([*done, wanted(extra)]) + "\n")
 
 
 if __name__ == "__main__":
