@@ -82,7 +82,29 @@ class PythonProgram:
     parameters: Mapping[str, Any]
 
 
-Program = StepsProgram | EngineProgram | PythonProgram
+SingleProgram = StepsProgram | EngineProgram | PythonProgram
+
+
+@dataclass(frozen=True)
+class StageSpec:
+    """One model of a flow: its tensors, and which of the flow's it `takes` and `gives` (its name -> the flow's)."""
+
+    name: str
+    inputs: tuple[TensorSpec, ...]
+    outputs: tuple[TensorSpec, ...]
+    takes: Mapping[str, str]
+    gives: Mapping[str, str]
+    program: SingleProgram
+
+
+@dataclass(frozen=True)
+class FlowProgram:
+    """Several models in one process, each after those whose tensors it takes."""
+
+    stages: tuple[StageSpec, ...]
+
+
+Program = SingleProgram | FlowProgram
 
 
 @dataclass(frozen=True)
@@ -127,8 +149,8 @@ def parse(document: object) -> Parameters:
         pipeline=_get(top, "pipeline", str, ""),
         model=_get(top, "model", str, ""),
         max_batch_size=_at_least(0, _get(top, "max_batch_size", int, ""), "max_batch_size"),
-        inputs=_tensors(top, "inputs"),
-        outputs=_tensors(top, "outputs"),
+        inputs=_tensors(top, "inputs", ""),
+        outputs=_tensors(top, "outputs", ""),
         limits=Limits(
             max_bytes=_at_least(1, _get(limits, "max_bytes", int, "limits."), "limits.max_bytes"),
             max_pixels=_at_least(1, _get(limits, "max_pixels", int, "limits."), "limits.max_pixels"),
@@ -138,29 +160,57 @@ def parse(document: object) -> Parameters:
 
 
 def _program(program: dict[str, Any]) -> Program:
-    kind = _get(program, "kind", str, "program.")
+    if _get(program, "kind", str, "program.") != "flow":
+        return _single(program, "program.", "steps, engine, python and flow")
+    stages = _get(program, "stages", list, "program.")
+    if not stages:
+        raise ParameterError("program.stages is empty: a flow has at least one")
+    return FlowProgram(tuple(_stage(stage, f"program.stages[{i}].") for i, stage in enumerate(stages)))
+
+
+def _stage(stage: object, where: str) -> StageSpec:
+    fields = _typed(stage, dict, where.removesuffix("."))
+    return StageSpec(
+        name=_get(fields, "name", str, where),
+        inputs=_tensors(fields, "inputs", where),
+        outputs=_tensors(fields, "outputs", where),
+        takes=_names(fields, "takes", where),
+        gives=_names(fields, "gives", where),
+        program=_single(_get(fields, "program", dict, where), f"{where}program.", "steps, engine and python"),
+    )
+
+
+def _names(fields: dict[str, Any], key: str, where: str) -> dict[str, str]:
+    pairs = _get(fields, key, dict, where)
+    return {name: _typed(value, str, f"{where}{key}.{name}") for name, value in pairs.items()}
+
+
+def _single(program: dict[str, Any], where: str, valid: str) -> SingleProgram:
+    kind = _get(program, "kind", str, where)
     if kind == "steps":
-        steps = _get(program, "steps", list, "program.")
+        steps = _get(program, "steps", list, where)
         if not steps:
-            raise ParameterError("program.steps is empty: a chain needs at least one step")
-        return StepsProgram(tuple(_step(step, f"program.steps[{i}]") for i, step in enumerate(steps)))
+            raise ParameterError(f"{where}steps is empty: a chain needs at least one step")
+        return StepsProgram(tuple(_step(step, f"{where}steps[{i}]") for i, step in enumerate(steps)))
     if kind == "engine":
-        threads = _get(program, "intra_op_threads", int, "program.")
+        threads = _get(program, "intra_op_threads", int, where)
         return EngineProgram(
-            engine=_get(program, "engine", str, "program."),
-            file=_get(program, "file", str, "program."),
-            intra_op_threads=_at_least(1, threads, "program.intra_op_threads"),
+            engine=_get(program, "engine", str, where),
+            file=_get(program, "file", str, where),
+            intra_op_threads=_at_least(1, threads, f"{where}intra_op_threads"),
         )
     if kind == "python":
         if ("file" in program) == ("module" in program):
-            raise ParameterError("program needs exactly one of file and module to find its class in")
+            raise ParameterError(
+                f"{where.removesuffix('.')} needs exactly one of file and module to find its class in"
+            )
         return PythonProgram(
-            class_name=_get(program, "class", str, "program."),
-            file=_get(program, "file", str, "program.") if "file" in program else None,
-            module=_get(program, "module", str, "program.") if "module" in program else None,
-            parameters=_get(program, "parameters", dict, "program.") if "parameters" in program else {},
+            class_name=_get(program, "class", str, where),
+            file=_get(program, "file", str, where) if "file" in program else None,
+            module=_get(program, "module", str, where) if "module" in program else None,
+            parameters=_get(program, "parameters", dict, where) if "parameters" in program else {},
         )
-    raise ParameterError(f"program.kind is {kind!r}; valid are steps, engine and python")
+    raise ParameterError(f"{where}kind is {kind!r}; valid are {valid}")
 
 
 def _step(step: object, where: str) -> StepSpec:
@@ -170,12 +220,13 @@ def _step(step: object, where: str) -> StepSpec:
     return StepSpec(name, arguments)
 
 
-def _tensors(top: dict[str, Any], key: str) -> tuple[TensorSpec, ...]:
-    tensors = tuple(_tensor(item, f"{key}[{i}]") for i, item in enumerate(_get(top, key, list, "")))
+def _tensors(fields: dict[str, Any], key: str, where: str) -> tuple[TensorSpec, ...]:
+    found = _get(fields, key, list, where)
+    tensors = tuple(_tensor(item, f"{where}{key}[{i}]") for i, item in enumerate(found))
     if not tensors:
-        raise ParameterError(f"{key} is empty: a model has at least one")
+        raise ParameterError(f"{where}{key} is empty: a model has at least one")
     if len({tensor.name for tensor in tensors}) < len(tensors):
-        raise ParameterError(f"{key} holds the same name twice: {', '.join(t.name for t in tensors)}")
+        raise ParameterError(f"{where}{key} holds the same name twice: {', '.join(t.name for t in tensors)}")
     return tensors
 
 

@@ -51,7 +51,7 @@ def test_the_other_programs(document: Document) -> None:
         ({"inputs": [{"name": "a", "dtype": "FP32", "dims": [-2]}]}, r"dims holds -2"),
         ({"inputs": [{"name": "a", "dtype": "FP32", "dims": [1], "optional": 1}]}, r"must be true or false"),
         ({"outputs": [{"name": "a", "dtype": "FP32", "dims": []}] * 2}, r"outputs holds the same name twice"),
-        ({"program": {"kind": "shell"}}, r"program\.kind is 'shell'; valid are steps, engine and python"),
+        ({"program": {"kind": "shell"}}, r"program\.kind is .shell.; valid are steps, engine, python and flow"),
         ({"program": {"kind": "steps", "steps": []}}, r"program\.steps is empty"),
         ({"program": {"kind": "steps", "steps": ["decode"]}}, r'program\.steps\[0\] is "decode"; it must be an obj'),
         ({"program": {"kind": "python", "class": "A"}}, r"exactly one of file and module"),

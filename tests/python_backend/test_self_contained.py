@@ -27,4 +27,4 @@ def test_the_copy_is_what_is_imported(tmp_path: Path) -> None:
     code = f"import sys; sys.path.insert(0, {str(tmp_path)!r}); from tritonkit_runtime import programs; "
     code += "print(programs.__file__)"
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert found.stdout.strip() == str(tmp_path / "tritonkit_runtime" / "programs.py")
+    assert found.stdout.strip() == str(tmp_path / "tritonkit_runtime" / "programs" / "__init__.py")

@@ -1,0 +1,62 @@
+"""The check of what a program gives: all declared tensors, of their type and shape."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from tritonkit_runtime.batch import Array, Tensors
+from tritonkit_runtime.parameters import TensorSpec
+
+# Triton's data types -> numpy's; STRING tensors are object arrays of bytes.
+NUMPY_DTYPES: Mapping[str, np.dtype[Any]] = {
+    "BOOL": np.dtype(np.bool_),
+    "UINT8": np.dtype(np.uint8),
+    "UINT16": np.dtype(np.uint16),
+    "UINT32": np.dtype(np.uint32),
+    "UINT64": np.dtype(np.uint64),
+    "INT8": np.dtype(np.int8),
+    "INT16": np.dtype(np.int16),
+    "INT32": np.dtype(np.int32),
+    "INT64": np.dtype(np.int64),
+    "FP16": np.dtype(np.float16),
+    "FP32": np.dtype(np.float32),
+    "FP64": np.dtype(np.float64),
+    "STRING": np.dtype(np.object_),
+}
+_TRITON_DTYPES = {dtype: name for name, dtype in NUMPY_DTYPES.items()}
+
+
+def check_outputs(found: object, declared: Sequence[TensorSpec], items: int | None) -> Tensors:
+    """`found` as the declared tensors: names, types, dims and, unless `items` is None, the batch axis.
+
+    Arrays of str become object arrays; nothing else is converted. ValueError names the first wrong tensor.
+    """
+    if not isinstance(found, Mapping):
+        raise ValueError(f"gave {type(found).__name__}, expected a dictionary of name to array")
+    names = {tensor.name for tensor in declared}
+    if extra := [name for name in found if name not in names]:
+        raise ValueError(f"gave a tensor {extra[0]!r} that is not declared; declared are {', '.join(names)}")
+    return {tensor.name: _check_output(found, tensor, items) for tensor in declared}
+
+
+def _check_output(found: Mapping[str, object], tensor: TensorSpec, items: int | None) -> Array:
+    if tensor.name not in found:
+        raise ValueError(f"did not give the output {tensor}")
+    array = found[tensor.name]
+    if not isinstance(array, np.ndarray):
+        raise ValueError(f"gave {type(array).__name__} for the output {tensor}, expected a numpy array")
+    if tensor.dtype == "STRING" and array.dtype.kind in "SU":
+        array = array.astype(np.object_)
+    expected = tensor.dims if items is None else (items, *tensor.dims)
+    fits = len(array.shape) == len(expected) and all(
+        wanted in (-1, length) for length, wanted in zip(array.shape, expected, strict=True)
+    )
+    if array.dtype != NUMPY_DTYPES[tensor.dtype] or not fits:
+        raise ValueError(
+            f"gave {_TRITON_DTYPES.get(array.dtype, array.dtype)} {list(array.shape)} for the output "
+            f"{tensor.name!r}, expected {tensor.dtype} {list(expected)}"
+        )
+    return np.ascontiguousarray(array)
