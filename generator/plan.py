@@ -86,7 +86,23 @@ class FilesProgram:
     directory: str
 
 
-Program = StepsProgram | EngineProgram | PythonProgram | FilesProgram
+@dataclass(frozen=True)
+class Stage:
+    """One model of a FlowProgram: `inputs` and `outputs` map its tensors to the flow's."""
+
+    model: ModelPlan
+    inputs: Mapping[str, str]
+    outputs: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class FlowProgram:
+    """Several models in one Python process, each after those whose tensors it takes."""
+
+    stages: tuple[Stage, ...]
+
+
+Program = StepsProgram | EngineProgram | PythonProgram | FilesProgram | FlowProgram
 
 
 @dataclass(frozen=True)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from generator.plan import EngineProgram, ModelPlan
+from generator.plan import EngineProgram, FlowProgram, ModelPlan
 
 
 def runtime_sources(model: ModelPlan) -> dict[str, bytes]:
     """Path beside model.py (`tritonkit_runtime/…`) → content, of what `model` imports."""
     from tritonkit_runtime.self_contained import sources
 
-    return sources(model.program.engine if isinstance(model.program, EngineProgram) else None)
+    program = model.program
+    inside = [stage.model.program for stage in program.stages] if isinstance(program, FlowProgram) else [program]
+    return sources({part.engine for part in inside if isinstance(part, EngineProgram)})

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from pathlib import PurePosixPath
-
 from generator.config import model_configs
 from generator.config.tensors import model_files
-from generator.plan import EngineProgram, EnsemblePlan, FilesProgram, ModelPlan, Plan, PythonProgram
+from generator.plan import EngineProgram, EnsemblePlan, FilesProgram, ModelPlan, Plan
 from generator.project import Project
+from generator.render.beside import file_names, parts_of, source_of
 from generator.render.parameters import as_json, engine_request, ensemble_json, model_json
 from generator.render.templates import template
 
@@ -54,14 +53,13 @@ def _model_files(plan: Plan, model: ModelPlan, project: Project) -> Files:
     files: Files = {}
     if model.backend == "python":
         files[f"{VERSION}/tritonkit.json"] = as_json(model_json(plan, model))
-    if isinstance(model.program, PythonProgram) and model.program.file is not None:
-        source = model.program.file
-        files[f"{VERSION}/{PurePosixPath(source).name}"] = project.path(source).read_bytes()
-    if isinstance(model.program, EngineProgram):
-        if model.backend == "tensorrt":
-            files[f"{VERSION}/engine.request.json"] = as_json(engine_request(plan, model, model.program))
-        else:
-            files[f"{VERSION}/model.onnx"] = project.path(model.program.onnx).read_bytes()
+    if isinstance(model.program, EngineProgram) and model.backend == "tensorrt":
+        return files | {f"{VERSION}/engine.request.json": as_json(engine_request(plan, model, model.program))}
+    names = file_names(model)
+    for part in parts_of(model):
+        source = source_of(part)
+        if source is not None:
+            files[f"{VERSION}/{names[part.key]}"] = project.path(source).read_bytes()
     return files
 
 

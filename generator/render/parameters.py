@@ -4,11 +4,21 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable
-from pathlib import PurePosixPath
+from collections.abc import Iterable, Mapping
 from typing import Any
 
-from generator.plan import EngineProgram, EnsemblePlan, ModelPlan, Plan, PythonProgram, StepsProgram, Tensor
+from generator.plan import (
+    EngineProgram,
+    EnsemblePlan,
+    FlowProgram,
+    ModelPlan,
+    Plan,
+    PythonProgram,
+    Stage,
+    StepsProgram,
+    Tensor,
+)
+from generator.render.beside import file_names
 
 FORMAT = 1
 # JSON escapes line breaks within texts, so a bracket followed by one is a list's.
@@ -36,25 +46,43 @@ def _tensors(tensors: Iterable[Tensor]) -> list[dict[str, Any]]:
 
 def model_json(plan: Plan, model: ModelPlan) -> dict[str, Any]:
     """What a Python model is told: its tensors, limits, and program."""
-    program = model.program
-    told: dict[str, Any]
-    if isinstance(program, StepsProgram):
-        told = {"kind": "steps", "steps": [{"step": name, **parameters} for name, parameters in program.steps]}
-    elif isinstance(program, EngineProgram):
-        told = {
-            "kind": "engine", "engine": program.engine, "file": "model.onnx",
-            "intra_op_threads": program.intra_op_threads,
-        }  # fmt: skip
-    elif isinstance(program, PythonProgram):
-        where = {"module": program.module} if program.file is None else {"file": PurePosixPath(program.file).name}
-        told = {"kind": "python", "class": program.class_name, **where, "parameters": dict(program.arguments)}
-    else:
-        raise TypeError(f"{model.name}: a directory of files has no parameters")
     return {
         "format": FORMAT, "pipeline": plan.name, "model": model.name, "max_batch_size": model.max_batch_size,
         "inputs": _tensors(model.inputs), "outputs": _tensors(model.outputs),
-        "limits": plan.limits.model_dump(), "program": told,
+        "limits": plan.limits.model_dump(), "program": _program(model),
     }  # fmt: skip
+
+
+def _program(model: ModelPlan) -> dict[str, Any]:
+    files = file_names(model)
+    if isinstance(model.program, FlowProgram):
+        return {"kind": "flow", "stages": [_stage(stage, files) for stage in model.program.stages]}
+    return _single(model, files)
+
+
+def _stage(stage: Stage, files: Mapping[str, str]) -> dict[str, Any]:
+    return {
+        "name": stage.model.key,
+        "inputs": _tensors(stage.model.inputs), "outputs": _tensors(stage.model.outputs),
+        "takes": dict(stage.inputs), "gives": dict(stage.outputs),
+        "program": _single(stage.model, files),
+    }  # fmt: skip
+
+
+def _single(model: ModelPlan, files: Mapping[str, str]) -> dict[str, Any]:
+    """One program; `files` has the name of the file that it needs, by the model's key."""
+    program = model.program
+    if isinstance(program, StepsProgram):
+        return {"kind": "steps", "steps": [{"step": name, **parameters} for name, parameters in program.steps]}
+    if isinstance(program, EngineProgram):
+        return {
+            "kind": "engine", "engine": program.engine, "file": files[model.key],
+            "intra_op_threads": program.intra_op_threads,
+        }  # fmt: skip
+    if isinstance(program, PythonProgram):
+        where = {"module": program.module} if program.file is None else {"file": files[model.key]}
+        return {"kind": "python", "class": program.class_name, **where, "parameters": dict(program.arguments)}
+    raise TypeError(f"{model.name}: a directory of files has no parameters")
 
 
 def ensemble_json(plan: Plan, ensemble: EnsemblePlan) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from generator.problems import Problem
 from generator.project import Project
 from generator.resolve.expand import Expanded, expand, tensor_of
 from generator.resolve.flow import FlowWiring, meets
+from generator.resolve.fused import Fuser, is_fused
 from generator.resolve.models import ModelResolver
 from generator.resolve.python_model import check_labels
 from generator.resolve.targets import merged_batching, target_plan
@@ -42,7 +43,9 @@ def resolve(spec: Spec, target: str, project: Project, places: Places, spec_file
     resolver = ModelResolver(spec, changes, target=where, project=project, graphs=expanded.graphs, collect=collect)
     models = {key: resolver.resolve(key, m, expanded.origins[key]) for key, m in expanded.models.items()}
     good = {key: plan for key, plan in models.items() if plan is not None}
-    _check_names(spec, good, collect)
+    fused = is_fused(spec, changes) and expanded.flow is not None
+    if not fused:
+        _check_names(spec, good, collect)
     wiring = FlowWiring(
         spec, good, frozenset(models) - set(good), collect,
         max_batch_size=merged_batching(spec.batching, changes.batching).max_batch_size,
@@ -53,9 +56,14 @@ def resolve(spec: Spec, target: str, project: Project, places: Places, spec_file
     collect.stop_on_errors()
     accuracy = _accuracy(project, expanded, collect)
     collect.stop_on_errors()
+    rendered = tuple(good.values())
+    if fused and ensemble is not None:
+        fuser = Fuser(spec, changes, target=where, project=project, written=expanded.models, collect=collect)
+        rendered, ensemble = (fuser.fuse(ensemble, rendered),), None
+        collect.stop_on_errors()
     plan = Plan(
         name=spec.name, target=where, spec_file=spec_file, objective=spec.objective, limits=spec.limits,
-        models=tuple(good.values()), ensemble=ensemble,
+        models=rendered, ensemble=ensemble,
         accuracy_data=accuracy[0], accuracy_floor=accuracy[1], places=places,
     )  # fmt: skip
     return Resolved(spec, plan, expanded, tuple(collect.problems))

@@ -28,4 +28,6 @@ CODES = {
     "TK225": "A model's response cache keeps errors too",
     "TK226": "A tensor type that a Python model cannot carry",
     "TK227": "A file's name cannot stand in a model repository",
+    "TK228": "The field has no effect in layout `fused`",
+    "TK229": "The pipeline cannot be fused on this target",
 }

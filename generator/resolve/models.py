@@ -19,6 +19,7 @@ from generator.plan import (
 from generator.project import EMBEDDED, Project
 from generator.resolve import steps as chains
 from generator.resolve.expand import check_axes, tensor_of
+from generator.resolve.fused import is_fused
 from generator.resolve.onnx_graph import OnnxGraph
 from generator.resolve.own_class import own_class
 from generator.resolve.python_model import check_labels, check_names, check_python_model
@@ -70,7 +71,8 @@ class ModelResolver:
             parameters=model.parameters, config=model.config, source=origin,
             comments=self._comments(program),
         )  # fmt: skip
-        check_warmup(plan, self.project, self.collect)
+        if not is_fused(self.spec, self.changes):  # else it is sent to the whole pipeline, if at all
+            check_warmup(plan, self.project, self.collect)
         check_python_model(plan, self.collect)
         check_names(plan, self.project, self.collect)
         return plan
@@ -83,6 +85,8 @@ class ModelResolver:
     def _backend(self, program: Program) -> str:
         if isinstance(program, FilesProgram):
             return ""
+        if is_fused(self.spec, self.changes):
+            return "python"
         if isinstance(program, EngineProgram) and program.engine in self.target.backends:
             return program.engine
         return "python"

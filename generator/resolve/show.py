@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from generator.load.scalars import NumberRefusedError, resolve
-from generator.plan import EngineProgram, ModelPlan, Plan
+from generator.plan import EngineProgram, FlowProgram, ModelPlan, Plan
 from generator.project import EMBEDDED
 from generator.resolve.expand import Expanded, as_spec
 from generator.spec import Spec, Target
 from generator.spec.models import Model
-from generator.spec.serving import Batching
+from generator.spec.serving import Batching, InstanceGroup
 
 LINE = 96  # characters that a mapping may take in one line
 
 
 def full_spec(spec: Spec, expanded: Expanded, plan: Plan) -> Spec:
     """A spec of the full form whose Plan on that target equals `plan`."""
-    by_key = {model.key: model for model in plan.models}
+    flow = plan.models[0].program
+    fused = isinstance(flow, FlowProgram)
+    by_key = {
+        m.key: m for m in ([stage.model for stage in flow.stages] if isinstance(flow, FlowProgram) else plan.models)
+    }
     models = {key: _full_model(model, by_key[key]) for key, model in expanded.models.items()}
     where = plan.target
     target = Target() if where.name == EMBEDDED else Target(server=where.server, gpu=where.gpu)
@@ -26,17 +31,29 @@ def full_spec(spec: Spec, expanded: Expanded, plan: Plan) -> Spec:
         "models": models, "flow": None if expanded.flow is None else list(expanded.flow),
         "batching": Batching(max_batch_size=plan.max_batch_size), "targets": {where.name: target},
     }  # fmt: skip
+    if fused:
+        # The models' own would have no effect: the pipeline is one model.
+        models = {
+            k: m.model_copy(update={"batching": None, "instances": None, "name": None}) for k, m in models.items()
+        }
+        changes |= {"layout": "fused", "models": models, "batching": _batching_of(plan.models[0]),
+                    "instances": list(plan.models[0].instances)}  # fmt: skip
+    else:
+        changes["layout"] = "ensemble"
     return spec.model_copy(update=changes)
 
 
 def _full_model(model: Model, plan: ModelPlan) -> Model:
-    batching = plan.batching or Batching(max_batch_size=plan.max_batch_size, dynamic=False)
-    update: dict[str, Any] = {"batching": batching, "instances": list(plan.instances) or None}
+    update: dict[str, Any] = {"batching": _batching_of(plan), "instances": list(plan.instances) or None}
     if isinstance(plan.program, EngineProgram):
         update.update(engine=plan.program.engine, precision=plan.program.precision)
         update["inputs"] = {t.name: model.inputs.get(t.name, as_spec(t)) for t in plan.inputs}
     update["outputs"] = {t.name: model.outputs.get(t.name, as_spec(t)) for t in plan.outputs}
     return model.model_copy(update=update)
+
+
+def _batching_of(plan: ModelPlan) -> Batching:
+    return plan.batching or Batching(max_batch_size=plan.max_batch_size, dynamic=False)
 
 
 def as_yaml(spec: Spec, plan: Plan) -> str:
@@ -72,6 +89,8 @@ def _reads_as_text(text: str) -> bool:
 def _plain(spec: Spec) -> dict[str, Any]:
     data = spec.model_dump(exclude_defaults=True)
     data["batching"] = _plain_batching(spec.batching, data.get("batching", {}))
+    if spec.instances is not None:
+        data["instances"] = _plain_instances(spec.instances)
     for key, model in (spec.models or {}).items():
         shown = data["models"][key]
         if model.steps is not None:
@@ -79,11 +98,14 @@ def _plain(spec: Spec) -> dict[str, Any]:
         if model.batching is not None:
             shown["batching"] = _plain_batching(model.batching, shown.get("batching", {}))
         if model.instances is not None:
-            shown["instances"] = [{"kind": g.kind, "count": g.count, **({"gpus": g.gpus} if g.gpus else {})}
-                                  for g in model.instances]  # fmt: skip
+            shown["instances"] = _plain_instances(model.instances)
         if model.onnx is not None:
             shown.update(engine=model.engine, precision=model.precision)
     return data
+
+
+def _plain_instances(instances: Sequence[InstanceGroup]) -> list[dict[str, Any]]:
+    return [{"kind": g.kind, "count": g.count, **({"gpus": g.gpus} if g.gpus else {})} for g in instances]
 
 
 def _plain_batching(batching: Batching, given: dict[str, Any]) -> dict[str, Any]:

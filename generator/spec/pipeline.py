@@ -16,6 +16,11 @@ from generator.spec.tensors import TensorSpec
 ServerRelease = Annotated[str, InWords(r"\d\d\.(0[1-9]|1[0-2])", "a release is year and month, as in `26.07`", 5)]
 
 
+# `ensemble`: a model each for what comes before the engine, the engine, and what comes after it.
+# `fused`: one Python model that runs all of them in one process, a batch whole.
+Layout = Literal["ensemble", "fused"]
+
+
 class Objective(Strict):
     """What the service promises: everything else is a trade against it."""
 
@@ -36,6 +41,7 @@ class Target(Strict):
 
     server: ServerRelease | None = Field(None, description="The Triton release there, as in `26.07`.")
     gpu: Annotated[str, Field(min_length=1)] | None = Field(None, description="The GPU there; none: CPU only.")
+    layout: Layout | None = None
     engine: Engine | None = None
     precision: Precision | None = None
     batching: Batching | None = None
@@ -54,7 +60,7 @@ class Spec(Strict):
     model: EngineModel | None = Field(None, description="Short form: the one engine.")
     preprocess: list[Step] = Field(default_factory=list, description="Short form: steps before the engine.")
     postprocess: list[Step] = Field(default_factory=list, description="Short form: steps after the engine.")
-    layout: Literal["ensemble"] = "ensemble"
+    layout: Layout = Field("ensemble", description="How the models run: one by one, or `fused` in one process.")
 
     models: Annotated[dict[Key, Model], Field(min_length=1)] | None = Field(None, description="Full form.")
     flow: Annotated[list[FlowStep], Field(min_length=1)] | None = Field(

@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from pathlib import Path, PurePosixPath
 
 from tritonkit_runtime.engines import ENGINES
 from tritonkit_runtime.parameters import ParameterError
 
 
-def sources(engine: str | None = None) -> dict[str, bytes]:
+def sources(engines: Collection[str] = ()) -> dict[str, bytes]:
     """Path beside model.py (`tritonkit_runtime/...`) -> content, sorted by path.
 
-    `engine` is the model's engine, None for programs of steps and users' classes: other engines stay out.
+    `engines` are those that the model runs, none for programs of steps and users' classes: others stay out.
     ParameterError for an unknown engine.
     """
-    if engine is not None and engine not in ENGINES:
-        raise ParameterError(f"there is no engine {engine!r}; valid are {', '.join(ENGINES)}")
+    if unknown := sorted(set(engines) - set(ENGINES)):
+        raise ParameterError(f"there is no engine {unknown[0]!r}; valid are {', '.join(ENGINES)}")
     package = Path(__file__).parent
-    unused = {PurePosixPath("engines", f"{name}.py") for name in ENGINES if name != engine}
+    unused = {PurePosixPath("engines", f"{name}.py") for name in ENGINES if name not in engines}
     found = {}
     for path in sorted(package.rglob("*.py")):
         relative = PurePosixPath(path.relative_to(package).as_posix())

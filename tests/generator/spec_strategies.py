@@ -150,6 +150,7 @@ TARGETS = st.dictionaries(
     st.fixed_dictionaries(
         {},
         optional={
+            "layout": st.sampled_from(["ensemble", "fused"]),
             "server": st.from_regex(r"2[4-9]\.(0[1-9]|1[0-2])", fullmatch=True),
             "gpu": MODEL_NAMES,
             "engine": st.sampled_from(["onnxruntime", "tensorrt"]),
@@ -169,7 +170,7 @@ PIPELINE: dict[str, st.SearchStrategy[Any]] = {
     "metrics": METRICS,
     "config": CONFIG,
     "targets": TARGETS,
-    "layout": st.just("ensemble"),
+    "layout": st.sampled_from(["ensemble", "fused"]),
 }  # fmt: skip
 ENDS = {"name": MODEL_NAMES, "inputs": NAMED_TENSORS, "outputs": NAMED_TENSORS}
 ENGINE = {"engine": st.sampled_from(["onnxruntime", "tensorrt"]), "precision": st.sampled_from(["fp32", "tf32", "bf16", "fp8"]), "accuracy": ACCURACY}  # fmt: skip

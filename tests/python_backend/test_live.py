@@ -73,7 +73,7 @@ def server(
     put(
         repository,
         document(model="sums", inputs=[x], outputs=outputs, program=engine),
-        {"sums.onnx": sums.read_bytes(), **sources("onnxruntime")},
+        {"sums.onnx": sums.read_bytes(), **sources({"onnxruntime"})},
     )
     python = {"kind": "python", "class": "Lengths", "file": "lengths.py", "parameters": {"limit": 9}}
     texts = {"name": "texts", "dtype": "STRING", "dims": [-1]}

@@ -11,13 +11,13 @@ from tritonkit_runtime.self_contained import sources
 
 
 def test_only_sources_and_only_the_engine_that_is_used() -> None:
-    plain, with_engine = sources(), sources("onnxruntime")
+    plain, with_engine = sources(), sources({"onnxruntime"})
     assert all(path.startswith("tritonkit_runtime/") and path.endswith(".py") for path in with_engine)
     assert {"tritonkit_runtime/adapter.py", "tritonkit_runtime/steps/decode.py"} <= set(plain)
     assert set(with_engine) - set(plain) == {"tritonkit_runtime/engines/onnxruntime.py"}
     assert list(plain) == sorted(plain)
     with pytest.raises(ParameterError, match="there is no engine 'tvm'"):
-        sources("tvm")
+        sources({"tvm"})
 
 
 def test_the_copy_is_what_is_imported(tmp_path: Path) -> None:

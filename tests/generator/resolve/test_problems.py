@@ -52,6 +52,8 @@ SHORT_MISTAKES = [
     ("engine: tensorrt, precision", "precision", "TK221", "targets.production"),
     ("targets:\n", "targets:\n  embedded: {gpu: t4}\n", "TK213", "targets.embedded.gpu"),
     ("gpu: h200}", "gpu: h200, batching: {max_batch_size: 4}}", "TK214", "targets.production.batching"),
+    ("gpu: h200}", "gpu: h200, layout: fused}", "TK229", "targets.production.layout"),
+    ("targets:\n", "layout: fused\ntargets:\n", "TK229", "layout"),
 ]
 FULL_MISTAKES = [
     ("{model: net}", "{model: nett}", "TK208", "flow[1].model"),
@@ -126,7 +128,7 @@ def test_the_good_specs_have_none(tmp_path: Path) -> None:
 
 def test_every_code_of_the_stage_is_reached() -> None:
     reached = {code for _, _, code, _ in SHORT_MISTAKES + FULL_MISTAKES}
-    elsewhere = {"TK212", "TK215", "TK216", "TK218", "TK224", "TK225"}
+    elsewhere = {"TK212", "TK215", "TK216", "TK218", "TK224", "TK225", "TK228"}
     assert reached | elsewhere == set(CODES)
 
 

@@ -25,6 +25,7 @@ INSTANCES = st.lists(
     st.fixed_dictionaries({"kind": st.sampled_from(["cpu", "gpu"])}, optional={"count": st.integers(1, 4)}),
     min_size=1, max_size=2,
 )  # fmt: skip
+LAYOUTS = st.sampled_from(["ensemble", "fused"])
 ANYTHING = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 
@@ -59,7 +60,7 @@ def short_specs(draw: Draw) -> Data:
         "model": {"onnx": "models/net.onnx", **draw(st.fixed_dictionaries({}, optional=ENGINE))},
         "batching": {"max_batch_size": largest, **draw(batchings(largest))},
         "targets": {
-            "embedded": draw(st.fixed_dictionaries({}, optional={"batching": batchings(largest), "instances": INSTANCES})),
+            "embedded": draw(st.fixed_dictionaries({}, optional={"batching": batchings(largest), "instances": INSTANCES, "layout": LAYOUTS})),
             "production": draw(PRODUCTION(largest)),
         },
     }  # fmt: skip
@@ -69,7 +70,10 @@ def short_specs(draw: Draw) -> Data:
         data["preprocess"] = steps
     if after:
         data["postprocess"] = [*draw(st.sampled_from([[], ["softmax"], [{"softmax": {}}]])), {"top_k": top}]
-    return data | draw(st.fixed_dictionaries({}, optional=EXTRAS))
+    data |= draw(st.fixed_dictionaries({}, optional=EXTRAS))
+    if data["targets"]["embedded"].get("layout") == "fused" and data["model"].get("config"):
+        data.pop("config", None)  # one model has one
+    return data
 
 
 def ordered_together(batching: Data, changes: Data) -> None:

@@ -1,0 +1,150 @@
+"""Layout `fused`: all models of a flow in one Python model, which runs them in one process, a batch whole."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+from generator.collector import Collector, names
+from generator.plan import EngineProgram, EnsemblePlan, FilesProgram, FlowProgram, ModelPlan, Stage, TargetPlan
+from generator.project import Project
+from generator.resolve.python_model import check_python_model
+from generator.resolve.targets import instances_on, merged_batching
+from generator.resolve.warmup import check_warmup
+from generator.spec import Spec, Target
+from generator.spec.models import Model, Serving
+from generator.spec.serving import Batching, InstanceGroup
+
+# What the only engine says of how it is served holds for the whole: it is why there are versions and warm-ups.
+_SERVING = frozenset(Serving.model_fields)
+
+
+def is_fused(spec: Spec, changes: Target) -> bool:
+    """Whether the pipeline is one Python model on this target."""
+    return (changes.layout or spec.layout) == "fused"
+
+
+class Fuser:
+    """Makes one model of a wired flow. `written` are the models of the full form, by key."""
+
+    def __init__(
+        self, spec: Spec, changes: Target, *, target: TargetPlan, project: Project,
+        written: Mapping[str, Model], collect: Collector,
+    ) -> None:  # fmt: skip
+        self.spec, self.changes, self.target = spec, changes, target
+        self.project, self.written, self.collect = project, written, collect
+
+    def fuse(self, ensemble: EnsemblePlan, models: Sequence[ModelPlan]) -> ModelPlan:
+        """The model; problems are collected."""
+        self._check_target()
+        engines = [model for model in models if isinstance(model.program, EngineProgram)]
+        engine = engines[0] if len(engines) == 1 else None
+        for model in models:
+            self._check_model(model, ensemble.max_batch_size)
+            self._note_unused(model, engine)
+        by_name = {model.name: model for model in models}
+        stages = tuple(Stage(by_name[step.model], step.inputs, step.outputs) for step in ensemble.steps)
+        batching = merged_batching(self.spec.batching, self.changes.batching)
+        fused = ModelPlan(
+            name=ensemble.name, key=ensemble.name, backend="python", program=FlowProgram(stages),
+            inputs=ensemble.inputs, outputs=ensemble.outputs,
+            max_batch_size=ensemble.max_batch_size, batching=self._dynamic(batching), instances=self._instances(),
+            response_cache=ensemble.response_cache, metrics=ensemble.metrics, config=ensemble.config,
+            comments=(*ensemble.comments, *_comments(stages)),
+        )  # fmt: skip
+        fused = self._as_the_engine(fused, engine)
+        check_python_model(replace(fused, versions=None), self.collect)
+        check_warmup(fused, self.project, self.collect)
+        return fused
+
+    def _check_target(self) -> None:
+        if self.target.gpu is not None:
+            where = ("targets", self.target.name, "layout") if self.changes.layout else ("layout",)
+            self.collect.error(
+                "TK229",
+                where,
+                "layout `fused` runs its engine inside the Python model, where there is ONNX Runtime on the CPU; "
+                f"target `{self.target.name}` has a GPU",
+                f"say `targets: {{{self.target.name}: {{layout: ensemble}}}}`",
+            )
+
+    def _check_model(self, model: ModelPlan, max_batch_size: int) -> None:
+        if isinstance(model.program, FilesProgram):
+            self.collect.error(
+                "TK229", (*model.source, "files"),
+                f"layout `fused` runs `onnx`, `steps` and `python` models; `{model.key}` is a directory of files",
+                "use `layout: ensemble`",
+            )  # fmt: skip
+        elif (model.max_batch_size > 0) != (max_batch_size > 0):
+            self.collect.error(
+                "TK229",
+                (*model.source, "batching"),
+                f"layout `fused` passes batches on as they are: model `{model.key}` has max_batch_size "
+                f"{model.max_batch_size}, the pipeline {max_batch_size}",
+                "give both a batch axis, or neither",
+            )
+
+    def _note_unused(self, model: ModelPlan, engine: ModelPlan | None) -> None:
+        """The pipeline is one model, so what its parts say of their own batches and instances has no effect."""
+        if self.spec.models is None:
+            return
+        written = self.written[model.key]
+        ignored = {"name", "batching", "instances", *(() if model is engine else _SERVING)}
+        for field in sorted(ignored & written.model_fields_set):
+            self.collect.note(
+                "TK228",
+                (*model.source, field),
+                f"layout `fused` makes the pipeline one model: `{field}` of model `{model.key}` has no effect there",
+                f"say `{field}` at the top of the spec" if field in {"batching", "instances"} else "remove it",
+            )
+
+    def _dynamic(self, batching: Batching) -> Batching | None:
+        return batching if batching.dynamic and batching.max_batch_size > 0 else None
+
+    def _instances(self) -> tuple[InstanceGroup, ...]:
+        """Of the pipeline: what the target says, else the spec."""
+        if self.changes.instances is not None:
+            where = ("targets", self.target.name, "instances")
+            return instances_on(self.changes.instances, self.target, where, self.collect)
+        if self.spec.instances is not None:
+            return instances_on(self.spec.instances, self.target, ("instances",), self.collect)
+        return (InstanceGroup(kind="cpu"),)
+
+    def _as_the_engine(self, fused: ModelPlan, engine: ModelPlan | None) -> ModelPlan:
+        """With what the only engine says of how it is served."""
+        if engine is None:
+            return fused
+        if fused.config and engine.config:
+            self.collect.error(
+                "TK229", ("config",),
+                "layout `fused` makes the pipeline one model, and its `config` is given twice: here and "
+                f"in model `{engine.key}`",
+                "keep one of them",
+            )  # fmt: skip
+        # Warm-ups name the tensors of the model they were written for; those of an engine are inside now.
+        outside, inside = ({tensor.name for tensor in model.inputs} for model in (fused, engine))
+        warmup = tuple(w for w in engine.warmup if set(w.inputs) <= outside or not set(w.inputs) <= inside)
+        if len(warmup) < len(engine.warmup):
+            self.collect.note(
+                "TK228",
+                (*engine.source, "warmup"),
+                "layout `fused` makes the pipeline one model: warm-ups of the engine's tensors are not sent there",
+                f"write them for {names(outside)}",
+            )
+        return replace(
+            fused,
+            versions=engine.versions,
+            warmup=warmup,
+            parameters=engine.parameters,
+            metrics=fused.metrics or engine.metrics,
+            response_cache=fused.response_cache or engine.response_cache,
+            config=fused.config or engine.config,
+            # Where its problems are looked for: in what was written for the pipeline, else for the engine.
+            source=() if fused.config or fused.response_cache else engine.source,
+        )
+
+
+def _comments(stages: Sequence[Stage]) -> tuple[str, ...]:
+    order = " -> ".join(stage.model.key for stage in stages)
+    inside = [f"{stage.model.key}: {line}" for stage in stages for line in stage.model.comments]
+    return (f"Runs {order} in one process, a batch whole.", *inside)

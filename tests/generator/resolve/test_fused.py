@@ -1,0 +1,200 @@
+"""Layout `fused`: one model of a whole flow, and what that means for what was said of its parts."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from generator.plan import FlowProgram, Plan
+from generator.problems import Problem, Severity
+from generator.project import Project
+from generator.workspace import Workspace, open_workspace, render_trees
+from generator_projects import SHORT, make_project
+
+FUSED = SHORT.replace("targets:\n", "targets:\n  embedded: {layout: fused}\n")
+FULL = """\
+name: two
+layout: fused
+inputs: {image: {type: bytes}}
+outputs: {label: {type: int64, dims: [1]}, score: {type: fp32, dims: [1]}}
+models:
+  before:
+    steps: [{decode: {to: gray}}, {resize: {size: [8, 8]}}, normalize, channels_first]
+    inputs: {image: {type: bytes}}
+    outputs: {pixels: {type: fp32, dims: [1, 8, 8]}}
+  net: {onnx: models/net.onnx}
+  after:
+    steps: [softmax, top_k]
+    inputs: {logits: {type: fp32, dims: [10]}}
+flow:
+  - {model: after}
+  - {model: before}
+  - {model: net}
+batching: {max_batch_size: 4, max_queue_delay_us: 100}
+"""
+OWN = "steps/{}.py:Own, inputs: {{{}: {{type: fp32, dims: [10]}}}}, outputs: {{{}: {{type: fp32, dims: [10]}}}}"
+
+
+def opened(root: Path, spec: str, target: str = "embedded") -> Workspace:
+    project = make_project(root / "project", {"spec": spec})
+    for folder in ("steps/a", "steps/b"):
+        (project.root / folder).mkdir(parents=True)
+        text = f"class Own:  # {folder}\n    def run(self, tensors, fail): return {{}}\n"
+        (project.root / folder / "own.py").write_text(text)
+    return open_workspace(project, target=target)
+
+
+def planned(root: Path, spec: str) -> Plan:
+    work = opened(root, spec)
+    work.stop_on_errors()
+    [plan] = work.plans["embedded"]
+    return plan
+
+
+def errors_of(root: Path, spec: str, target: str = "embedded") -> list[tuple[str, str]]:
+    problems = opened(root, spec, target).problems
+    return [(p.code, p.field) for p in problems if p.severity is Severity.ERROR]
+
+
+def notes_of(root: Path, spec: str) -> list[Problem]:
+    work = opened(root, spec)
+    work.stop_on_errors()
+    return [p for p in work.problems if p.code == "TK228"]
+
+
+def test_one_model_with_the_stages_in_order(tmp_path: Path) -> None:
+    plan = planned(tmp_path, FULL)
+    [model] = plan.models
+    assert plan.ensemble is None
+    assert (model.name, model.backend, model.max_batch_size) == ("two", "python", 4)
+    assert model.batching is not None
+    assert model.batching.max_queue_delay_us == 100
+    assert isinstance(model.program, FlowProgram)
+    assert [stage.model.key for stage in model.program.stages] == ["before", "net", "after"]
+    assert ([t.name for t in plan.inputs], [t.name for t in plan.outputs]) == (["image"], ["label", "score"])
+
+
+def test_the_files_of_a_fused_pipeline(tmp_path: Path) -> None:
+    work = opened(tmp_path, FUSED)
+    [tree] = render_trees(work)
+    assert set(tree.files) == {f"small/{name}" for name in ("config.pbtxt", *(f"1/{n}" for n in _BESIDE))}
+    told: dict[str, Any] = json.loads(tree.files["small/1/tritonkit.json"])
+    assert told["program"]["kind"] == "flow"
+    assert [s["program"]["kind"] for s in told["program"]["stages"]] == ["steps", "engine", "steps"]
+    assert told["program"]["stages"][1]["program"]["file"] == "engine.onnx"
+    assert tree.files["small/1/engine.onnx"] == work.project.path("models/net.onnx").read_bytes()
+
+
+_BESIDE = ("engine.onnx", "model.py", "tritonkit.json")
+
+
+def test_the_target_chooses_the_layout(tmp_path: Path) -> None:
+    plans = open_workspace(make_project(tmp_path / "project", {"spec": FUSED})).plans
+    assert [model.name for model in plans["embedded"][0].models] == ["small"]
+    assert len(plans["production"][0].models) == 3
+    assert plans["production"][0].ensemble is not None
+
+
+def test_instances_and_what_the_engine_says_of_its_serving(tmp_path: Path) -> None:
+    spec = FUSED.replace(
+        "{onnx: models/net.onnx}", "{onnx: models/net.onnx, versions: {all: true}, parameters: {a: b}}"
+    )
+    spec = spec.replace("layout: fused}", "layout: fused, instances: [{kind: cpu, count: 3}]}")
+    [model] = planned(tmp_path, spec).models
+    assert model.versions is not None
+    assert (model.versions.all, model.parameters, model.instance_count()) == (True, {"a": "b"}, 3)
+
+
+def test_two_files_of_one_name(tmp_path: Path) -> None:
+    """From different folders: beside model.py they need two names."""
+    spec = FULL.replace("  after:\n", f"  a: {{python: {OWN.format('a/own', 'logits', 'x')}}}\n  after:\n")
+    spec = spec.replace("  after:\n", f"  b: {{python: {OWN.format('b/own', 'x', 'y')}}}\n  after:\n")
+    spec = spec.replace(
+        "inputs: {logits: {type: fp32, dims: [10]}}\nflow:", "inputs: {y: {type: fp32, dims: [10]}}\nflow:"
+    )
+    spec = spec.replace("  - {model: net}\n", "  - {model: net}\n  - {model: a}\n  - {model: b}\n")
+    work = opened(tmp_path, spec)
+    [tree] = render_trees(work)
+    assert b"steps/a" in tree.files["two/1/a_own.py"]
+    assert b"steps/b" in tree.files["two/1/b_own.py"]
+    stages = json.loads(tree.files["two/1/tritonkit.json"])["program"]["stages"]
+    assert [s["program"].get("file") for s in stages] == [None, "net.onnx", "a_own.py", "b_own.py", None]
+
+
+def test_a_name_that_an_ensemble_would_have_for_two_models(tmp_path: Path) -> None:
+    """The models' names are not in the repository, so they take nothing from the pipeline's."""
+    assert errors_of(tmp_path, FULL.replace("{onnx: models/net.onnx}", "{onnx: models/net.onnx, name: two}")) == []
+
+
+@pytest.mark.parametrize(
+    ("said", "field", "hint"),
+    [
+        ("batching: {max_batch_size: 8}", "models.net.batching", "say `batching` at the top of the spec"),
+        ("instances: [{kind: cpu}]", "models.net.instances", "say `instances` at the top of the spec"),
+        ("name: other", "models.net.name", "remove it"),
+        ("warmup: [{name: w, inputs: {pixels: {zero: true}}}]", "models.net.warmup", "write them for `image`"),
+    ],
+)
+def test_what_has_no_effect_is_noted(tmp_path: Path, said: str, field: str, hint: str) -> None:
+    [note] = notes_of(tmp_path, FULL.replace("models/net.onnx}", f"models/net.onnx, {said}}}"))
+    assert (note.field, note.hint) == (field, hint)
+
+
+def test_a_part_that_is_no_engine_is_not_served_for_itself(tmp_path: Path) -> None:
+    spec = FULL.replace("    steps: [softmax, top_k]\n", "    steps: [softmax, top_k]\n    parameters: {a: b}\n")
+    [note] = notes_of(tmp_path, spec)
+    assert note.field == "models.after.parameters"
+
+
+def test_a_warm_up_of_the_pipelines_own_input(tmp_path: Path) -> None:
+    warmup = "warmup: [{name: w, inputs: {image: {file: data/ten.labels}}}]"
+    spec = FULL.replace("models/net.onnx}", f"models/net.onnx, {warmup}}}")
+    [model] = planned(tmp_path / "fused", spec).models
+    assert [w.name for w in model.warmup] == ["w"]
+    assert errors_of(tmp_path / "wrong", spec.replace("{image: {file", "{imag: {file")) == [
+        ("TK222", "models.net.warmup[0].inputs"),
+        ("TK222", "models.net.warmup[0].inputs.imag"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "problem"),
+    [
+        ("net: {onnx: models/net.onnx}", "net: {files: models, config: {backend: x}, inputs: {pixels: {type: fp32, dims: [1, 8, 8]}}, outputs: {logits: {type: fp32, dims: [10]}}}", ("TK229", "models.net.files")),
+        ("net: {onnx: models/net.onnx}", "net: {python: m:A, batching: {max_batch_size: 0}, inputs: {pixels: {type: fp32, dims: [1, 8, 8]}}, outputs: {logits: {type: fp32, dims: [10]}}}", ("TK229", "models.net.batching")),
+        ("layout: fused\n", "layout: fused\nconfig: {parameters: {a: {string_value: b}}}\n", None),
+        ("layout: fused\n", "layout: fused\nconfig: {default_model_filename: other.py}\n", ("TK223", "config.default_model_filename")),
+        ("layout: fused\n", "layout: fused\nconfig: {model_transaction_policy: {decoupled: true}}\n", ("TK223", "config.model_transaction_policy")),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_fused(tmp_path: Path, old: str, new: str, problem: tuple[str, str] | None) -> None:
+    assert errors_of(tmp_path, FULL.replace(old, new)) == ([] if problem is None else [problem])
+
+
+def test_a_config_given_twice(tmp_path: Path) -> None:
+    spec = FULL.replace("models/net.onnx}", "models/net.onnx, config: {parameters: {a: {string_value: b}}}}")
+    spec = spec.replace("layout: fused\n", "layout: fused\nconfig: {parameters: {c: {string_value: d}}}\n")
+    assert errors_of(tmp_path, spec) == [("TK229", "config")]
+
+
+def test_a_response_cache_would_keep_errors(tmp_path: Path) -> None:
+    """In an ensemble the pipeline's cache is no Python model's; here it is."""
+    work = opened(tmp_path, FULL.replace("layout: fused\n", "layout: fused\nresponse_cache: true\n"))
+    [problem] = [p for p in work.problems if p.code == "TK225"]
+    assert (problem.field, problem.severity) == ("response_cache", Severity.WARNING)
+
+
+def test_a_target_with_a_gpu(tmp_path: Path) -> None:
+    spec = FULL + 'targets: {production: {server: "26.07", gpu: h200}, cpu: {server: "26.07"}}\n'
+    assert errors_of(tmp_path / "gpu", spec, "production") == [("TK229", "layout")]
+    assert errors_of(tmp_path / "cpu", spec, "cpu") == []
+
+
+def test_an_image_server_without_a_gpu_runs_the_engine_in_the_python_model(tmp_path: Path) -> None:
+    spec = FULL + 'targets: {cpu: {server: "26.07"}}\n'
+    [tree] = render_trees(open_workspace(Project(opened(tmp_path, spec).project.root), target="cpu"))
+    assert "two/1/net.onnx" in tree.files
+    assert b'backend: "python"' in tree.files["two/config.pbtxt"]
