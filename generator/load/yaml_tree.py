@@ -152,6 +152,10 @@ class _Builder:
             return
         plain = event.implicit[0] and event.style in (None, "")
         node = self._node(event, event.value if plain else None)
+        key = self._stack[-1].key if self._stack else None
+        if key is not None and plain and not event.value and node.line != key.line:
+            # The value of `? key` that is not there is told to stand where the file goes on, or beyond its end.
+            node.line, node.column = key.line, key.column
         known = self._decorations(event)
         value: Any = None
         if known and plain:

@@ -201,6 +201,14 @@ def test_positions() -> None:
     assert tree.raw("c") is None
 
 
+@pytest.mark.parametrize("text", ["? c", "? c\n", "? c\n# no value", "a: 1\n? c\n\n\n"])
+def test_a_value_that_is_not_there_stands_at_its_key(text: str) -> None:
+    tree, _ = parse(text)
+    assert tree is not None
+    line = 1 + text[: text.index("?")].count("\n")
+    assert (tree.place("c").line, tree.place("c").column) == (line, 3)
+
+
 def test_place_of_what_is_not_there_is_its_nearest_ancestor() -> None:
     tree, _ = parse("a:\n  b: [1]\n")
     assert tree is not None
