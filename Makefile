@@ -2,12 +2,13 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: help demo test fast style check render clean
+.PHONY: help demo test fast nightly style check render clean
 
 help:
 	@echo "make demo    serve the digits with the embedded Triton server and classify the held-out ones"
 	@echo "make test    the whole test suite"
 	@echo "make fast    the tests that start no server"
+	@echo "make nightly 100,000 nearly-images for the decoders (COUNT=, SEED=)"
 	@echo "make style   ruff and mypy"
 	@echo "make check   everything generated is up to date"
 	@echo "make render  render specs/ to model_repository/"
@@ -24,6 +25,9 @@ test: .installed
 
 fast: .installed
 	@$(BIN)/python -m pytest -m "not server"
+
+nightly: .installed
+	@$(BIN)/python tests/python_backend/fuzz/decoder_fuzz.py --count $(or $(COUNT),100000) $(if $(SEED),--seed $(SEED))
 
 style: .installed
 	@$(BIN)/ruff check .

@@ -80,9 +80,12 @@ def spoiled(good: Sequence[bytes]) -> dict[int, tuple[bytes, str]]:
     cut = good[3][:-20]
     return {
         3: (cut, f"the image cannot be decoded: this PNG of {len(cut)} bytes ends before its end chunk (truncated)"),
-        4: (b"not an image at all", "not a PNG or JPEG image (first bytes 6e 6f 74 20)"),
+        4: (
+            b"not an image at all",
+            'not a PNG or JPEG image but text ("not an image at all"): send the image\'s own bytes',
+        ),
         17: (b"", "empty (0 bytes)"),
-        31: (GIF, "not a PNG or JPEG image (first bytes 47 49 46 38)"),
+        31: (GIF, "not a PNG or JPEG image but a GIF: convert it to PNG or JPEG"),
     }
 
 

@@ -1,12 +1,13 @@
 from __future__ import annotations
 
-import struct
-import zlib
+import io
 from typing import Any
 
 import cv2
 import numpy as np
 import pytest
+from image_files import GIF, blank_png, chunk, cmyk, corpus, encoded, picture, png, segment, with_orientation
+from PIL import Image, ImageOps
 
 from tritonkit_runtime.batch import Batch
 from tritonkit_runtime.parameters import Limits
@@ -14,56 +15,6 @@ from tritonkit_runtime.steps.decode import Decode
 from tritonkit_runtime.steps.header import Header, read_header
 
 LIMITS = Limits(max_bytes=200_000, max_pixels=20_000)
-GIF = b"GIF89a\x01\x00\x01\x00\x80\x01\x00\xff\xff\xff\x00\x00\x00!\xf9\x04\x01\n\x00\x00\x00,\x00;"
-
-
-def picture(height: int = 60, width: int = 80, channels: int = 3) -> np.ndarray:
-    """Smooth colours, so that a JPEG stays close to them; BGR."""
-    rows, columns = np.mgrid[0:height, 0:width]
-    layers = [rows * 255 / height, columns * 255 / width, (rows + columns) * 255 / (height + width), rows * 0 + 128]
-    return np.stack(layers[:channels], axis=-1).astype(np.uint8)
-
-
-def encoded(image: np.ndarray, kind: str = ".png", *options: int) -> bytes:
-    return cv2.imencode(kind, image, options)[1].tobytes()
-
-
-def chunk(name: bytes, content: bytes) -> bytes:
-    return struct.pack(">I", len(content)) + name + content + struct.pack(">I", zlib.crc32(name + content))
-
-
-def png(width: int, height: int, pixels: bytes, *, bits: int = 8, colour: int = 0, extra: bytes = b"") -> bytes:
-    head = chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, bits, colour, 0, 0, 0))
-    body = chunk(b"IDAT", zlib.compress(pixels))
-    return b"\x89PNG\r\n\x1a\n" + head + extra + body + chunk(b"IEND", b"")
-
-
-def segment(marker: int, content: bytes) -> bytes:
-    return struct.pack(">BBH", 0xFF, marker, len(content) + 2) + content
-
-
-def with_orientation(jpeg: bytes, orientation: int) -> bytes:
-    entry = struct.pack(">HHIHH", 0x0112, 3, 1, orientation, 0)
-    exif = b"Exif\0\0MM\0*\0\0\0\x08" + struct.pack(">H", 1) + entry + b"\0\0\0\0"
-    return jpeg[:2] + segment(0xE1, exif) + jpeg[2:]
-
-
-def cmyk(levels: tuple[int, int, int, int], adobe: bool = True) -> bytes:
-    """An 8x8 JPEG of four components, each of one level (a multiple of 8 above 128): only DC values are coded."""
-    head = b"\xff\xd8" + (segment(0xEE, b"Adobe" + bytes((0, 100, 0, 0, 0, 0, 0))) if adobe else b"")
-    head += segment(0xDB, b"\0" + b"\1" * 64)
-    head += segment(0xC0, struct.pack(">BHHB", 8, 8, 8, 4) + b"".join(bytes((i, 0x11, 0)) for i in range(4)))
-    head += segment(0xC4, b"\0" + bytes((0, 0, 0, 12)) + bytes(12) + bytes(range(12)))  # DC: 12 codes of 4 bits
-    head += segment(0xC4, b"\x10" + bytes((1,)) + bytes(15) + b"\0")  # AC: the end of the block, in 1 bit
-    head += segment(0xDA, b"\4" + b"".join(bytes((i, 0)) for i in range(4)) + bytes((0, 63, 0)))
-    bits = ""
-    for level in levels:
-        dc = (level - 128) * 8  # the DC value of a flat block is eight times its level
-        length = dc.bit_length()
-        bits += f"{length:04b}" + (f"{dc:b}" if dc else "") + "0"
-    bits += "1" * (-len(bits) % 8)
-    pixels = int(bits, 2).to_bytes(len(bits) // 8, "big").replace(b"\xff", b"\xff\0")
-    return head + pixels + b"\xff\xd9"
 
 
 def decoded(*items: bytes, to: str = "rgb", limits: Limits = LIMITS) -> tuple[list[Any], dict[int, str]]:
@@ -77,6 +28,20 @@ def test_png_colours_are_rgb() -> None:
     assert not failed
     assert image.dtype == np.uint8
     np.testing.assert_array_equal(image, picture()[:, :, ::-1])
+
+
+TAKEN = [
+    name for name in corpus() if name.startswith(("png", "jpeg")) and name not in {"png gray 16", "jpeg cmyk plain"}
+]
+
+
+@pytest.mark.parametrize("name", TAKEN)
+def test_every_kind_is_what_pillow_makes_of_it(name: str) -> None:
+    (image,), failed = decoded(corpus()[name])
+    assert not failed
+    expected = np.asarray(ImageOps.exif_transpose(Image.open(io.BytesIO(corpus()[name]))).convert("RGB"))
+    assert image.shape == expected.shape
+    assert np.abs(image.astype(int) - expected).max() <= 1  # of CMYK each rounds as it likes
 
 
 def test_gray_weighs_the_colours_as_opencv_does() -> None:
@@ -126,7 +91,7 @@ def test_alpha_is_dropped_and_palettes_are_colours() -> None:
 def test_adobe_cmyk_becomes_colours_and_other_cmyk_is_refused() -> None:
     # Adobe's levels are inverted: 248 is almost no ink. Little cyan, much magenta and yellow: a red.
     data = cmyk((248, 136, 136, 248))
-    (image, _), failed = decoded(data, cmyk((248, 136, 136, 248), adobe=False))
+    (image, _), failed = decoded(data, cmyk((248, 136, 136, 248), b""))
     red, green, blue = image[4, 4].astype(int)
     assert red > green + 80
     assert abs(green - blue) <= 1
@@ -141,7 +106,7 @@ def test_adobe_cmyk_becomes_colours_and_other_cmyk_is_refused() -> None:
     [
         (b"", "empty (0 bytes)"),
         (b"\x89", "not a PNG or JPEG image (first bytes 89)"),
-        (GIF, "not a PNG or JPEG image (first bytes 47 49 46 38)"),
+        (GIF, "not a PNG or JPEG image but a GIF: convert it to PNG or JPEG"),
         (
             encoded(picture())[:20],
             "the image cannot be decoded: this PNG of 20 bytes ends within its header (truncated)",
@@ -212,6 +177,21 @@ def test_items_that_failed_before_are_not_decoded() -> None:
 def test_only_one_string_per_item(value: np.ndarray) -> None:
     with pytest.raises(ValueError, match="takes one string per item, found"):
         Decode(to="rgb", limits=LIMITS)(Batch({}, (len(value),)), value)
+
+
+def test_what_opencv_itself_refuses_is_told() -> None:
+    large = blank_png(32_769, 32_769, bits=1)
+    images, failed = decoded(large, limits=Limits(max_pixels=1 << 31))
+    assert images == [None]
+    assert failed == {0: "the image cannot be decoded: pixels <= CV_IO_MAX_IMAGE_PIXELS"}
+
+
+def test_a_decoder_that_sees_another_size_is_not_believed(monkeypatch: pytest.MonkeyPatch) -> None:
+    other = picture(61, 80)
+    monkeypatch.setattr(cv2, "imdecode", lambda data, flags: other.copy())
+    images, failed = decoded(encoded(picture()))
+    assert images == [None]
+    assert failed == {0: "the image cannot be decoded: its header says 80x60, its data 80x61"}
 
 
 def test_headers_are_read_without_decoding() -> None:
