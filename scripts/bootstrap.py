@@ -113,7 +113,7 @@ def main():
     if lacking:
         sys.exit("\n\n".join("error: {}\nmend:  {}".format(*pair) for pair in lacking))
     done = stamps()
-    if wanted(extra) in done or (extra == "embedded" and wanted("test") in done):
+    if wanted(extra) in done or wanted("test") in done:
         return
     print("installing the pinned packages into .venv (about a minute; once)", file=sys.stderr, flush=True)
     if not os.path.exists(PYTHON) or not same_python():

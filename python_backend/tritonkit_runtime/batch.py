@@ -15,7 +15,7 @@ import numpy.typing as npt
 Array = npt.NDArray[Any]
 Tensors = dict[str, Array]
 
-_NAMED_ITEMS = 3  # a message names so many bad items; the rest are counted
+_EXPLAINED_ITEMS = 3  # a message says of so many bad items what is wrong; of the rest it has the index
 
 
 @dataclass
@@ -48,13 +48,12 @@ class Batch:
 
     def errors(self) -> dict[int, str]:
         """Request -> one sentence that names its bad items by their index within that request, if it has several."""
-        bad: dict[int, list[str]] = {}
+        bad: dict[int, dict[int, str]] = {}
         for index in sorted(self.failed):
             # An empty request starts where the next begins: bisect_right finds the one that holds the item.
             request = bisect.bisect_right(self._starts, index) - 1
-            which = "" if self.counts[request] == 1 else f"item {index - self._starts[request]}: "
-            bad.setdefault(request, []).append(which + self.failed[index])
-        return {request: _sentence(items) for request, items in bad.items()}
+            bad.setdefault(request, {})[index - self._starts[request]] = self.failed[index]
+        return {request: _sentence(items, self.counts[request]) for request, items in bad.items()}
 
     def split(self, outputs: Mapping[str, Array]) -> list[Tensors]:
         """Each request's part of [size, ...] outputs, as views."""
@@ -91,6 +90,11 @@ def _items(tensors: Mapping[str, Array]) -> int:
     return next(iter(lengths.values()))
 
 
-def _sentence(items: Sequence[str]) -> str:
-    shown = "; ".join(items[:_NAMED_ITEMS])
-    return shown if len(items) <= _NAMED_ITEMS else f"{shown}; and {len(items) - _NAMED_ITEMS} more bad items"
+def _sentence(items: Mapping[int, str], count: int) -> str:
+    """`items`: index within the request -> why it is bad; `count`: how many items the request has."""
+    if count == 1:
+        return items[0]
+    indices = list(items)
+    shown = "; ".join(f"item {index}: {items[index]}" for index in indices[:_EXPLAINED_ITEMS])
+    rest = ", ".join(map(str, indices[_EXPLAINED_ITEMS:]))
+    return f"{shown}; also bad: items {rest}" if rest else shown

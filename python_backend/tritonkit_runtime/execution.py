@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from tritonkit_runtime import batch as batches
@@ -29,17 +29,18 @@ def failure(message: str, from_client: bool) -> Failure:
     return Failure(text + end, from_client)
 
 
-def execute(program: Program, requests: Sequence[Tensors], batched: bool) -> list[Tensors | Failure]:
+def execute(
+    program: Program, requests: Sequence[Tensors], batched: bool, ranks: Mapping[str, int] | None = None
+) -> list[Tensors | Failure]:
     """One answer a request, in order; outputs are views of what the program gave for the whole batch.
 
     Requests whose tensors differ in more than the batch axis cannot be one array: each shape is a batch of
-    its own. Without a batch axis each request is.
+    its own. Without a batch axis each request is. `ranks`: input -> its number of axes, the batch axis included.
     """
     answers: list[Tensors | Failure | None] = [None] * len(requests)
     for members in _groups(requests) if batched else [[index] for index in range(len(requests))]:
         group = [requests[index] for index in members]
-        batch = batches.concatenate(group) if batched else batches.single(group[0])
-        for index, answer in zip(members, _run(program, batch), strict=True):
+        for index, answer in zip(members, _run_group(program, group, batched, ranks or {}), strict=True):
             answers[index] = answer
     return [answer for answer in answers if answer is not None]
 
@@ -50,6 +51,20 @@ def _groups(requests: Sequence[Tensors]) -> list[list[int]]:
         key = tuple((name, array.shape[1:]) for name, array in tensors.items())
         groups.setdefault(key, []).append(index)
     return list(groups.values())
+
+
+def _run_group(
+    program: Program, group: Sequence[Tensors], batched: bool, ranks: Mapping[str, int]
+) -> list[Tensors | Failure]:
+    if not batched:
+        return _run(program, batches.single(group[0]))
+    for name, array in group[0].items():
+        if array.ndim < ranks.get(name, 0):
+            # A batch axis of length 0, or of a multiple of 2^32, is none at all to the server: it passes the tensor
+            # on without one. Taken for a batch, its first axis would count as items and answer wrongly.
+            text = f"input {name!r} has a batch axis of length 0; a request holds at least one item"
+            return [failure(text, from_client=True)] * len(group)
+    return _run(program, batches.concatenate(group))
 
 
 def _run(program: Program, batch: Batch) -> list[Tensors | Failure]:

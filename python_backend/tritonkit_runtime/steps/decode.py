@@ -10,14 +10,14 @@ import numpy as np
 
 from tritonkit_runtime.batch import Array, Batch
 from tritonkit_runtime.parameters import Limits
+from tritonkit_runtime.steps import opencv
 from tritonkit_runtime.steps.base import Images, Kind, Pixels, one_of, shape_of
 from tritonkit_runtime.steps.header import Header, ImageError, read_header
 from tritonkit_runtime.steps.image_file import broken
 from tritonkit_runtime.steps.png_file import check_inflated
 from tritonkit_runtime.steps.quiet import Quiet
 
-# Each instance is a process of its own: OpenCV's thread pool would only fight with the others.
-cv2.setNumThreads(1)
+opencv.set_up()
 
 CHANNELS = {"gray": 1, "rgb": 3}
 # Each scan goes over all pixels, up to 35 ms for 50 million of them; libjpeg writes 10, or 18 for four colours.
@@ -63,12 +63,10 @@ class Decode:
             raise ImageError(f"{len(data)} bytes, more than the limit of {self.limits.max_bytes}")
         header = read_header(data)
         self._check_cost(header, len(data))
-        flags = cv2.IMREAD_GRAYSCALE if self.channels == 1 else cv2.IMREAD_COLOR
+        flags = cv2.IMREAD_GRAYSCALE if self.channels == 1 else cv2.IMREAD_COLOR_RGB
         try:
             with _quiet:
                 image = cv2.imdecode(np.frombuffer(header.data, np.uint8), flags)
-                if image is not None and self.channels == 3:
-                    image = cv2.cvtColor(image, cv2.COLOR_BGR2RGB, dst=image)
         except cv2.error as error:  # larger than OpenCV takes, or than the memory that there is
             raise broken(" ".join(str(error.err).split())[:200]) from error
         if image is None:

@@ -9,9 +9,10 @@ import cv2
 import numpy as np
 
 from tritonkit_runtime.batch import Array, Batch
+from tritonkit_runtime.steps import opencv
 from tritonkit_runtime.steps.base import Images, Kind, Pixels, one_of, shape_of
 
-cv2.setNumThreads(1)  # as in decode: a chain may have the one without the other
+opencv.set_up()  # as in decode: a chain may have the one without the other
 
 METHODS = {
     "linear": cv2.INTER_LINEAR,
