@@ -2,12 +2,13 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: help demo test fast nightly style check render clean
+.PHONY: help demo test fast bench nightly style check render clean
 
 help:
 	@echo "make demo    serve the digits with the embedded Triton server and classify the held-out ones"
 	@echo "make test    the whole test suite"
 	@echo "make fast    the tests that start no server"
+	@echo "make bench   measure again what benchmarks/ says (a quarter of an hour; wants a quiet machine)"
 	@echo "make nightly 100,000 nearly-images for the decoders (COUNT=, SEED=)"
 	@echo "make style   ruff and mypy"
 	@echo "make check   everything generated is up to date"
@@ -25,6 +26,13 @@ test: .installed
 
 fast: .installed
 	@$(BIN)/python -m pytest -m "not server"
+
+bench:
+	@$(PYTHON) scripts/bootstrap.py bench
+	@$(BIN)/python benchmarks/photos.py
+	@$(BIN)/python benchmarks/photos.py --profile
+	@$(BIN)/python benchmarks/render.py
+	@$(BIN)/python benchmarks/startup.py
 
 nightly: .installed
 	@$(BIN)/python tests/python_backend/fuzz/decoder_fuzz.py --count $(or $(COUNT),100000) $(if $(SEED),--seed $(SEED))

@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 from generator.problems import Place
 from generator.spec.pipeline import Limits, Objective
-from generator.spec.serving import Batching, CudaGraphs, InstanceGroup, Metrics, Versions, Warmup
+from generator.spec.serving import NEWEST, Batching, CudaGraphs, InstanceGroup, Metrics, Versions, Warmup
 
 # Bytes of one element. Text has none: what an encoded image and a text are taken to be when sizes are derived.
 ELEMENT_BYTES = {
@@ -59,14 +59,32 @@ class StepsProgram:
 
 
 @dataclass(frozen=True)
+class OnnxVersion:
+    """One version of an engine: its number and ONNX file, a path from the project's root."""
+
+    number: int
+    onnx: str
+    sha256: str
+
+
+@dataclass(frozen=True)
 class EngineProgram:
-    """An ONNX file and what runs it. `onnx` is a path from the project's root."""
+    """ONNX files and what runs them: one a version, the oldest first.
+
+    `newest` is the newest version that is served: the one that is meant where there is no server to choose one.
+    """
 
     engine: Literal["onnxruntime", "tensorrt"]
     precision: str
-    onnx: str
-    onnx_sha256: str
+    versions: tuple[OnnxVersion, ...]
+    newest: int = 1
     intra_op_threads: int = 1
+
+    def file_of(self, number: int) -> OnnxVersion:
+        """What stands in version directory `number`: the engine's version of it, or the only one that there is."""
+        if len(self.versions) == 1:
+            return self.versions[0]
+        return {version.number: version for version in self.versions}[number]
 
 
 @dataclass(frozen=True)
@@ -135,6 +153,23 @@ class ModelPlan:
     def batch_bytes(self) -> int:
         """Bytes of all inputs and outputs of one full batch."""
         return max(1, self.max_batch_size) * sum(t.item_bytes() for t in (*self.inputs, *self.outputs))
+
+    def parts(self) -> tuple[ModelPlan, ...]:
+        """The models whose programs run in it: its stages, else itself."""
+        if isinstance(self.program, FlowProgram):
+            return tuple(stage.model for stage in self.program.stages)
+        return (self,)
+
+    def version_numbers(self) -> tuple[int, ...]:
+        """The version directories that are rendered for it, the oldest first: its engine's; else 1 alone."""
+        engines = [part.program for part in self.parts() if isinstance(part.program, EngineProgram)]
+        longest = max(engines, key=lambda engine: len(engine.versions), default=None)
+        return (1,) if longest is None else tuple(version.number for version in longest.versions)
+
+    def newest(self) -> int:
+        """The newest version that is served."""
+        numbers = self.version_numbers()
+        return ((self.versions or NEWEST).served(numbers) or numbers)[-1]
 
     def instance_count(self) -> int:
         """Instances on one GPU or on the CPU."""

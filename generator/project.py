@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable, Hashable
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any, TypeVar
 
 from generator.problems import UserError
 
 EMBEDDED = "embedded"
+T = TypeVar("T")
 
 
 class NoProjectError(UserError):
@@ -54,3 +57,25 @@ class Project:
             return self.path(relative).is_file()
         except (OSError, ValueError):
             return False
+
+    def read(self, relative: str) -> bytes:
+        """The contents of a file of a spec. Raises OSError."""
+        return self.once(("contents", relative), self.path(relative).read_bytes)
+
+    def once(self, key: Hashable, make: Callable[[], T]) -> T:  # noqa: ARG002  (OneRun's)
+        """What `make` gives; a OneRun asks it once a key."""
+        return make()
+
+
+@dataclass(frozen=True)
+class OneRun(Project):
+    """The project for the length of one run: what specs have in common is read once, and they share it."""
+
+    _made: dict[Hashable, Any] = field(default_factory=dict, repr=False, compare=False)
+
+    def once(self, key: Hashable, make: Callable[[], T]) -> T:
+        """What `make` gave the first time that it was asked for by this `key`."""
+        if key not in self._made:
+            self._made[key] = make()
+        made: T = self._made[key]
+        return made

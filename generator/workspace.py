@@ -9,7 +9,7 @@ from pathlib import Path
 from generator.load import Loaded, load
 from generator.plan import Places, Plan
 from generator.problems import Problem, ProblemsError, UserError, errors
-from generator.project import EMBEDDED, Project
+from generator.project import EMBEDDED, OneRun, Project
 from generator.render import Files, render
 from generator.resolve import Resolved, resolve
 from generator.spec import Spec
@@ -24,6 +24,9 @@ class Workspace:
     problems: list[Problem] = field(default_factory=list)
     specs: list[Loaded[Spec]] = field(default_factory=list)
 
+    def __post_init__(self) -> None:
+        self._told = set(self.problems)
+
     @property
     def plans(self) -> dict[str, list[Plan]]:
         """The Plans by target."""
@@ -31,7 +34,10 @@ class Workspace:
 
     def add(self, problems: Iterable[Problem]) -> None:
         """Takes problems in, each once: the targets of a spec share most of theirs."""
-        self.problems += [problem for problem in dict.fromkeys(problems) if problem not in self.problems]
+        for problem in problems:
+            if problem not in self._told:
+                self._told.add(problem)
+                self.problems.append(problem)
 
     def stop_on_errors(self) -> None:
         """Raises ProblemsError with everything found when any of it is an error."""
@@ -49,13 +55,15 @@ def open_workspace(project: Project, specs: Sequence[Path] = (), target: str | N
         raise UserError(f"there is no spec in {project.specs}", "`tritonkit init NAME` writes a first one")
     loaded = load(paths, Spec)
     work = Workspace(project, problems=list(loaded.problems), specs=list(loaded.documents))
+    run = OneRun(project.root)
+    # A target asked for of all specs is of those that have it; of named specs, or if none has it, of each.
+    of_each = bool(specs) or not any(target in targets_of(document.value) for document in loaded.documents)
     for document in loaded.documents:
         own = targets_of(document.value)
-        # A target asked for of all specs is of those that have it; of named specs, or if none has it, of each.
-        if target is not None and (specs or not any(target in targets_of(d.value) for d in loaded.documents)):
+        if target is not None and of_each:
             own = [target]
         for name in own if target is None else [name for name in own if name == target]:
-            _resolve(work, document, name)
+            _resolve(work, document, name, run)
     _check_names(work)
     return work
 
@@ -65,12 +73,12 @@ def targets_of(spec: Spec) -> list[str]:
     return [EMBEDDED, *(name for name in spec.targets if name != EMBEDDED)]
 
 
-def _resolve(work: Workspace, document: Loaded[Spec], target: str) -> None:
+def _resolve(work: Workspace, document: Loaded[Spec], target: str, project: Project) -> None:
     places = Places(document.tree.file, document.tree)
-    path, root = document.path.resolve(), work.project.root.resolve()
+    path, root = document.path.resolve(), project.root.resolve()
     spec_file = path.relative_to(root).as_posix() if path.is_relative_to(root) else path.name
     try:
-        resolved = resolve(document.value, target, work.project, places, spec_file)
+        resolved = resolve(document.value, target, project, places, spec_file)
     except ProblemsError as error:
         # What a target that there is not would change is nothing to know.
         known = target in targets_of(document.value)
@@ -109,19 +117,19 @@ class Tree:
 
 def render_trees(work: Workspace, *, self_contained: bool = False) -> list[Tree]:
     """One tree a target. Raises ProblemsError with the problems of all plans."""
-    trees, problems = [], list(work.problems)
+    trees, project = [], OneRun(work.project.root)
+    found = Workspace(work.project, problems=list(work.problems))
     for target, plans in work.plans.items():
         files: Files = {}
         owners: dict[str, str] = {}
         for plan in plans:
             try:
-                made = render(plan, work.project, self_contained=self_contained)
+                made = render(plan, project, self_contained=self_contained)
             except ProblemsError as error:
-                problems += [p for p in error.problems if p not in problems]
+                found.add(error.problems)
                 continue
             files.update(made)
             owners.update(dict.fromkeys(made, plan.name))
         trees.append(Tree(target, files, owners))
-    if errors(problems):
-        raise ProblemsError(problems)
+    found.stop_on_errors()
     return trees

@@ -151,7 +151,7 @@ def test_every_code_has_one_meaning() -> None:
 
 def test_every_code_is_known_and_every_known_code_is_used() -> None:
     """A code stands in the code that gives it: as itself, or by the name that codes.py gives it."""
-    lists = {CLONE / "generator" / folder / "codes.py" for folder in ("load", "resolve", "config", "write")}
+    lists = {CLONE / "generator" / folder / "codes.py" for folder in ("load", "resolve", "config", "write", "pbtxt")}
     texts = {
         file: file.read_text(encoding="utf-8")
         for folder in CODE_FOLDERS

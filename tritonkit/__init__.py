@@ -18,6 +18,7 @@ if TYPE_CHECKING:
         PipelineError,
         ServerUnreachableError,
         UnknownPipelineError,
+        UnknownVersionError,
     )
     from tritonkit.client.pipeline import Pipeline
 
@@ -33,6 +34,7 @@ _MODULES = {
     "ServerUnreachableError": "errors",
     "TensorContract": "contract",
     "UnknownPipelineError": "errors",
+    "UnknownVersionError": "errors",
 }
 
 __all__ = [
@@ -47,6 +49,7 @@ __all__ = [
     "ServerUnreachableError",
     "TensorContract",
     "UnknownPipelineError",
+    "UnknownVersionError",
 ]
 
 

@@ -34,6 +34,8 @@ class Difference:
 class ModelStatus:
     """One rendered model on the server. Counts are of its whole life; an ensemble counts requests.
 
+    `versions` are those that are ready.
+
     `problem` says why a model that the server calls ready is not.
     """
 
@@ -43,6 +45,7 @@ class ModelStatus:
     executions: int = 0
     differences: list[Difference] = field(default_factory=list)
     problem: str = ""
+    versions: list[int] = field(default_factory=list)
 
 
 def status(
@@ -56,7 +59,7 @@ def status(
     configs = rendered_configs(repository)
     reader = _Reader(http_address, timeout_s)
     reader.expect_triton()
-    counts = {m["name"]: m for m in (reader.get("/v2/models/stats") or {}).get("model_stats", ())}
+    statistics = (reader.get("/v2/models/stats") or {}).get("model_stats", ())
     found = []
     for name, rendered in configs.items():
         served = reader.get(f"/v2/models/{name}/config")
@@ -65,15 +68,16 @@ def status(
             continue
         ready = reader.get(f"/v2/models/{name}/ready") is not None
         ended = server_pid is not None and served.get("backend") == "python" and _has_ended(server_pid, name, served)
-        count = counts.get(name, {})
+        counted = [entry for entry in statistics if entry["name"] == name]  # one a version
         found.append(
             ModelStatus(
                 name,
                 ready and not ended,
-                int(count.get("inference_count", 0)),
-                int(count.get("execution_count", 0)),
+                sum(int(entry.get("inference_count", 0)) for entry in counted),
+                sum(int(entry.get("execution_count", 0)) for entry in counted),
                 compare(rendered, served),
                 PROCESS_ENDED if ended else "",
+                sorted(map(int, (reader.get(f"/v2/models/{name}") or {}).get("versions", ()))),
             )
         )
     return found

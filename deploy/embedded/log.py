@@ -194,7 +194,7 @@ def _preinit_cause(text: str) -> Cause:
 def _load_cause(model: str, text: str) -> Cause:
     """What a model's load error means. `text` may hold a Python error and, after "At:", its frames."""
     said, _, frames = text.partition("\n\nAt:\n")
-    said = said.strip().strip('"')
+    said = said.strip().strip('"').removeprefix("TritonModelException: ")  # what our own models raise
     for mark, make in _KNOWN:
         if mark in said:
             return make(model, said)

@@ -10,6 +10,8 @@ from generator.plan import ModelPlan, Plan
 
 MAX_SHM_BYTES = 64 << 20  # of one instance at start; it grows when a batch of large images needs more
 RESPONSE_CACHE_BYTES = 64 << 20
+# Models can be loaded and unloaded while it serves, by whoever has the key; at the start it loads all there are.
+EVERY_MODEL = ("*",)
 # What can change the server or read other clients' memory. Reading configurations and statistics stays open, since
 # the server listens on loopback alone and clients ask for a pipeline's contract.
 RESTRICTED = ("shared-memory", "model-repository", "trace", "logging")
@@ -33,6 +35,8 @@ def needs_of(plans: Sequence[Plan]) -> ServerNeeds:
         load_threads=min(16, max(4, len(models))),
         longest_request_ms=max((longest_request_ms(plan) for plan in plans), default=30_000.0),
         restricted_apis=RESTRICTED,
+        control_mode="explicit",
+        load_models=EVERY_MODEL,
     )
 
 
@@ -55,6 +59,8 @@ def needs_of_repository(repository: Path) -> ServerNeeds:
         shm_default_bytes=8 << 20,
         shm_growth_bytes=8 << 20,
         restricted_apis=RESTRICTED,
+        control_mode="explicit",
+        load_models=EVERY_MODEL,
     )
 
 

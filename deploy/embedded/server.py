@@ -29,6 +29,12 @@ from generator.problems import UserError
 _PORT_ATTEMPTS = 3
 _STOP_MARGIN_S = 2.0  # what the server may take beyond its own exit timeout
 _REAP_MARGIN_S = 5.0  # what the supervisor may take after the server's end
+_HINTS = {
+    signal.SIGKILL: "signal 9 mostly means that memory ran out",
+    # Both seen with Triton 2.51; nothing in the log says so.
+    signal.SIGFPE: "a client may have asked for the classes of a STRING output: see docs/how-to/errors.md",
+    signal.SIGABRT: "a client may have sent a JSON tensor of a huge shape: see docs/how-to/errors.md",
+}
 
 
 class ServerFailedError(UserError):
@@ -246,7 +252,7 @@ class EmbeddedServer:
         if not causes:
             code = self.poll()
             died = f"was ended by signal {code - 128}" if code and code > 128 else f"ended with status {code}"
-            hint = "signal 9 mostly means that memory ran out" if code == 128 + signal.SIGKILL else ""
+            hint = next((text for number, text in _HINTS.items() if code == 128 + number), "")
             causes = [log.Cause("", f"the server {died} without naming a cause", hint, "server")]
         return ServerFailedError(causes, self.log_path, log.tail(self.log_path))
 

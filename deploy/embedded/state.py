@@ -6,8 +6,8 @@ import contextlib
 import json
 import os
 import tempfile
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass, fields
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 
 from deploy.embedded import processes
@@ -17,7 +17,10 @@ FORMAT = 1
 
 @dataclass(frozen=True)
 class ServerRecord:
-    """One running server. `start_ticks` tells it from a later process of its id, `key` opens its restricted APIs."""
+    """One running server. `start_ticks` tells it from a later process of its id, `key` opens its restricted APIs.
+
+    `files` are the rendered files that it has loaded, by path in the repository, with the hash (SHA-256) of each.
+    """
 
     pid: int
     start_ticks: int
@@ -28,6 +31,7 @@ class ServerRecord:
     key: str
     target: str
     log_path: str
+    files: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def running(self) -> bool:

@@ -6,12 +6,15 @@ health endpoints still say that all is well.
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
 from deploy.embedded import processes
 from deploy.embedded.installation import STUB
+
+_COLLECTED_S = 0.05  # what Triton may take to collect a stub that it has ended
 
 
 @dataclass(frozen=True)
@@ -49,11 +52,13 @@ class Watch:
         self._known = {stub.pid: stub for stub in running(server_pid)}
 
     def ended(self) -> list[Stub]:
-        """Those that have ended since the last call.
+        """Those that have ended since the last call; those that models brought meanwhile are watched from now on.
 
-        They are zombies then: Triton collects a stub that it ends itself and no other.
+        They are zombies then, and stay so: Triton collects a stub that it ends itself, at once, and no other.
         """
-        gone = [stub for stub in self._known.values() if processes.is_zombie(stub.pid)]
-        for stub in gone:
-            del self._known[stub.pid]
+        known, self._known = self._known, {stub.pid: stub for stub in running(self._server_pid)}
+        gone = [stub for pid, stub in known.items() if pid not in self._known and processes.is_zombie(pid)]
+        if gone:
+            time.sleep(_COLLECTED_S)
+            gone = [stub for stub in gone if processes.is_zombie(stub.pid)]
         return gone if processes.start_ticks(self._server_pid) is not None else []

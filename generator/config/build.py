@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from tritonclient.grpc.model_config_pb2 import ModelConfig
-
 from generator.collector import Collector, field_path
 from generator.config import codes, since
 from generator.config.comments import comments_of, header_of
 from generator.config.ensemble import ensemble_words
 from generator.config.extra import Merger, Report, Slot
+from generator.config.messages import ModelConfig
 from generator.config.model import model_words
 from generator.config.owners import ENSEMBLE_OWNERS, MODEL_OWNERS, find_place, owner
 from generator.config.tensors import check_sides, model_files

@@ -9,11 +9,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from google.protobuf.descriptor import Descriptor, FieldDescriptor
+from google.protobuf.descriptor import Descriptor
 
 from generator.collector import did_you_mean, names
 from generator.config import codes
-from generator.config.descriptors import is_map, map_fields
+from generator.config.descriptors import Field, fields_of
 from generator.config.values import BadValueError, describe, map_key, scalar
 
 Path = tuple[str | int, ...]
@@ -68,7 +68,7 @@ class Merger:
         kind: Descriptor = message.DESCRIPTOR
         if kind.full_name == "inference.ModelParameter" and not isinstance(data, dict):
             # `parameters: {x: "y"}` is short for `{x: {string_value: "y"}}`.
-            self._field(message, kind.fields_by_name["string_value"], data, at, (*slot, "string_value"))
+            self._field(message, fields_of(kind)["string_value"], data, at, (*slot, "string_value"))
             return
         if not isinstance(data, dict):
             hint = "an empty mapping is `{}`" if data is None else ""
@@ -77,47 +77,45 @@ class Merger:
             self._report(codes.WRONG_TYPE, at, text, hint)
             return
         message.SetInParent()
+        fields = fields_of(kind)
         for name, value in data.items():
-            field = kind.fields_by_name.get(name) if isinstance(name, str) else None
+            field = fields.get(name) if isinstance(name, str) else None
             if field is None:
                 valid = list(kind.fields_by_name)
                 text = f"{kind.name} has no field `{name}`; it has {names(valid)}"
                 self._report(codes.UNKNOWN_FIELD, (*at, name), text, did_you_mean(str(name), valid))
-            elif self._may_choose(message, field, data, at, slot):
+            elif not field.oneof or self._may_choose(message, field, data, at, slot):
                 self._field(message, field, value, (*at, name), (*slot, name))
 
-    def _may_choose(self, message: Any, field: FieldDescriptor, data: dict[str, Any], at: Path, slot: Slot) -> bool:
+    def _may_choose(self, message: Any, field: Field, data: dict[str, Any], at: Path, slot: Slot) -> bool:
         """Whether no other member of the field's oneof is set, here or by the friendly names."""
-        if field.containing_oneof is None:
-            return True
-        members = [f.name for f in field.containing_oneof.fields]
-        given = [name for name in data if name in members]
+        given = [name for name in data if name in field.oneof]
         if given[0] != field.name:
             text = f"`{field.name}` and `{given[0]}` exclude each other"
-            self._report(codes.ONE_OF, (*at, field.name), text, f"keep one of {names(members)}")
+            self._report(codes.ONE_OF, (*at, field.name), text, f"keep one of {names(field.oneof)}")
             return False
-        current = message.WhichOneof(field.containing_oneof.name)
+        current = next((name for name in field.oneof if message.HasField(name)), None)
         if current in {None, field.name}:
             return True
         self._contradiction((*at, field.name), (*slot, current), f"`{field.name}` excludes `{current}`")
         return False
 
-    def _field(self, message: Any, field: FieldDescriptor, value: Any, at: Path, slot: Slot) -> None:
-        if is_map(field):
+    def _field(self, message: Any, field: Field, value: Any, at: Path, slot: Slot) -> None:
+        if field.key is not None:
             self._map(getattr(message, field.name), field, value, at, slot)
         elif field.is_repeated:
             if not isinstance(value, list | tuple):
                 text = f"`{field.name}` is a list; found {describe(value)}"
                 self._report(codes.WRONG_TYPE, at, text, f"write it as `{field.name}: [ … ]`")
-            elif field.message_type is not None:
+            elif field.is_message:
                 self._messages(getattr(message, field.name), value, at, slot)
             else:
                 self._scalars(getattr(message, field.name), field, value, at, slot)
-        elif field.message_type is not None:
+        elif field.is_message:
             self._message(getattr(message, field.name), value, at, slot)
         else:
             try:
-                new = scalar(field, value)
+                new = scalar(field.descriptor, value)
             except BadValueError as error:
                 self._bad(error, at)
                 return
@@ -127,12 +125,12 @@ class Merger:
             elif new != getattr(message, field.name):
                 self._contradiction(at, slot, f"`{field.name}` is {describe(value)} here")
 
-    def _scalars(self, target: Any, field: FieldDescriptor, values: Any, at: Path, slot: Slot) -> None:
+    def _scalars(self, target: Any, field: Field, values: Any, at: Path, slot: Slot) -> None:
         """A list of scalars is one value: it is set as a whole."""
         new = []
         for index, value in enumerate(values):
             try:
-                new.append(scalar(field, value))
+                new.append(scalar(field.descriptor, value))
             except BadValueError as error:
                 self._bad(error, (*at, index))
                 return
@@ -179,20 +177,20 @@ class Merger:
         done.add(position)
         return position
 
-    def _map(self, target: Any, field: FieldDescriptor, data: Any, at: Path, slot: Slot) -> None:
+    def _map(self, target: Any, field: Field, data: Any, at: Path, slot: Slot) -> None:
         if not isinstance(data, dict):
             text = f"`{field.name}` is a mapping; found {describe(data)}"
             self._report(codes.WRONG_TYPE, at, text, "an empty mapping is `{}`" if data is None else "")
             return
-        key_field, value_field = map_fields(field)
+        assert field.key is not None and field.value is not None  # noqa: S101,PT018  (of a map)
         for raw, value in data.items():
             here = (*at, raw)
             try:
-                key = map_key(key_field, raw)
-                if value_field.message_type is not None:
+                key = map_key(field.key.descriptor, raw)
+                if field.value.is_message:
                     self._message(target[key], value, here, (*slot, key))
                     continue
-                new = scalar(value_field, value)
+                new = scalar(field.value.descriptor, value)
             except BadValueError as error:
                 self._bad(error, here)
                 continue

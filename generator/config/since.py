@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from generator.config import codes
-from generator.config.descriptors import is_map, map_fields
+from generator.config.descriptors import set_fields
 from generator.problems import Place, Problem
 
 Path = tuple[str | int, ...]
@@ -23,6 +23,8 @@ SINCE = {
     # Not in 2.62.0 (25.10), in 2.63.0 (25.11).
     "ensemble_scheduling.max_inflight_requests": "25.11",
 }
+# The fields on the way to them: nothing else has to be looked into.
+_TOWARDS = {path[:end] for path in SINCE for end in range(1, len(path) + 1) if path[end : end + 1] in {"", "."}}
 
 
 def since(path: str) -> str:
@@ -51,15 +53,17 @@ def check(message: Any, release: str, locate: Callable[[str], tuple[Place, str]]
 
 
 def _set_fields(message: Any, prefix: str) -> Iterator[str]:
-    for field, value in message.ListFields():
+    """The paths of fields that are set, of those that a later field is at or below."""
+    for field, value in set_fields(message):
         path = prefix + field.name
-        yield path
-        if field.message_type is None:
+        if path not in _TOWARDS:
             continue
-        if is_map(field):
-            if map_fields(field)[1].message_type is not None:
-                for entry in value.values():
-                    yield from _set_fields(entry, path + ".")
+        yield path
+        if not field.is_message:
+            continue
+        if field.value is not None:
+            entries = value.values() if field.value.is_message else ()
         else:
-            for entry in value if field.is_repeated else [value]:
-                yield from _set_fields(entry, path + ".")
+            entries = value if field.is_repeated else (value,)
+        for entry in entries:
+            yield from _set_fields(entry, path + ".")

@@ -32,7 +32,7 @@ class AnswerAlone:
 
 
 class Alone:
-    """All models of a Plan, loaded from its rendered files. A context manager.
+    """All models of a Plan, loaded from its rendered files: of each the newest version served. A context manager.
 
     Only models of the Python backend can be run so. Raises tritonkit_runtime's ParameterError when a model
     cannot be loaded.
@@ -50,7 +50,8 @@ class Alone:
             (root / path).write_bytes(data)
         self._batched = {m.name for m in plan.models if m.max_batch_size > 0}
         self._programs: dict[str, Program] = {
-            m.name: Program(load(root / m.name / "1"), root / m.name / "1", _to_stderr) for m in plan.models
+            m.name: Program(load(root / m.name / str(m.newest())), root / m.name / str(m.newest()), _to_stderr)
+            for m in plan.models
         }
 
     def __enter__(self) -> Alone:

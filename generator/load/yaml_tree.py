@@ -66,7 +66,7 @@ def parse_text(text: str, shown: str) -> tuple[Tree | None, list[Problem]]:
     return builder.tree(), builder.problems
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Key:
     text: str
     line: int
@@ -178,27 +178,27 @@ class _Builder:
         return value
 
     def _scalar_key(self, frame: _Frame, event: yaml.ScalarEvent) -> _Key:
-        place = self._place(event)
+        mark: Any = event.start_mark
+        line, column = mark.line + 1, mark.column + 1
         known = self._decorations(event)
         text = self._quoted(event)
-        key = _Key(text, place.line, place.column, dropped=not known)
         if event.implicit[0] and event.style in (None, ""):
             if text == "<<":
                 message = "the merge key `<<` is not taken"
-                self._say(codes.ANCHOR, place, message, "write the fields out")
-                return _Key(text, place.line, place.column, dropped=True, merge=True)
-            what = _not_text(text)
+                self._say(codes.ANCHOR, self._place(event), message, "write the fields out")
+                return _Key(text, line, column, dropped=True, merge=True)
             # A whole number is what it looks like (`1: …` is level 1); other keys could be read in two ways.
-            if what and not _WHOLE_NUMBER.fullmatch(text):
+            if (what := _not_text(text)) and not _WHOLE_NUMBER.fullmatch(text):
                 message = f"the key `{text[:60]}` is {what}; valid: text" if text else "a key is empty"
                 hint = f'quote it: "{text}"' if len(text) <= 60 else "quote it"
-                self._say(codes.KEY_NOT_TEXT, place, message, hint)
+                self._say(codes.KEY_NOT_TEXT, self._place(event), message, hint)
+        key = _Key(text, line, column, dropped=not known)
         first = frame.seen.setdefault(text, key)
         if first is not key:
             message = f"the key `{text[:60]}` is already at line {first.line}, column {first.column}"
             path = (*self._path(), text)
-            self._say(codes.DUPLICATE_KEY, place, message, "keep one of the two", path)
-            return _Key(text, place.line, place.column, dropped=True)
+            self._say(codes.DUPLICATE_KEY, self._place(event), message, "keep one of the two", path)
+            return _Key(text, line, column, dropped=True)
         return key
 
     def _alias(self, event: yaml.AliasEvent) -> None:
@@ -281,8 +281,8 @@ class _Builder:
         return Node(mark.line + 1, mark.column + 1, raw)
 
     def _place(self, event: yaml.Event) -> Place:
-        node = self._node(event)
-        return Place(self._file, node.line, node.column)
+        mark: Any = event.start_mark
+        return Place(self._file, mark.line + 1, mark.column + 1)
 
     def _say(self, code: str, place: Place, message: str, hint: str, path: TreePath | None = None) -> None:
         path = self._path() if path is None else path

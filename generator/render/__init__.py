@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 from generator.config import model_configs
 from generator.config.tensors import model_files
 from generator.plan import EngineProgram, EnsemblePlan, FilesProgram, ModelPlan, Plan
 from generator.project import Project
-from generator.render.beside import file_names, parts_of, source_of
+from generator.render.beside import file_names, source_of
 from generator.render.parameters import as_json, engine_request, ensemble_json, model_json
 from generator.render.templates import template
 
 __all__ = ["Files", "render"]
 
 Files = dict[str, bytes]
-VERSION = "1"
+ENSEMBLE_VERSION = 1  # its steps say which versions of their models run
 
 
 def render(plan: Plan, project: Project, *, self_contained: bool = False) -> Files:
@@ -29,21 +31,26 @@ def render(plan: Plan, project: Project, *, self_contained: bool = False) -> Fil
         own = {**_model_files(plan, model, project), **_named_files(model, project)}
         files.update({f"{model.name}/{path}": data for path, data in own.items()})
         if model.backend == "python":
-            source = template("model.py.j2").render(
-                spec_file=plan.spec_file, target=plan.target.name, self_contained=self_contained
-            )
-            files[f"{model.name}/{VERSION}/model.py"] = source.encode()
+            code = {"model.py": _model_py(plan.spec_file, plan.target.name, self_contained)}
             if self_contained:
                 from generator.engine import runtime_sources
 
-                for path, data in runtime_sources(model).items():
-                    files[f"{model.name}/{VERSION}/{path}"] = data
+                code.update(runtime_sources(model))
+            for version in model.version_numbers():
+                files.update({f"{model.name}/{version}/{path}": data for path, data in code.items()})
     if plan.ensemble is not None:
         # Triton wants a version directory of an ensemble too, and an empty one cannot be kept in git.
         named = _named_files(plan.ensemble, project)
         files.update({f"{plan.ensemble.name}/{path}": data for path, data in named.items()})
-        files[f"{plan.ensemble.name}/{VERSION}/tritonkit.json"] = as_json(ensemble_json(plan, plan.ensemble))
+        files[f"{plan.ensemble.name}/{ENSEMBLE_VERSION}/tritonkit.json"] = as_json(ensemble_json(plan, plan.ensemble))
     return files
+
+
+@lru_cache(maxsize=16)
+def _model_py(spec_file: str, target: str, self_contained: bool) -> bytes:
+    """The same for all models of a pipeline."""
+    text = template("model.py.j2").render(spec_file=spec_file, target=target, self_contained=self_contained)
+    return text.encode()
 
 
 def _model_files(plan: Plan, model: ModelPlan, project: Project) -> Files:
@@ -51,21 +58,24 @@ def _model_files(plan: Plan, model: ModelPlan, project: Project) -> Files:
     if isinstance(model.program, FilesProgram):
         return _directory(model.program, project)
     files: Files = {}
-    if model.backend == "python":
-        files[f"{VERSION}/tritonkit.json"] = as_json(model_json(plan, model))
-    if isinstance(model.program, EngineProgram) and model.backend == "tensorrt":
-        return files | {f"{VERSION}/engine.request.json": as_json(engine_request(plan, model, model.program))}
     names = file_names(model)
-    for part in parts_of(model):
-        source = source_of(part)
-        if source is not None:
-            files[f"{VERSION}/{names[part.key]}"] = project.path(source).read_bytes()
+    for version in model.version_numbers():
+        if model.backend == "python":
+            files[f"{version}/tritonkit.json"] = as_json(model_json(plan, model))
+        if isinstance(model.program, EngineProgram) and model.backend == "tensorrt":
+            request = engine_request(plan, model, model.program, model.program.file_of(version))
+            files[f"{version}/engine.request.json"] = as_json(request)
+            continue
+        for part in model.parts():
+            source = source_of(part, version)
+            if source is not None:
+                files[f"{version}/{names[part.key]}"] = project.read(source)
     return files
 
 
 def _named_files(model: ModelPlan | EnsemblePlan, project: Project) -> Files:
     """Label and warm-up files, where Triton looks for them."""
-    return {inside: project.path(outside).read_bytes() for inside, outside in model_files(model).items()}
+    return {inside: project.read(outside) for inside, outside in model_files(model).items()}
 
 
 def _directory(program: FilesProgram, project: Project) -> Files:

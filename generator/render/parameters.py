@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -12,6 +10,7 @@ from generator.plan import (
     EnsemblePlan,
     FlowProgram,
     ModelPlan,
+    OnnxVersion,
     Plan,
     PythonProgram,
     Stage,
@@ -19,16 +18,14 @@ from generator.plan import (
     Tensor,
 )
 from generator.render.beside import file_names
+from generator.render.json_text import pretty
 
 FORMAT = 1
-# JSON escapes line breaks within texts, so a bracket followed by one is a list's.
-NUMBERS = re.compile(r"\[\n([-+.\deE\s,]+)\n\s*\]")
 
 
 def as_json(data: dict[str, Any]) -> bytes:
     """Stable, readable text; a list of numbers stands in one line."""
-    text = json.dumps(data, indent=2, ensure_ascii=False)
-    return (NUMBERS.sub(lambda match: f"[{' '.join(match[1].split())}]", text) + "\n").encode()
+    return f"{pretty(data)}\n".encode()
 
 
 def _tensors(tensors: Iterable[Tensor]) -> list[dict[str, Any]]:
@@ -94,13 +91,13 @@ def ensemble_json(plan: Plan, ensemble: EnsemblePlan) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def engine_request(plan: Plan, model: ModelPlan, program: EngineProgram) -> dict[str, Any]:
+def engine_request(plan: Plan, model: ModelPlan, program: EngineProgram, version: OnnxVersion) -> dict[str, Any]:
     """Which plan file belongs beside this: what it is built of, for which GPU and server, for which batches."""
     batching = model.batching
     preferred = batching.preferred if batching is not None else []
     return {
         "format": FORMAT, "file": "model.plan", "engine": program.engine, "precision": program.precision,
-        "onnx": program.onnx, "onnx_sha256": program.onnx_sha256,
+        "onnx": version.onnx, "onnx_sha256": version.sha256,
         "gpu": plan.target.gpu, "server": plan.target.server,
         "batch": {"min": 1, "opt": max(preferred, default=model.max_batch_size), "max": model.max_batch_size},
     }  # fmt: skip

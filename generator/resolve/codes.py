@@ -30,4 +30,6 @@ CODES = {
     "TK227": "A file's name cannot stand in a model repository",
     "TK228": "The field has no effect in layout `fused`",
     "TK229": "The pipeline cannot be fused on this target",
+    "TK230": "A version that the model does not have",
+    "TK231": "The versions of a model differ in their tensors",
 }

@@ -10,7 +10,8 @@ from generator.collector import Path as FieldPath
 from generator.plan import Tensor
 from generator.project import Project
 from generator.resolve import steps as chains
-from generator.resolve.onnx_graph import OnnxGraph, OnnxGraphError, OnnxTensor, read
+from generator.resolve.onnx_graph import OnnxGraph, OnnxTensor
+from generator.resolve.versions import read_graphs
 from generator.spec import Spec
 from generator.spec.base import spec_dtype, triton_dtype
 from generator.spec.models import EngineModel, FlowStep, Model
@@ -27,18 +28,6 @@ class Expanded:
     flow: tuple[FlowStep, ...] | None
     origins: Mapping[str, FieldPath]
     graphs: Mapping[str, OnnxGraph]
-
-
-def read_graph(project: Project, onnx: str, path: FieldPath, collect: Collector) -> OnnxGraph | None:
-    """The graph of an ONNX file of the spec; None after a problem."""
-    if not project.has_file(onnx):
-        collect.error("TK201", path, f"there is no file `{onnx}`", f"paths count from {project.root.name}/")
-        return None
-    try:
-        return read(project.path(onnx))
-    except OnnxGraphError as error:
-        collect.error("TK202", path, f"`{onnx}` {error}")
-        return None
 
 
 def check_axes(graph: OnnxGraph, onnx: str, batched: bool, path: FieldPath, collect: Collector) -> bool:
@@ -70,15 +59,15 @@ def expand(spec: Spec, project: Project, collect: Collector) -> Expanded | None:
         graphs = {}
         for key, model in spec.models.items():
             if model.onnx is not None:
-                graph = read_graph(project, model.onnx, ("models", key, "onnx"), collect)
+                graph = read_graphs(project, model, ("models", key, "onnx"), collect)
                 if graph is not None:
                     graphs[key] = graph
         origins: dict[str, FieldPath] = {key: ("models", key) for key in spec.models}
         return Expanded(spec.models, None if spec.flow is None else tuple(spec.flow), origins, graphs)
     assert spec.model is not None  # noqa: S101  (the spec's own validator)
-    graph = read_graph(project, spec.model.onnx, ("model", "onnx"), collect)
+    graph = read_graphs(project, spec.model, ("model", "onnx"), collect)
     batched = spec.batching.max_batch_size > 0
-    if graph is None or not check_axes(graph, spec.model.onnx, batched, ("model", "onnx"), collect):
+    if graph is None or not check_axes(graph, graph.file, batched, ("model", "onnx"), collect):
         return None
     return _Short(spec, spec.model, graph, project, collect).expand()
 
@@ -124,7 +113,7 @@ class _Short:
         self.collect.error(
             "TK219",
             path,
-            f"`{path[0]}` needs an engine with one {word}; `{self.engine.onnx}` has {names(t.name for t in values)}",
+            f"`{path[0]}` needs an engine with one {word}; `{self.graph.file}` has {names(t.name for t in values)}",
             "write the full form (`models` and `flow`): `tritonkit render --show-plan` prints a start",
         )
         return None
@@ -140,7 +129,7 @@ class _Short:
                                "write the full form (`models` and `flow`)")  # fmt: skip
             return True
         [(name, source)] = self.spec.inputs.items()
-        chain = chains.chain(self.spec.preprocess, tensor_of(name, source), self.project.root, path, self.collect)
+        chain = chains.chain(self.spec.preprocess, tensor_of(name, source), self.project, path, self.collect)
         if target is None or chain is None:
             return True
         wanted, steps, found = self._item(target), list(self.spec.preprocess), chain.outputs[0]
@@ -208,7 +197,7 @@ class _Short:
         item = self._item(source)
         between = self.between[source.name]
         given = Tensor(between, item.dtype, item.dims)
-        chain = chains.chain(self.spec.postprocess, given, self.project.root, path, self.collect)
+        chain = chains.chain(self.spec.postprocess, given, self.project, path, self.collect)
         if chain is None:
             return False
         self.models["postprocess"] = Model(

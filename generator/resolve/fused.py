@@ -39,6 +39,7 @@ class Fuser:
         self._check_target()
         engines = [model for model in models if isinstance(model.program, EngineProgram)]
         engine = engines[0] if len(engines) == 1 else None
+        self._check_versions(engines)
         for model in models:
             self._check_model(model, ensemble.max_batch_size)
             self._note_unused(model, engine)
@@ -53,7 +54,7 @@ class Fuser:
             comments=(*ensemble.comments, *_comments(stages)),
         )  # fmt: skip
         fused = self._as_the_engine(fused, engine)
-        check_python_model(replace(fused, versions=None), self.collect)
+        check_python_model(fused, self.collect)
         check_warmup(fused, self.project, self.collect)
         return fused
 
@@ -66,6 +67,17 @@ class Fuser:
                 "layout `fused` runs its engine inside the Python model, where there is ONNX Runtime on the CPU; "
                 f"target `{self.target.name}` has a GPU",
                 f"say `targets: {{{self.target.name}: {{layout: ensemble}}}}`",
+            )
+
+    def _check_versions(self, engines: Sequence[ModelPlan]) -> None:
+        several = [e for e in engines if isinstance(e.program, EngineProgram) and len(e.program.versions) > 1]
+        if several and len(engines) > 1:
+            self.collect.error(
+                "TK229",
+                (*several[0].source, "onnx"),
+                "layout `fused` makes the pipeline one model, whose versions are those of its only engine; "
+                f"there are {names(model.key for model in engines)}, and `{several[0].key}` has versions",
+                "use `layout: ensemble`, or one file for each engine",
             )
 
     def _check_model(self, model: ModelPlan, max_batch_size: int) -> None:

@@ -24,10 +24,11 @@ from generator.resolve.onnx_graph import OnnxGraph
 from generator.resolve.own_class import own_class
 from generator.resolve.python_model import check_labels, check_names, check_python_model
 from generator.resolve.targets import instances_on, merged_batching
+from generator.resolve.versions import check_versions
 from generator.resolve.warmup import check_warmup
 from generator.spec import Spec, Target
 from generator.spec.models import Model
-from generator.spec.serving import Batching, CudaGraphs, InstanceGroup, check_ordering, check_preferred
+from generator.spec.serving import Batching, CudaGraphs, InstanceGroup, Versions, check_ordering, check_preferred
 from generator.spec.tensors import TensorSpec
 
 
@@ -69,8 +70,9 @@ class ModelResolver:
             versions=model.versions, warmup=tuple(model.warmup), response_cache=model.response_cache,
             cuda_graphs=self._cuda_graphs(model, program, origin), metrics=model.metrics,
             parameters=model.parameters, config=model.config, source=origin,
-            comments=self._comments(program),
+            comments=self._comments(program, model.versions),
         )  # fmt: skip
+        check_versions(plan, self.project, self.collect)
         if not is_fused(self.spec, self.changes):  # else it is sent to the whole pipeline, if at all
             check_warmup(plan, self.project, self.collect)
         check_python_model(plan, self.collect)
@@ -146,25 +148,25 @@ class ModelResolver:
         self, key: str, model: Model, batching: Batching, origin: FieldPath
     ) -> tuple[EngineProgram | None, tuple[tuple[Tensor, ...], tuple[Tensor, ...]] | None]:
         graph = self.graphs.get(key)
-        if graph is None or model.onnx is None:
+        if graph is None:
             return None, None
         batched = batching.max_batch_size > 0
         if batched and graph.fixed_batch():
             self.collect.error(
                 "TK205",
                 (*origin, "onnx"),
-                f"`{model.onnx}` has no batch axis of any length first in {names(graph.fixed_batch())}, "
+                f"`{graph.file}` has no batch axis of any length first in {names(graph.fixed_batch())}, "
                 f"and max_batch_size is {batching.max_batch_size}",
                 "export it with a dynamic first axis, or set `batching: {max_batch_size: 0}`",
             )
         inputs = tuple(t.without_batch() if batched else t.whole() for t in graph.inputs)
         outputs = tuple(t.without_batch() if batched else t.whole() for t in graph.outputs)
         if self.spec.models is not None:
-            check_axes(graph, model.onnx, batched, (*origin, "onnx"), self.collect)
+            check_axes(graph, graph.file, batched, (*origin, "onnx"), self.collect)
         program = self._engine_program(model, graph, origin)
         return program, (
-            self._with_declared(inputs, model.inputs, (*origin, "inputs"), model.onnx),
-            self._with_declared(outputs, model.outputs, (*origin, "outputs"), model.onnx),
+            self._with_declared(inputs, model.inputs, (*origin, "inputs"), graph.file),
+            self._with_declared(outputs, model.outputs, (*origin, "outputs"), graph.file),
         )
 
     def _engine_program(self, model: Model, graph: OnnxGraph, origin: FieldPath) -> EngineProgram:
@@ -174,7 +176,7 @@ class ModelResolver:
             self.collect.note(
                 "TK216",
                 (*origin, "engine"),
-                f"target `{self.target.name}` cannot run TensorRT: `{model.onnx}` runs in ONNX Runtime, fp32, there",
+                f"target `{self.target.name}` cannot run TensorRT: `{graph.file}` runs in ONNX Runtime, fp32, there",
                 "say `gpu` for a target that has one",
             )
             engine, precision = "onnxruntime", "fp32"
@@ -188,7 +190,7 @@ class ModelResolver:
                 f"ONNX Runtime runs the graph as it is; it makes no {precision} of it",
                 "use `precision: fp32` with a graph of the precision you want, or `engine: tensorrt`",
             )
-        return EngineProgram(engine, precision, model.onnx or "", graph.sha256)
+        return EngineProgram(engine, precision, graph.versions, graph.newest)
 
     def _with_declared(
         self, found: tuple[Tensor, ...], declared: Mapping[str, TensorSpec], path: FieldPath, what: str
@@ -223,7 +225,7 @@ class ModelResolver:
             )  # fmt: skip
             return None, None
         [source] = _declared(model.inputs)
-        chain = chains.chain(model.steps or [], source, self.project.root, path, self.collect)
+        chain = chains.chain(model.steps or [], source, self.project, path, self.collect)
         if chain is None:
             return None, None
         outputs = chain.outputs
@@ -267,13 +269,16 @@ class ModelResolver:
             self.collect.error("TK223", (*origin, "cuda_graphs"), message, "remove it")
         return None
 
-    def _comments(self, program: Program) -> tuple[str, ...]:
-        if isinstance(program, EngineProgram) and self._backend(program) == "tensorrt":
-            return (
-                f"Serves the TensorRT plan of {program.onnx} in {program.precision}, built for {self.target.gpu}.",
-            )
+    def _comments(self, program: Program, versions: Versions | None) -> tuple[str, ...]:
         if isinstance(program, EngineProgram):
-            return (f"Runs {program.onnx} in ONNX Runtime.",)
+            runs = (
+                f"Serves the TensorRT plan of {_files(program)} in {program.precision}, built for {self.target.gpu}."
+                if self._backend(program) == "tensorrt"
+                else f"Runs {_files(program)} in ONNX Runtime."
+            )
+            if len(program.versions) > 1 and versions is None:
+                return (runs, f"The spec says no `versions`, so Triton serves the newest alone: {program.newest}.")
+            return (runs,)
         if isinstance(program, StepsProgram):
             return ("Steps: " + " -> ".join(name for name, _ in program.steps) + ".",)
         return ()
@@ -281,3 +286,10 @@ class ModelResolver:
 
 def _declared(tensors: Mapping[str, TensorSpec]) -> tuple[Tensor, ...]:
     return tuple(tensor_of(name, spec) for name, spec in tensors.items())
+
+
+def _files(program: EngineProgram) -> str:
+    """The ONNX files in words, with their versions where there are several."""
+    if len(program.versions) == 1:
+        return program.versions[0].onnx
+    return ", ".join(f"{version.onnx} (version {version.number})" for version in program.versions)

@@ -11,12 +11,9 @@ from generator.problems import Severity
 from generator.project import Project
 from generator.write.names import is_valid
 
-RENDERED_VERSION = 1
-
 
 def check_python_model(plan: ModelPlan, collect: Collector) -> None:
     """Settings of a rendered Python model that cannot work; other backends are left to the server."""
-    _versions(plan, collect)
     if plan.backend != "python":
         return
     _file_name(plan, collect)
@@ -43,18 +40,6 @@ def check_python_model(plan: ModelPlan, collect: Collector) -> None:
             "Triton 2.51 also caches the errors of a Python model, as answers without outputs",
             "put `response_cache: true` at the top of the spec, where it is of the whole pipeline",
             severity=Severity.WARNING,
-        )
-
-
-def _versions(plan: ModelPlan, collect: Collector) -> None:
-    if isinstance(plan.program, FilesProgram) or plan.versions is None or plan.versions.specific is None:
-        return
-    if RENDERED_VERSION not in plan.versions.specific:
-        collect.error(
-            "TK223",
-            (*plan.source, "versions", "specific"),
-            f"only version {RENDERED_VERSION} is rendered, so none of {plan.versions.specific} would be served",
-            f"use `specific: [{RENDERED_VERSION}]` or `latest: 1`",
         )
 
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
+from functools import partial
 from typing import Any
 
 from generator.collector import Collector
 from generator.collector import Path as FieldPath
 from generator.plan import Tensor
+from generator.project import Project
 from generator.spec import steps as spec
 from generator.spec.base import triton_dtype
 
@@ -134,7 +135,7 @@ RULES: dict[str, Callable[[Any, Value], Value]] = {
 }  # fmt: skip
 
 
-def _top_k(step: spec.TopK, value: Value, root: Path) -> tuple[tuple[Tensor, ...], list[str] | None]:
+def _top_k(step: spec.TopK, value: Value, project: Project) -> tuple[tuple[Tensor, ...], list[str] | None]:
     _numeric("top_k", value)
     classes = value.dims[-1]
     if classes != -1 and step.k > classes:
@@ -143,12 +144,7 @@ def _top_k(step: spec.TopK, value: Value, root: Path) -> tuple[tuple[Tensor, ...
         raise StepError(f"`label_output` and `score_output` are both `{step.label_output}`; give them two names")
     labels = None
     if step.labels is not None:
-        try:
-            labels = (root / step.labels).read_text(encoding="utf-8").split("\n")
-        except (OSError, UnicodeDecodeError) as error:
-            reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
-            raise StepError(f"the labels file `{step.labels}` cannot be read: {reason}") from error
-        labels = [line.rstrip("\r") for line in (labels[:-1] if labels[-1] == "" else labels)]
+        labels = project.once(("labels", step.labels), partial(_read_labels, step.labels, project))
         if classes not in (-1, len(labels)):
             raise StepError(f"`{step.labels}` has {len(labels)} labels for {classes} classes")
     dims = (*value.dims[:-1], step.k)
@@ -158,8 +154,17 @@ def _top_k(step: spec.TopK, value: Value, root: Path) -> tuple[tuple[Tensor, ...
     ), labels
 
 
+def _read_labels(file: str, project: Project) -> list[str]:
+    try:
+        labels = project.path(file).read_text(encoding="utf-8").split("\n")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
+        raise StepError(f"the labels file `{file}` cannot be read: {reason}") from error
+    return [line.rstrip("\r") for line in (labels[:-1] if labels[-1] == "" else labels)]
+
+
 def chain(
-    steps: Sequence[spec.StepChoice], source: Tensor, root: Path, path: FieldPath, collect: Collector
+    steps: Sequence[spec.StepChoice], source: Tensor, project: Project, path: FieldPath, collect: Collector
 ) -> Chain | None:
     """Types of the whole chain from `source`; None after a problem, which is collected at `path`."""
     value = Value(source.dtype, source.dims)
@@ -171,7 +176,7 @@ def chain(
             if isinstance(step.parameters, spec.TopK):
                 if index != len(steps) - 1:
                     raise StepError("`top_k` gives two tensors, so nothing can follow it", "make it the last step")
-                outputs, labels = _top_k(step.parameters, value, root)
+                outputs, labels = _top_k(step.parameters, value, project)
                 json[-1][1]["labels"] = labels
                 return Chain(outputs, True, tuple(json))
             value = RULES[step.name](step.parameters, value)

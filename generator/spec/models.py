@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
@@ -15,9 +16,19 @@ StepClass = Annotated[str, InWords(
     r"(?!/)(?!(.*/)?\.\.(/|$))[^:\x00-\x1f]+:[A-Za-z_]\w*",
     "a class is named `path/file.py:Class`, from the project's root, or `module:Class`", 1024,
 )]  # fmt: skip
+VersionNumber = Annotated[str, InWords(r"[1-9][0-9]{0,17}", "a version is a whole number from 1 on", 18)]
+# One file, which is version 1, or a file by version.
+OnnxFiles = ProjectPath | Annotated[dict[VersionNumber, ProjectPath], Field(min_length=1)]
 Share = Annotated[float, Field(strict=False, ge=0, le=1)]
 # Any ModelConfig field in Triton's own words; checked against the protobuf by generator.config.extra.
 Config = dict[str, Any]
+
+
+def onnx_versions(onnx: str | Mapping[str, str]) -> dict[int, str]:
+    """The ONNX file of every version, the oldest first; a file without a version is version 1."""
+    if isinstance(onnx, str):
+        return {1: onnx}
+    return dict(sorted((int(version), path) for version, path in onnx.items()))
 
 
 class Accuracy(Strict):
@@ -46,7 +57,7 @@ class Serving(Strict):
 class EngineModel(Serving):
     """The short form's model: an ONNX file and what runs it."""
 
-    onnx: ProjectPath
+    onnx: OnnxFiles = Field(description="An ONNX file, or one by version: `{1: old.onnx, 2: new.onnx}`.")
     engine: Engine = "onnxruntime"
     precision: Precision = "fp32"
     accuracy: Accuracy | None = None
@@ -56,7 +67,7 @@ class Model(Serving):
     """A model of the full form: exactly one of `onnx`, `steps`, `python`, `files`."""
 
     name: ModelName | None = Field(None, description="Its name in the repository; else PIPELINE_KEY.")
-    onnx: ProjectPath | None = Field(None, description="An ONNX file, run by `engine`.")
+    onnx: OnnxFiles | None = Field(None, description="An ONNX file, or one by version, run by `engine`.")
     engine: Engine | None = None
     precision: Precision | None = None
     accuracy: Accuracy | None = None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
@@ -120,6 +121,17 @@ class Versions(Strict):
         if len(given) != 1:
             raise ValueError("`versions` is exactly one of `latest: N`, `specific: [N, …]`, `all: true`")
         return self
+
+    def served(self, there: Iterable[int]) -> list[int]:
+        """Which of the versions that there are a server serves, the oldest first."""
+        numbers = sorted(there)
+        if self.specific is not None:
+            return [number for number in numbers if number in self.specific]
+        return numbers if self.latest is None else numbers[-self.latest :]
+
+
+NEWEST = Versions(latest=1)
+"""What Triton does where a model says nothing."""
 
 
 class WarmupInput(Strict):

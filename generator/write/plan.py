@@ -54,10 +54,12 @@ def make_plan(files: Mapping[str, bytes], root: Path, owner_of: OwnerOf, *, prun
     plan.problems += _foreign_models(owners, present, root, whole=whole)
     _plan_stale(plan, root, {path: present[path] for path in old if path in present}, prune=prune)
     plan.empties = _emptied(root, plan.removes, needed={f for path in owners for f in names.ancestors(path)})
+    gone = {*plan.removes, *plan.empties}
     for path in owners:
-        _plan_file(plan, root, path, files[path], entries.get(path))
+        _plan_file(plan, root, path, files[path], entries.get(path), gone=gone)
 
-    after = {path: entry for path, entry in entries.items() if path not in old or path in plan.stale}
+    forgotten = set(old) - set(plan.stale)
+    after = {path: entry for path, entry in entries.items() if path not in forgotten}
     for path, owner in owners.items():
         after[path] = Entry(owner, hashlib.sha256(files[path]).hexdigest())
     text = manifest.dump(after)
@@ -127,10 +129,10 @@ def _emptied(root: Path, removes: Iterable[str], needed: set[str]) -> list[str]:
     return empties
 
 
-def _plan_file(plan: Plan, root: Path, path: str, content: bytes, entry: Entry | None) -> None:
-    """Decides what to do with one rendered file; `entry` is what the manifest says of it."""
+def _plan_file(plan: Plan, root: Path, path: str, content: bytes, entry: Entry | None, *, gone: set[str]) -> None:
+    """Decides what to do with one rendered file; `entry` is what the manifest says of it, `gone` what is removed."""
     kind, end = look(root, path)
-    if end in plan.removes or end in plan.empties:
+    if end in gone:
         kind = Kind.ABSENT
     if kind is Kind.FILE and end == path and same_contents(root / path, content):
         plan.unchanged.append(path)

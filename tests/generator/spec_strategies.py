@@ -174,8 +174,9 @@ PIPELINE: dict[str, st.SearchStrategy[Any]] = {
 }  # fmt: skip
 ENDS = {"name": MODEL_NAMES, "inputs": NAMED_TENSORS, "outputs": NAMED_TENSORS}
 ENGINE = {"engine": st.sampled_from(["onnxruntime", "tensorrt"]), "precision": st.sampled_from(["fp32", "tf32", "bf16", "fp8"]), "accuracy": ACCURACY}  # fmt: skip
+ONNX = st.one_of(PATHS, st.dictionaries(st.integers(1, 10**18 - 1).map(str), PATHS, min_size=1, max_size=3))
 MODELS = st.one_of(
-    st.fixed_dictionaries({"onnx": PATHS}, optional={**ENGINE, **SERVING, "inputs": NAMED_TENSORS, "name": MODEL_NAMES, "batching": batchings()}),
+    st.fixed_dictionaries({"onnx": ONNX}, optional={**ENGINE, **SERVING, "inputs": NAMED_TENSORS, "name": MODEL_NAMES, "batching": batchings()}),
     st.fixed_dictionaries({"steps": st.lists(STEPS, min_size=1, max_size=3), "inputs": NAMED_TENSORS}, optional={**SERVING, "instances": INSTANCES}),
     st.fixed_dictionaries(
         {"python": st.sampled_from(["a/b c.py:Step", "pkg.module:Step"]), "inputs": NAMED_TENSORS, "outputs": NAMED_TENSORS},
@@ -190,7 +191,7 @@ FLOW = st.lists(
 
 # Any spec of the short, and of the full form: every field is valid by itself; it need not resolve.
 SHORT_SPECS = st.fixed_dictionaries(
-    {**ENDS, "model": st.fixed_dictionaries({"onnx": PATHS}, optional={**ENGINE, **SERVING})},
+    {**ENDS, "model": st.fixed_dictionaries({"onnx": ONNX}, optional={**ENGINE, **SERVING})},
     optional={**PIPELINE, "preprocess": st.lists(STEPS, max_size=3), "postprocess": st.lists(STEPS, max_size=3), "instances": INSTANCES},
 )  # fmt: skip
 FULL_SPECS = st.fixed_dictionaries(

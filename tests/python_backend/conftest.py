@@ -2,14 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import shutil
-import socket
-import subprocess
-import sys
-import sysconfig
-import time
-import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -20,7 +12,8 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
-READY_SECONDS = 60
+from deploy.embedded.flags import ServerNeeds
+from deploy.embedded.server import EmbeddedServer
 
 
 @pytest.fixture(scope="session")
@@ -98,86 +91,12 @@ def serve(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Any]:
 
     @contextmanager
     def run(repository: Path) -> Iterator[Server]:
-        folder = tmp_path_factory.mktemp("server")
-        (folder / "empty").mkdir()
-        http, grpc = free_ports(2)
-        log = folder / "log"
-        with log.open("wb") as output:
-            process = subprocess.Popen(
-                command(folder, repository, http, grpc),
-                env=environment(),
-                cwd=folder / "empty",
-                stdout=output,
-                stderr=subprocess.STDOUT,
-            )
+        log = tmp_path_factory.mktemp("server") / "log"
+        server = EmbeddedServer(repository, ServerNeeds(restricted_apis=()), log_path=log)
         try:
-            wait_until_ready(process, f"http://127.0.0.1:{http}/v2/health/ready", log)
-            yield Server(f"127.0.0.1:{http}", f"127.0.0.1:{grpc}", log)
+            server.start()
+            yield Server(server.http_address, server.grpc_address, log)
         finally:
-            process.terminate()
-            try:
-                process.wait(15)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
+            server.stop(grace_s=0)
 
     return run
-
-
-def wheel() -> Path:
-    import pytriton
-
-    return Path(pytriton.__file__).parent / "tritonserver"
-
-
-def command(folder: Path, repository: Path, http: int, grpc: int) -> list[str]:
-    """The server's argv; its backends are copied, with the stub of this interpreter beside the Python backend."""
-    python = f"{sys.version_info.major}.{sys.version_info.minor}"
-    shutil.copytree(wheel() / "backends", folder / "backends")
-    stub = wheel() / "python_backend_stubs" / python / "triton_python_backend_stub"
-    shutil.copy2(stub, folder / "backends" / "python")
-    return [
-        str(wheel() / "bin" / "tritonserver"),
-        f"--model-repository={repository}",
-        f"--backend-directory={folder / 'backends'}",
-        "--model-control-mode=none",
-        "--disable-auto-complete-config",
-        "--http-address=127.0.0.1",
-        f"--http-port={http}",
-        "--grpc-address=127.0.0.1",
-        f"--grpc-port={grpc}",
-        "--allow-metrics=false",
-    ]
-
-
-def environment() -> dict[str, str]:
-    libraries = [
-        str(wheel().parents[1] / "nvidia_pytriton.libs"),
-        str(sysconfig.get_config_var("LIBDIR")),
-        os.environ.get("LD_LIBRARY_PATH", ""),
-    ]
-    programs = [str(Path(sys.prefix) / "bin"), os.environ.get("PATH", "")]
-    return {
-        **os.environ,
-        "LD_LIBRARY_PATH": os.pathsep.join(filter(None, libraries)),
-        "PATH": os.pathsep.join(filter(None, programs)),
-    }
-
-
-def free_ports(count: int) -> list[int]:
-    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    ports = [int(one.getsockname()[1]) for one in sockets]
-    for one in sockets:
-        one.close()
-    return ports
-
-
-def wait_until_ready(process: subprocess.Popen[bytes], url: str, log: Path) -> None:
-    deadline = time.monotonic() + READY_SECONDS
-    while time.monotonic() < deadline and process.poll() is None:
-        try:
-            with urllib.request.urlopen(url, timeout=1):
-                return
-        except OSError:
-            time.sleep(0.05)
-    raise RuntimeError(f"the server did not become ready; its log:\n{log.read_text(errors='replace')}")

@@ -50,7 +50,7 @@ def test_bad_items_fail_their_own_requests_by_their_own_index(counts: list[int],
         mine = sorted(item for owner, item in bad if owner == request)
         which = [f"item {item}: " if counts[request] > 1 else "" for item in mine]
         expected = "; ".join(f"{which[i]}from {(request, item)}" for i, item in enumerate(mine[:3]))
-        more = f"; and {len(mine) - 3} more bad items" if len(mine) > 3 else ""
+        more = f"; also bad: items {', '.join(map(str, mine[3:]))}" if len(mine) > 3 else ""
         assert message == expected + more
 
 

@@ -12,6 +12,8 @@ COMMANDS = {
     "render": "Render specs to model repositories.",
     "lint": "Check specs and repositories without a server.",
     "serve": "Serve a model repository until Ctrl-C.",
+    "update": "Bring a running server to the specs, without losing a request.",
+    "rollback": "Serve an earlier version of a model again.",
     "infer": "Send files to a pipeline and print the answers.",
     "status": "Show what a running server serves, against what was rendered.",
     "snippet": "Print a client call that works when pasted.",

@@ -2,16 +2,31 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any
 
 import click
 
 if TYPE_CHECKING:
     Parameter = click.ParamType[float]
+    TextParameter = click.ParamType[str]
 else:
-    Parameter = click.ParamType  # releases differ in whether it is generic
+    Parameter = TextParameter = click.ParamType  # releases differ in whether it is generic
 
 SHORTEST_S, LONGEST_S = 0.001, 86_400.0
+
+
+class Version(TextParameter):
+    """A version of a model: a number from 1 on, as text."""
+
+    name = "n"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """The number as Triton writes it. Raises click.BadParameter."""
+        text = str(value)
+        if not re.fullmatch(r"[1-9][0-9]{0,17}", text):
+            self.fail(f"{text} is no version; versions are numbers from 1 on", param, ctx)
+        return text
 
 
 class Seconds(Parameter):

@@ -41,6 +41,36 @@ def find(address: str | None, protocol: Protocol) -> Address:
     return Address(record.grpc_address if protocol == "grpc" else record.http_address, record)
 
 
+def recorded(address: str | None) -> ServerRecord:
+    """A server that runs for this project: the one at `address` (of either protocol), else the only one.
+
+    Raises UserError when there is none, or more than one and no address.
+    """
+    if address is None:
+        return only_running()
+    from deploy.embedded import state
+
+    named = find(address, "http").address.replace("localhost", "127.0.0.1")
+    running = state.running(Project.find().root / RUNS)
+    for record in running:
+        if named in (record.http_address, record.grpc_address):
+            return record
+    known = ", ".join(record.http_address for record in running) or "none"
+    raise UserError(
+        f"no server of this project runs at {address}; there is {known}",
+        "only the one who started a server may change it",
+    )
+
+
+def recorded_if_any(address: str | None) -> ServerRecord | None:
+    """As `recorded`; None when no server of this project runs and no address is given."""
+    from deploy.embedded import state
+
+    if address is None and not state.running(Project.find().root / RUNS):
+        return None
+    return recorded(address)
+
+
 def only_running() -> ServerRecord:
     """The one server that runs for this project. Raises UserError when there is none, or more than one."""
     from deploy.embedded import state

@@ -38,6 +38,9 @@ class AsyncTransport(Protocol):
     async def models(self) -> list[str]:
         """Names of the server's models; none if it does not tell."""
 
+    async def versions(self) -> list[str]:
+        """Versions of the model that the server serves; none if it does not tell."""
+
     async def send(self, arrays: Mapping[str, Array]) -> Reply:
         """Sends one request and waits for its answer."""
 
@@ -57,8 +60,9 @@ class AsyncPipeline:
         deadline_s: float = 10.0,
         in_flight: int = 32,
         contract: Contract | None = None,
+        version: str | None = None,
     ) -> None:
-        self._options = Options(name, address, protocol, deadline_s, in_flight)
+        self._options = Options(name, address, protocol, deadline_s, in_flight, version)
         self._given = contract
         self._agreed: Contract | None = None
         self._lock = asyncio.Lock()
@@ -72,8 +76,10 @@ class AsyncPipeline:
             if self._agreed is None:
                 config = await transport.config()
                 if isinstance(config, ItemError):
-                    models = await transport.models() if config.code == "not_found" else ()
-                    raise first_fault(self._options, config, models)
+                    missing = config.code == "not_found"
+                    models = await transport.models() if missing else ()
+                    versions = await transport.versions() if missing else ()
+                    raise first_fault(self._options, config, models, versions)
                 self._agreed = agree(self._options, self._given, config)
             return self._agreed
 
@@ -186,7 +192,7 @@ def _new_transport(options: Options) -> AsyncTransport:
     if options.protocol == "http":
         from tritonkit.client.http_async import AsyncHttpTransport
 
-        return AsyncHttpTransport(options.name, options.address, options.deadline_s)
+        return AsyncHttpTransport(options)
     from tritonkit.client.grpc_async import AsyncGrpcTransport
 
-    return AsyncGrpcTransport(options.name, options.address, options.deadline_s)
+    return AsyncGrpcTransport(options)

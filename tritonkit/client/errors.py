@@ -79,6 +79,7 @@ _WRAPPING = re.compile(
     r"\s*(?:\[StatusCode\.\w+\]|\[\d{3}\]|\[request id: [^\]]*\]|in ensemble '[^']*',"
     r"|Failed to process the request\(s\) for model '[^']*', message:|TritonModelException:)\s*"
 )
+_NO_PROCESS = re.compile(r"Stub process '([^']*)' is not healthy\.?")
 _TAIL = re.compile(r"\s*(?:\n\s*At:\n| NOTE: Setting a non-zero max_batch_size).*", re.DOTALL)
 
 
@@ -106,6 +107,10 @@ class UnknownPipelineError(PipelineError):
     """The server has no model of the pipeline's name."""
 
 
+class UnknownVersionError(PipelineError):
+    """The server has the pipeline, and does not serve the version that was asked for."""
+
+
 class ContractError(PipelineError):
     """The server's model is not the one the caller expects; `differences` has a sentence for each."""
 
@@ -127,6 +132,8 @@ def clean(raw: str) -> str:
     text = _TAIL.sub("", raw)
     while match := _WRAPPING.match(text):
         text = text[match.end() :]
+    if ended := _NO_PROCESS.fullmatch(text):  # Triton starts it again never, and says so to nobody
+        return f"the Python process {ended[1]!r} of the server has ended or hangs: the server has to be restarted"
     return " ".join(text.split()) or "the server gave no reason"
 
 

@@ -16,6 +16,7 @@ from tritonkit.client.errors import (
     PipelineError,
     ServerUnreachableError,
     UnknownPipelineError,
+    UnknownVersionError,
     did_you_mean,
 )
 from tritonkit.client.values import Array, Item, ItemFaultError, Result, decode, encode, source_of
@@ -27,13 +28,17 @@ _NAMES_SHOWN = 12
 
 @dataclass(frozen=True)
 class Options:
-    """Where a pipeline is and how it is called; raises ValueError for what cannot work."""
+    """Where a pipeline is and how it is called; raises ValueError for what cannot work.
+
+    `version` None is the newest version that is served.
+    """
 
     name: str
     address: str
     protocol: str
     deadline_s: float
     in_flight: int
+    version: str | None = None
 
     def __post_init__(self) -> None:
         if self.protocol not in PROTOCOLS:
@@ -42,6 +47,8 @@ class Options:
             raise ValueError(f"address is {self.address!r}; give host:port, such as 'localhost:8001'")
         if not self.deadline_s > 0:
             raise ValueError(f"deadline_s is {self.deadline_s}; give seconds above 0")
+        if self.version is not None and not re.fullmatch(r"[1-9][0-9]{0,17}", self.version):
+            raise ValueError(f"version is {self.version!r}; give a number from 1 on as text, such as '2', or None")
         if self.in_flight < 1:
             raise ValueError(f"in_flight is {self.in_flight}; give 1 or more")
 
@@ -95,10 +102,19 @@ def agree(options: Options, given: Contract | None, config: Mapping[str, Any]) -
     return given or server
 
 
-def first_fault(options: Options, error: ItemError, models: Iterable[str]) -> PipelineError:
-    """The exception for a server that does not say what the pipeline takes; `models` are those it has."""
+def first_fault(options: Options, error: ItemError, models: Iterable[str], versions: Iterable[str]) -> PipelineError:
+    """The exception for a server that does not say what the pipeline takes.
+
+    `models` are those it has, `versions` those of the pipeline that it serves.
+    """
     if error.code in ("unreachable", "deadline_exceeded", "bad_answer"):
         return unreachable_error(options, error)
+    served = sorted(versions, key=int)
+    if error.code == "not_found" and options.version is not None and served:
+        wanted = f"version {options.version} of {options.name!r}"
+        return UnknownVersionError(
+            f"the server at {options.address} does not serve {wanted}; it serves: {', '.join(served)}"
+        )
     if error.code == "not_found":
         names = sorted(models)
         hint = did_you_mean(options.name, names)

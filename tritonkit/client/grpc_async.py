@@ -9,23 +9,25 @@ import tritonclient.grpc.aio as triton
 from tritonclient.utils import InferenceServerException
 
 from tritonkit.client.errors import ItemError
-from tritonkit.client.exchange import Reply
+from tritonkit.client.exchange import Options, Reply
 from tritonkit.client.values import Array, infer_inputs
-from tritonkit.client.wire import GRPC_CHANNEL, grpc_config, grpc_fault, names_in
+from tritonkit.client.wire import GRPC_CHANNEL, grpc_config, grpc_fault, names_in, versions_in
 
 
 class AsyncGrpcTransport:
     """Belongs to the event loop that runs when it is made."""
 
-    def __init__(self, name: str, address: str, deadline_s: float) -> None:
-        self._name, self._deadline_s = name, deadline_s
-        self._client = triton.InferenceServerClient(address, channel_args=GRPC_CHANNEL)
+    def __init__(self, options: Options) -> None:
+        self._name, self._version, self._deadline_s = options.name, options.version or "", options.deadline_s
+        self._client = triton.InferenceServerClient(options.address, channel_args=GRPC_CHANNEL)
 
     async def config(self) -> Mapping[str, Any] | ItemError:
         """The model's configuration as JSON."""
         limit_s = self._deadline_s
         try:
-            reply = await self._client.get_model_config(self._name, as_json=True, client_timeout=limit_s)
+            reply = await self._client.get_model_config(
+                self._name, self._version, as_json=True, client_timeout=limit_s
+            )
         except InferenceServerException as error:
             return grpc_fault(error, limit_s)
         return grpc_config(reply)
@@ -34,16 +36,28 @@ class AsyncGrpcTransport:
         """Names of the server's models; none if it does not tell."""
         limit_s = self._deadline_s
         try:
-            index = await self._client.get_model_repository_index(as_json=True, client_timeout=limit_s)
+            statistics = await self._client.get_inference_statistics(as_json=True, client_timeout=limit_s)
         except InferenceServerException:
             return []
-        return names_in(index.get("models", ()))
+        return names_in(statistics.get("model_stats", ()))
+
+    async def versions(self) -> list[str]:
+        """Versions of the model that the server serves; none if it does not tell."""
+        limit_s = self._deadline_s
+        try:
+            return versions_in(
+                await self._client.get_model_metadata(self._name, as_json=True, client_timeout=limit_s)
+            )
+        except InferenceServerException:
+            return []
 
     async def send(self, arrays: Mapping[str, Array]) -> Reply:
         """Sends one request and waits for its answer."""
         inputs = infer_inputs(triton.InferInput, arrays)
         try:
-            result: Reply = await self._client.infer(self._name, inputs, client_timeout=self._deadline_s)
+            result: Reply = await self._client.infer(
+                self._name, inputs, self._version, client_timeout=self._deadline_s
+            )
         except InferenceServerException as error:
             return grpc_fault(error, self._deadline_s)
         return result

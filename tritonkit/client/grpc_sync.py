@@ -13,7 +13,7 @@ from tritonkit.client.errors import ItemError
 from tritonkit.client.exchange import Reply
 from tritonkit.client.threaded import Job, ThreadedTransport
 from tritonkit.client.values import Array, infer_inputs
-from tritonkit.client.wire import GRPC_CHANNEL, grpc_config, grpc_fault, names_in
+from tritonkit.client.wire import GRPC_CHANNEL, grpc_config, grpc_fault, names_in, versions_in
 
 
 class GrpcTransport(ThreadedTransport):
@@ -23,7 +23,8 @@ class GrpcTransport(ThreadedTransport):
         """The model's configuration as JSON."""
 
         def work(client: Any, job: Job) -> None:
-            job.reply(client.get_model_config(self._name, as_json=True, client_timeout=self._deadline_s))
+            limit_s = self._deadline_s
+            job.reply(client.get_model_config(self._name, self._version, as_json=True, client_timeout=limit_s))
 
         reply = self._call(work)
         return reply if isinstance(reply, ItemError) else grpc_config(reply)
@@ -32,10 +33,19 @@ class GrpcTransport(ThreadedTransport):
         """Names of the server's models; none if it does not tell."""
 
         def work(client: Any, job: Job) -> None:
-            job.reply(client.get_model_repository_index(as_json=True, client_timeout=self._deadline_s))
+            job.reply(client.get_inference_statistics(as_json=True, client_timeout=self._deadline_s))
 
-        index = self._call(work)
-        return [] if isinstance(index, ItemError) else names_in(index.get("models", ()))
+        statistics = self._call(work)
+        return [] if isinstance(statistics, ItemError) else names_in(statistics.get("model_stats", ()))
+
+    def versions(self) -> list[str]:
+        """Versions of the model that the server serves; none if it does not tell."""
+
+        def work(client: Any, job: Job) -> None:
+            job.reply(client.get_model_metadata(self._name, as_json=True, client_timeout=self._deadline_s))
+
+        metadata = self._call(work)
+        return [] if isinstance(metadata, ItemError) else versions_in(metadata)
 
     def send(self, arrays: Mapping[str, Array], done: Callable[[Reply], None]) -> Callable[[], None]:
         """Sends one request; `done` is called once, in a thread of gRPC."""
@@ -45,7 +55,10 @@ class GrpcTransport(ThreadedTransport):
                 job.reply(result if error is None else grpc_fault(error, self._deadline_s))
 
             inputs = infer_inputs(triton.InferInput, arrays)
-            return client.async_infer(self._name, inputs, callback, client_timeout=self._deadline_s)
+            limit_s = self._deadline_s
+            return client.async_infer(
+                self._name, inputs, callback, model_version=self._version, client_timeout=limit_s
+            )
 
         return self._post(Job(work, done))
 

@@ -14,9 +14,9 @@ import aiohttp
 import tritonclient.http.aio as triton
 
 from tritonkit.client.errors import ItemError
-from tritonkit.client.exchange import Reply
+from tritonkit.client.exchange import Options, Reply
 from tritonkit.client.values import Array, infer_inputs
-from tritonkit.client.wire import http_fault, names_in
+from tritonkit.client.wire import http_fault, names_in, versions_in
 
 _WARNED_BYTES = 2**20
 _CLOSING_TURNS = 20  # of the event loop, for sockets to be told of their end; two suffice
@@ -64,24 +64,31 @@ class _Client(triton.InferenceServerClient):  # type: ignore[misc]
 class AsyncHttpTransport:
     """Belongs to the event loop that runs when it is made."""
 
-    def __init__(self, name: str, address: str, deadline_s: float) -> None:
-        self._name, self._deadline_s = name, deadline_s
-        self._client = _Client(address, deadline_s)
+    def __init__(self, options: Options) -> None:
+        self._name, self._version, self._deadline_s = options.name, options.version or "", options.deadline_s
+        self._client = _Client(options.address, options.deadline_s)
 
     async def config(self) -> Mapping[str, Any] | ItemError:
         """The model's configuration as JSON."""
-        reply: Mapping[str, Any] | ItemError = await self._call(self._client.get_model_config(self._name))
+        reply: Mapping[str, Any] | ItemError = await self._call(
+            self._client.get_model_config(self._name, self._version)
+        )
         return reply
 
     async def models(self) -> list[str]:
         """Names of the server's models; none if it does not tell."""
-        index = await self._call(self._client.get_model_repository_index())
-        return [] if isinstance(index, ItemError) else names_in(index)
+        statistics = await self._call(self._client.get_inference_statistics())
+        return [] if isinstance(statistics, ItemError) else names_in(statistics.get("model_stats", ()))
+
+    async def versions(self) -> list[str]:
+        """Versions of the model that the server serves; none if it does not tell."""
+        metadata = await self._call(self._client.get_model_metadata(self._name))
+        return [] if isinstance(metadata, ItemError) else versions_in(metadata)
 
     async def send(self, arrays: Mapping[str, Array]) -> Reply:
         """Sends one request and waits for its answer."""
         inputs = infer_inputs(triton.InferInput, arrays)
-        reply: Reply = await self._call(self._client.infer(self._name, inputs))
+        reply: Reply = await self._call(self._client.infer(self._name, inputs, self._version))
         return reply
 
     async def close(self) -> None:

@@ -18,10 +18,10 @@ from geventhttpclient.response import HTTPParseError
 from tritonclient.utils import InferenceServerException
 
 from tritonkit.client.errors import ItemError
-from tritonkit.client.exchange import Reply
+from tritonkit.client.exchange import Options, Reply
 from tritonkit.client.threaded import CLOSED, Job, ThreadedTransport
 from tritonkit.client.values import Array, infer_inputs
-from tritonkit.client.wire import http_fault, names_in
+from tritonkit.client.wire import http_fault, names_in, versions_in
 
 # Sockets give up at the deadline by themselves; this much later the request is ended whatever it does.
 _GRACE_S = 0.1
@@ -30,25 +30,32 @@ _GRACE_S = 0.1
 class HttpTransport(ThreadedTransport):
     """The thread owns gevent's event loop and all clients."""
 
-    def __init__(self, name: str, address: str, deadline_s: float) -> None:
-        super().__init__(name, address, deadline_s)
+    def __init__(self, options: Options) -> None:
+        super().__init__(options)
         self._wake: Any = None  # gevent's async watcher: its send() may be called from any thread
         self._idle: list[Any] = []
 
     def config(self) -> Mapping[str, Any] | ItemError:
         """The model's configuration as JSON."""
-        reply: Mapping[str, Any] | ItemError = self._call(lambda client: client.get_model_config(self._name))
+        reply: Mapping[str, Any] | ItemError = self._call(
+            lambda client: client.get_model_config(self._name, self._version)
+        )
         return reply
 
     def models(self) -> list[str]:
         """Names of the server's models; none if it does not tell."""
-        index = self._call(lambda client: client.get_model_repository_index())
-        return [] if isinstance(index, ItemError) else names_in(index)
+        statistics = self._call(lambda client: client.get_inference_statistics())
+        return [] if isinstance(statistics, ItemError) else names_in(statistics.get("model_stats", ()))
+
+    def versions(self) -> list[str]:
+        """Versions of the model that the server serves; none if it does not tell."""
+        metadata = self._call(lambda client: client.get_model_metadata(self._name))
+        return [] if isinstance(metadata, ItemError) else versions_in(metadata)
 
     def send(self, arrays: Mapping[str, Array], done: Callable[[Reply], None]) -> Callable[[], None]:
         """Sends one request; `done` is called once, in the transport's thread."""
         inputs = infer_inputs(triton.InferInput, arrays)
-        return self._post(Job(lambda client: client.infer(self._name, inputs), done))
+        return self._post(Job(lambda client: client.infer(self._name, inputs, self._version), done))
 
     def _put(self, job: Job | None) -> None:
         super()._put(job)

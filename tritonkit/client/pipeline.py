@@ -40,6 +40,9 @@ class Transport(Protocol):
     def models(self) -> list[str]:
         """Names of the server's models; none if it does not tell."""
 
+    def versions(self) -> list[str]:
+        """Versions of the model that the server serves; none if it does not tell."""
+
     def send(self, arrays: Mapping[str, Array], done: Callable[[Reply], None]) -> Cancel:
         """Sends one request; `done` is called once, in any thread, unless the request is cancelled."""
 
@@ -51,10 +54,12 @@ class Pipeline:
     """A served pipeline, called over gRPC or HTTP.
 
     `address` is host:port of that protocol. `deadline_s` is the longest wait for one item's answer, `in_flight` the
-    most requests under way at once. The contract is asked from the server at first use; one that is given is
-    compared with the server's then. Safe to share between threads; close it, or use it in a `with` statement.
+    most requests under way at once. `version` is a version that the server serves ("2"; default: the newest).
+    The contract is asked from the server at first use; one that is given is compared with the server's then. Safe to
+    share between threads; close it, or use it in a `with` statement.
 
-    Raises, at first use: ServerUnreachableError, UnknownPipelineError, ContractError (all of them PipelineErrors).
+    Raises, at first use: ServerUnreachableError, UnknownPipelineError, UnknownVersionError, ContractError (all of
+    them PipelineErrors).
     """
 
     def __init__(
@@ -66,8 +71,9 @@ class Pipeline:
         deadline_s: float = 10.0,
         in_flight: int = 32,
         contract: Contract | None = None,
+        version: str | None = None,
     ) -> None:
-        self._options = Options(name, address, protocol, deadline_s, in_flight)
+        self._options = Options(name, address, protocol, deadline_s, in_flight, version)
         self._given = contract
         self._agreed: Contract | None = None
         self._lock = threading.Lock()
@@ -84,8 +90,10 @@ class Pipeline:
             if self._agreed is None:
                 config = self._transport.config()
                 if isinstance(config, ItemError):
-                    models = self._transport.models() if config.code == "not_found" else ()
-                    raise first_fault(self._options, config, models)
+                    missing = config.code == "not_found"
+                    models = self._transport.models() if missing else ()
+                    versions = self._transport.versions() if missing else ()
+                    raise first_fault(self._options, config, models, versions)
                 self._agreed = agree(self._options, self._given, config)
             return self._agreed
 
@@ -153,7 +161,7 @@ def _transport(options: Options) -> Transport:
     if options.protocol == "http":
         from tritonkit.client.http_sync import HttpTransport
 
-        return HttpTransport(options.name, options.address, options.deadline_s)
+        return HttpTransport(options)
     from tritonkit.client.grpc_sync import GrpcTransport
 
-    return GrpcTransport(options.name, options.address, options.deadline_s)
+    return GrpcTransport(options)

@@ -22,7 +22,9 @@ _NUMPY = {
 _TAKEN = {"np", "triton", "client", "inputs", "result", "Path", "value", "name", "print"}
 
 
-def curl_snippet(contract: Contract, http_address: str, example_file: str = "example.png") -> str:
+def curl_snippet(
+    contract: Contract, http_address: str, example_file: str = "example.png", version: str | None = None
+) -> str:
     """Shell lines that send one item with curl and print the answer as JSON; POSIX tools only.
 
     STRING inputs of one value are the bytes of `example_file`; other inputs are numbers or text to replace.
@@ -57,14 +59,17 @@ def curl_snippet(contract: Contract, http_address: str, example_file: str = "exa
         inputs.append(entry)
     text = shlex.quote(json.dumps({"inputs": inputs, "outputs": outputs}))
     header = re.sub(r'"@(size\d*)@"', r"'$((\1 + 4))'", text)
-    url = shlex.quote(f"http://{http_address}/v2/models/{quote(contract.name)}/infer")
+    model = quote(contract.name) + (f"/versions/{version}" if version else "")
+    url = shlex.quote(f"http://{http_address}/v2/models/{model}/infer")
     lines = [*files, f"header={header}"]
     request = f"{{ {'; '.join(body)}; }}"
     curl = f"curl -sS -w '\\n' -H \"Inference-Header-Content-Length: ${{#header}}\" --data-binary @- {url}"
     return " &&\n".join([*lines, f"{request} |\n  {curl}"]) + "\n"
 
 
-def python_snippet(contract: Contract, grpc_address: str, example_file: str = "example.png") -> str:
+def python_snippet(
+    contract: Contract, grpc_address: str, example_file: str = "example.png", version: str | None = None
+) -> str:
     """Python lines that send one item with tritonclient over gRPC and print the outputs.
 
     They hold no indented block, so that they may be pasted at a Python prompt too.
@@ -82,7 +87,8 @@ def python_snippet(contract: Contract, grpc_address: str, example_file: str = "e
         lines.append(f"{name} = {_python_array(contract, tensor, example_file)}")
         made = f"triton.InferInput({tensor.name!r}, list({name}.shape), {tensor.wire_dtype!r})"
         lines.append(f"inputs.append({made}.set_data_from_numpy({name}))")
-    lines.append(f"result = client.infer({contract.name!r}, inputs, client_timeout=10.0)")
+    wanted = f", model_version={version!r}" if version else ""
+    lines.append(f"result = client.infer({contract.name!r}, inputs{wanted}, client_timeout=10.0)")
     names = tuple(t.name for t in contract.outputs)
     lines.append(f"print({{name: result.as_numpy(name).tolist() for name in {names!r}}})")
     return "\n".join([*lines, "client.close()"]) + "\n"

@@ -15,6 +15,7 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 from tritonkit.client.errors import ItemError, PipelineError
+from tritonkit.client.exchange import Options
 
 CLOSED = ItemError("cancelled", "the client was closed")
 # Ctrl-C that comes just as a wait begins is noticed when the wait ends: no wait is longer than this.
@@ -51,8 +52,9 @@ class Job:
 class ThreadedTransport(abc.ABC):
     """The thread starts with the first job. Safe to use from several threads."""
 
-    def __init__(self, name: str, address: str, deadline_s: float) -> None:
-        self._name, self._address, self._deadline_s = name, address, deadline_s
+    def __init__(self, options: Options) -> None:
+        self._name, self._address, self._deadline_s = options.name, options.address, options.deadline_s
+        self._version = options.version or ""  # as tritonclient says "the newest"
         self._inbox: queue.SimpleQueue[Job | None] = queue.SimpleQueue()  # None: the end
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None

@@ -48,6 +48,11 @@ def http_fault(error: Exception, deadline_s: float, lost: tuple[type[Exception],
     return ItemError("internal", f"the client failed: {error!r}", repr(error))
 
 
-def names_in(index: Iterable[Mapping[str, Any]]) -> list[str]:
-    """The names of the models in a repository index."""
-    return sorted({str(model["name"]) for model in index})
+def versions_in(metadata: Mapping[str, Any]) -> list[str]:
+    """The versions that are served, in the metadata of a model."""
+    return [str(version) for version in metadata.get("versions", ())]
+
+
+def names_in(statistics: Iterable[Mapping[str, Any]]) -> list[str]:
+    """The names of the models in a server's statistics: unlike its index, they stand open on an embedded server."""
+    return sorted({str(model["name"]) for model in statistics})

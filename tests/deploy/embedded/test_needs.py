@@ -56,7 +56,9 @@ def test_the_flags_carry_the_numbers_of_the_plan(tmp_path: Path) -> None:
     needs = needs_of([plan("digits", tmp_path)])
     flags = ServerFlags(needs, (tmp_path,), tmp_path, tmp_path, Ports(1, 2, 3), "prefix", "key").arguments()
     assert f"--backend-config=python,shm-default-byte-size={8 << 20}" in flags
-    assert "--model-control-mode=none" in flags
+    assert {"--model-control-mode=explicit", "--load-model=*"} <= set(flags), (
+        "updated while it runs, whole at the start"
+    )
     assert any(flag.startswith("--http-restricted-api=") and "model-repository" in flag for flag in flags)
 
 

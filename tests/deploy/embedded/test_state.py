@@ -64,3 +64,9 @@ def test_the_record_is_removed_after_an_error(tmp_path: Path, record: ServerReco
     with pytest.raises(KeyboardInterrupt), state.recorded(tmp_path, record):
         raise KeyboardInterrupt
     assert list(tmp_path.iterdir()) == []
+
+
+def test_the_loaded_files_are_remembered(tmp_path: Path, record: ServerRecord) -> None:
+    loaded = replace(record, files={"m/1/model.onnx": "0" * 64})
+    state.write(tmp_path, loaded)
+    assert state.running(tmp_path) == [loaded]

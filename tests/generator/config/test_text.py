@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from typing import Any
 
 import pytest
@@ -9,12 +10,13 @@ from google.protobuf import text_format
 from google.protobuf.descriptor import FieldDescriptor
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from tritonclient.grpc.model_config_pb2 import ModelConfig
+from tritonclient.grpc.model_config_pb2 import ModelConfig, ModelDynamicBatching, ModelInstanceGroup, ModelMetrics
 
-from generator.config import model_configs, parse, render
-from generator.config.descriptors import is_map, map_fields
+from generator.config import model_configs, parse, printer, render
+from generator.config.descriptors import fields_of, is_map, map_fields
 from generator.config.extra import Merger
-from generator.config.text import RenderMismatchError
+from generator.config.printer import Printer
+from generator.config.text import RenderMismatchError, paragraphs_parsed, read_back
 
 Slow = settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
@@ -195,11 +197,80 @@ def test_what_is_no_config_is_not_parsed():
 
 
 def test_a_text_that_says_something_else_is_never_returned(monkeypatch):
-    from generator.config import printer
-
     monkeypatch.setattr(printer, "_scalar", lambda field, value: '"other"' if field.name != "max_batch_size" else "1")
     with pytest.raises(RenderMismatchError, match="says something else"):
         render(ModelConfig(name="probe", backend="python"))
     monkeypatch.setattr(printer, "_scalar", lambda field, value: "{")
     with pytest.raises(RenderMismatchError, match="cannot be parsed"):
         render(ModelConfig(name="probe"))
+
+
+@Slow
+@given(CONFIGS, st.dictionaries(st.sampled_from(["max_batch_size", "input", "parameters[x]"]), st.text()), st.text())
+def test_paragraph_by_paragraph_a_text_says_what_it_says_as_a_whole(config, comments, header):
+    text = render(message_of(config), (header,), comments)
+    assert bytes_of(read_back(text)) == bytes_of(parse(text))
+
+
+def test_a_paragraph_that_is_known_is_not_parsed_again():
+    text = 'name: "known_paragraph"\n\n# Where it runs.\ninstance_group [ { count: 1977 } ]\n'
+    start = paragraphs_parsed()
+    for name in ("known_paragraph", "another_one", "known_paragraph"):
+        assert read_back(text.replace("known_paragraph", name)) == parse(text.replace("known_paragraph", name))
+    assert paragraphs_parsed() - start == 3, "two names, and the instances once"
+
+
+@pytest.mark.parametrize(
+    "text",
+    ['name: "a"\n\nname: "a"\n', 'input [ { name: "a" } ]\n\ninput [ { name: "b" } ]\n', "version_policy {\n\n  latest { }\n}\n",
+     'name:\n\n"a"\n', 'name: "a"\n\n"b"\n', "backend"],
+)  # fmt: skip
+def test_fields_that_are_not_whole_in_one_paragraph_are_refused(text):
+    with pytest.raises(text_format.ParseError):
+        read_back(text)
+
+
+def test_a_field_that_is_printed_twice_is_never_returned(monkeypatch):
+    twice = Printer.field
+    monkeypatch.setattr(
+        Printer, "field", lambda self, name: twice(self, "name" if name in ("name", "input") else name)
+    )
+    with pytest.raises(RenderMismatchError, match="name"):
+        render(ModelConfig(name="probe"))
+
+
+SCALARS = [field for field in (
+    *fields_of(ModelConfig.DESCRIPTOR).values(),
+    *fields_of(ModelInstanceGroup.DESCRIPTOR).values(),
+    *fields_of(ModelMetrics.MetricControl.HistogramOptions.DESCRIPTOR).values(),
+    *fields_of(ModelDynamicBatching.DESCRIPTOR).values(),
+) if not field.is_message]  # fmt: skip
+
+
+@Slow
+@given(st.data(), st.sampled_from(SCALARS))
+def test_scalars_stand_as_protobuf_prints_them(data, field):
+    value = _number(field.descriptor, data.draw(scalars(field.descriptor)))
+    out = io.StringIO()
+    text_format.PrintFieldValue(field.descriptor, value, out, as_utf8=True)
+    assert printer._scalar(field, value) == out.getvalue()
+
+
+def test_what_is_remembered_of_a_field_is_what_its_descriptor_says():
+    waiting, seen = [ModelConfig.DESCRIPTOR], set()
+    while waiting:
+        kind = waiting.pop()
+        fields = fields_of(kind)
+        assert list(fields) == [field.name for field in kind.fields]
+        for field in kind.fields:
+            known = fields[field.name]
+            assert known.descriptor.full_name == field.full_name
+            assert (known.is_repeated, known.is_message) == (field.is_repeated, field.message_type is not None)
+            assert (known.key is not None, known.value is not None) == (is_map(field), is_map(field))
+            assert (field.name in known.oneof) == (field.containing_oneof is not None)
+            assert known.choices == (
+                {} if field.enum_type is None else {v.number: v.name for v in field.enum_type.values}
+            )
+            if field.message_type is not None and field.message_type.full_name not in seen:
+                seen.add(field.message_type.full_name)
+                waiting.append(field.message_type)

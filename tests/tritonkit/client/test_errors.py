@@ -25,6 +25,10 @@ SHAPE = "unexpected shape for input 'x' for model 'm'. Expected [-1,4], got [1,5
         ),
         (f"Failed to process the request(s) for model 'a_0', message: KeyError: 'x'{TRACE}", "KeyError: 'x'"),
         (f"[request id: <id_unknown>] {SHAPE} NOTE: Setting a non-zero max_batch_size in the model ...", SHAPE),
+        (
+            "in ensemble 'digits', Stub process 'digits_engine_0_0' is not healthy.",
+            "the Python process 'digits_engine_0_0' of the server has ended or hangs: the server has to be restarted",
+        ),
         ("two\n lines", "two lines"),
         ("in ensemble 'digits', ", "the server gave no reason"),
         ("", "the server gave no reason"),

@@ -22,6 +22,7 @@ from tritonkit import (
     ServerUnreachableError,
     TensorContract,
     UnknownPipelineError,
+    UnknownVersionError,
 )
 
 pytestmark = pytest.mark.server
@@ -128,6 +129,20 @@ def test_an_unknown_pipeline_names_the_likeliest(server: Any, caller: Any) -> No
         f"the server at {address} has no model 'ecco'; it has: echo, numeric, slow, wrapped; did you mean 'echo'?"
     )
     assert str(caught.value) == expected
+
+
+def test_one_version_of_a_pipeline(server: Any, caller: Any) -> None:
+    address = server.addresses[caller.protocol]
+    [answer] = caller.infer("echo", address, [b"x"], version="1")
+    assert answer.ok
+    with pytest.raises(UnknownVersionError) as caught:
+        caller.infer("echo", address, [b"x"], version="7")
+    assert str(caught.value) == f"the server at {address} does not serve version 7 of 'echo'; it serves: 1"
+    with pytest.raises(UnknownPipelineError, match="has no model 'ecco'"):
+        caller.infer("ecco", address, [b"x"], version="7")
+    for wrong in ("0", "01", "-1", "x", "", "1.0"):
+        with pytest.raises(ValueError, match="give a number from 1 on as text"):
+            caller.infer("echo", address, [b"x"], version=wrong)
 
 
 def test_the_other_protocols_port(server: Any, caller: Any) -> None:

@@ -32,16 +32,16 @@ def test_a_stopped_server_costs_one_deadline_and_a_killed_one_the_rest(own_serve
         for protocol in ("grpc", "http")
     ]
     assert all(p.infer_one(SLOW).ok for p in pipelines + stopped)
-    os.kill(own_server.process.pid, signal.SIGSTOP)
+    os.kill(own_server.pid, signal.SIGSTOP)
     for pipeline in stopped:
         start = time.monotonic()
         codes = {a.error.code for a in pipeline.infer([SLOW] * 3) if a.error}
         assert codes == {"deadline_exceeded"}
         assert time.monotonic() - start < 1.5
-    os.kill(own_server.process.pid, signal.SIGCONT)
+    os.kill(own_server.pid, signal.SIGCONT)
 
     found: dict[int, list[Answer]] = {}
-    both_answered = threading.Barrier(2, action=own_server.process.kill, timeout=60)
+    both_answered = threading.Barrier(2, action=own_server.kill, timeout=60)
 
     def use(number: int) -> None:
         found[number] = pipelines[number].infer(items_around(both_answered))

@@ -128,3 +128,17 @@ def test_python_makes_arrays_of_every_dtype() -> None:
     exec("\n".join(line for line in lines if line.startswith(("import", "x_"))), known)
     found = {dtype: np_to_triton_dtype(known[f"x_{dtype}"].dtype) for dtype in dtypes}
     assert found == {dtype: "BYTES" if dtype == "STRING" else dtype for dtype in dtypes}
+
+
+@pytest.mark.server
+def test_a_version_is_asked_for(server: Any, tmp_path: Path) -> None:
+    (tmp_path / "a.bin").write_bytes(b"abc")
+    contract = contract_of(server, "echo")
+    curl = curl_snippet(contract, server.addresses["http"], "a.bin", "1")
+    assert "/v2/models/echo/versions/1/infer" in curl
+    outputs = {o["name"]: o["data"] for o in json.loads(paste(["sh"], curl, tmp_path))["outputs"]}
+    assert outputs["size"] == [3]
+    python = python_snippet(contract, server.addresses["grpc"], "a.bin", "1")
+    assert ast.literal_eval(paste([sys.executable, "-"], python, tmp_path))["size"] == [[3]]
+    gone = curl_snippet(contract, server.addresses["http"], "a.bin", "9")
+    assert "version 9 is not found" in json.loads(paste(["sh"], gone, tmp_path))["error"]

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from tritonkit.cli.parameters import Seconds
+from tritonkit.cli.parameters import Seconds, Version
 
 if TYPE_CHECKING:
     from tritonkit import Answer
@@ -19,12 +19,14 @@ if TYPE_CHECKING:
 @click.option("--protocol", type=click.Choice(["grpc", "http"]), default="grpc", show_default=True,
               help="How to talk to the server.")  # fmt: skip
 @click.option("--address", metavar="HOST:PORT", help="A server; else the one that `tritonkit serve` runs here.")
+@click.option("--version", type=Version(), help="This version; else the newest that is served.")
 @click.option("--deadline", "deadline_s", type=Seconds(), default=10.0, show_default=True,
               help="How long one item may take.")  # fmt: skip
 @click.option("--json", "as_json", is_flag=True, help="Print the answers as JSON.")
 def command(
-    pipeline: str, files: tuple[Path, ...], protocol: str, address: str | None, deadline_s: float, as_json: bool
-) -> None:
+    pipeline: str, files: tuple[Path, ...], protocol: str, address: str | None, version: str | None,
+    deadline_s: float, as_json: bool,
+) -> None:  # fmt: skip
     """Send FILEs to PIPELINE, one request each, and print the answers; exit 1 if any failed."""
     from tritonkit import Pipeline
     from tritonkit.cli import servers
@@ -34,7 +36,7 @@ def command(
     server = servers.find(address, spoken)
     with (
         servers.naming_the_known(server, pipeline),
-        Pipeline(pipeline, server.address, protocol=spoken, deadline_s=deadline_s) as client,
+        Pipeline(pipeline, server.address, protocol=spoken, deadline_s=deadline_s, version=version) as client,
     ):
         answers = client.infer(map(Path, files))
     if as_json:

@@ -34,6 +34,7 @@ def command(
 ) -> None:  # fmt: skip
     """Render the specs and serve them on loopback; Ctrl-C drains and stops."""
     import contextlib
+    from dataclasses import replace
 
     from deploy.embedded import state
     from deploy.embedded.ports import Ports
@@ -46,10 +47,10 @@ def command(
 
     if repository is None:
         project = Project.find()
-        served, needs = _render(project, target)
+        served, needs, files = _render(project, target)
         runs = project.root / servers.RUNS
     else:
-        served, needs = repository.resolve(), _lint(repository)
+        served, needs, files = repository.resolve(), _lint(repository), {}
         try:
             runs = Project.find().root / servers.RUNS
         except NoProjectError:
@@ -62,7 +63,7 @@ def command(
         try:
             with contextlib.ExitStack() as stack:
                 try:
-                    stack.enter_context(state.recorded(runs, server.record(target)))
+                    stack.enter_context(state.recorded(runs, replace(server.record(target), files=files)))
                 except OSError as error:
                     say(f"{runs} cannot be written ({error.strerror}): other commands will need --address")
                 watch = Watch(server.pid)
@@ -77,29 +78,17 @@ def command(
             server.stop()
 
 
-def _render(project: Project, target: str) -> tuple[Path, ServerNeeds]:
-    """Renders every spec of the target, and what its server needs."""
+def _render(project: Project, target: str) -> tuple[Path, ServerNeeds, dict[str, str]]:
+    """Renders every spec of the target; the repository, what its server needs, and the hashes of its files."""
+    from deploy.embedded.changes import hashes
     from deploy.embedded.needs import needs_of
-    from generator.problems import UserError
-    from generator.resolve.targets import EMBEDDED_BACKENDS
-    from generator.workspace import open_workspace, render_trees
-    from generator.write import write
+    from deploy.embedded.refresh import render_for
     from tritonkit.cli.output import show_problems
 
-    work = open_workspace(project, target=target)
-    work.stop_on_errors()
-    plans = work.plans[target]
-    foreign = sorted({m.backend for plan in plans for m in plan.models if m.backend} - EMBEDDED_BACKENDS)
-    if foreign or any(plan.target.gpu for plan in plans):
-        raise UserError(
-            f"the embedded server cannot serve target `{target}`: it has no GPU and only the Python backend"
-            + (f", and the target needs {', '.join(foreign)}" if foreign else ""),
-            "serve `--target embedded`",
-        )
-    [tree] = render_trees(work)
-    report = write(tree.files, project.repository(target), owner_of=tree.owners.__getitem__, prune=True, whole=True)
-    show_problems([*work.problems, *report.warnings])
-    return report.root, needs_of(plans)
+    made = render_for(project, target)
+    report = made.write()
+    show_problems([*made.work.problems, *report.warnings])
+    return report.root, needs_of(made.plans), hashes(made.tree.files)
 
 
 def _lint(repository: Path) -> ServerNeeds:

@@ -45,13 +45,14 @@ def _show(address: str, found: list[ModelStatus]) -> None:
     from tritonkit.cli.output import print_table
 
     table = Table(title=f"models at {address}", title_justify="left", box=None, pad_edge=False, padding=(0, 3, 0, 0))
-    for column in ("model", "ready", "inferences", "mean batch", "configuration"):
+    for column in ("model", "ready", "versions", "inferences", "mean batch", "configuration"):
         table.add_column(column, justify="right" if column in {"inferences", "mean batch"} else "left")
     for model in found:
         batch = f"{model.inferences / model.executions:.1f}" if model.executions else "-"
         state = "[green]yes[/]" if model.ready else "[red]no[/]"
         same = "as rendered" if not model.differences else f"[red]{len(model.differences)} difference(s)[/]"
-        table.add_row(model.name, state, str(model.inferences), batch, same if model.ready else "-")
+        versions = ", ".join(map(str, model.versions)) or "-"
+        table.add_row(model.name, state, versions, str(model.inferences), batch, same if model.ready else "-")
     print_table(table)
     for model in found:
         if model.problem:

@@ -1,0 +1,86 @@
+"""What the benchmarks share: facts of the machine, the rounds, medians with intervals, results, the charts' style."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import random
+import statistics
+from collections.abc import Iterable, Iterator, Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from generator.whole_file import write_whole
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+Case = TypeVar("Case")
+HERE = Path(__file__).parent
+RESAMPLES = 2000
+
+
+def machine(*packages: str) -> dict[str, Any]:
+    """Cores, Python, and the versions of `packages`: what it takes to compare a result with another one."""
+    return {
+        "cores": len(os.sched_getaffinity(0)), "system": platform.system(), "processor": platform.machine(),
+        "python": platform.python_version(), "versions": {name: version(name) for name in packages},
+    }  # fmt: skip
+
+
+def rounds(cases: Sequence[Case], count: int, seed: int) -> Iterator[tuple[int, Case]]:
+    """(round, case): every case once a round, in a new seeded order each, so that a slow minute hits all alike."""
+    order = random.Random(seed)  # noqa: S311
+    for number in range(1, count + 1):
+        for case in order.sample(list(cases), len(cases)):
+            yield number, case
+
+
+def median(values: Iterable[float], seed: int = 1) -> dict[str, Any]:
+    """The median, its 95 % interval (percentile bootstrap), and how many values it is of."""
+    found = list(values)
+    resample = random.Random(seed)  # noqa: S311
+    medians = sorted(statistics.median(resample.choices(found, k=len(found))) for _ in range(RESAMPLES))
+    low, high = medians[int(0.025 * RESAMPLES)], medians[int(0.975 * RESAMPLES) - 1]
+    return {"median": statistics.median(found), "low": low, "high": high, "count": len(found)}
+
+
+def write_result(name: str, result: dict[str, Any], indent: int | None = None) -> Path:
+    """benchmarks/<name>.json, whole or not at all. Its path."""
+    file = HERE / f"{name}.json"
+    write_whole(file, json.dumps({"format": 1, **result}, indent=indent) + "\n")
+    return file
+
+
+def chart(columns: int = 1, size: tuple[float, float] = (7.5, 4.2)) -> tuple[Figure, list[Axes]]:
+    """An empty figure (inches) of one row, in the style of all charts here. The same data give the same SVG."""
+    import matplotlib as mpl
+
+    mpl.use("svg")
+    mpl.rcParams.update({
+        "svg.hashsalt": "tritonkit", "font.size": 10, "axes.titlesize": 11, "axes.grid": True, "grid.alpha": 0.3,
+        "legend.frameon": False, "lines.linewidth": 2,
+    })  # fmt: skip
+    import matplotlib.pyplot as plt
+
+    figure, axes = plt.subplots(1, columns, figsize=size, layout="constrained", squeeze=False)
+    return figure, list(axes[0])
+
+
+def save(figure: Figure, file: Path) -> None:
+    """Writes the chart, an SVG without the date (or a PNG, to look at)."""
+    figure.savefig(file, metadata={"Date": None} if file.suffix == ".svg" else None, dpi=150)
+
+
+def put_table(name: str, head: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+    """Replaces the table of benchmarks/<name>.md, so that the page always has the figures of its JSON."""
+    file = HERE / f"{name}.md"
+    lines = file.read_text(encoding="utf-8").splitlines()
+    first = next(index for index, line in enumerate(lines) if line.startswith("|"))
+    last = next((index for index in range(first, len(lines)) if not lines[index].startswith("|")), len(lines))
+    table = [head, ["---"] * len(head), *rows]
+    lines[first:last] = [f"| {' | '.join(row)} |".replace("| ---", "|---").replace("--- |", "---|") for row in table]
+    write_whole(file, "\n".join(lines) + "\n")

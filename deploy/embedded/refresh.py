@@ -1,0 +1,132 @@
+"""A project's specs and a server that runs: rendered for it at the start, and brought to it again while it runs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from deploy.embedded import state
+from deploy.embedded.changes import Files, Wanted, hashes
+from deploy.embedded.control import Control
+from deploy.embedded.state import ServerRecord
+from deploy.embedded.update import Update, Updater
+from generator.collector import did_you_mean, names
+from generator.plan import Plan
+from generator.problems import Problem, UserError
+from generator.project import Project
+from generator.resolve.targets import EMBEDDED_BACKENDS
+from generator.workspace import Tree, Workspace, model_names, open_workspace, render_trees
+from generator.write import WriteReport, write
+from generator.write.manifest import load as load_manifest
+
+
+@dataclass(frozen=True)
+class ForEmbedded:
+    """All specs of a project, rendered in memory for the embedded server."""
+
+    work: Workspace
+    plans: Sequence[Plan]
+    tree: Tree
+
+    @property
+    def root(self) -> Path:
+        """The repository that it belongs into."""
+        return self.work.project.repository(self.tree.target)
+
+    def write(self) -> WriteReport:
+        """Makes the repository be so."""
+        return write(self.tree.files, self.root, owner_of=self.tree.owners.__getitem__, prune=True, whole=True)
+
+
+def render_for(project: Project, target: str) -> ForEmbedded:
+    """Every spec of the target. Raises ProblemsError, and UserError when the embedded server cannot serve it."""
+    work = open_workspace(project, target=target)
+    work.stop_on_errors()
+    plans = work.plans[target]
+    foreign = sorted({m.backend for plan in plans for m in plan.models if m.backend} - EMBEDDED_BACKENDS)
+    if foreign or any(plan.target.gpu for plan in plans):
+        raise UserError(
+            f"the embedded server cannot serve target `{target}`: it has no GPU and only the Python backend"
+            + (f", and the target needs {', '.join(foreign)}" if foreign else ""),
+            "serve `--target embedded`",
+        )
+    [tree] = render_trees(work)
+    return ForEmbedded(work, plans, tree)
+
+
+@dataclass(frozen=True)
+class Refreshed:
+    """What an update did to the server, and what is worth knowing of the specs and the files."""
+
+    update: Update
+    problems: list[Problem]
+
+
+def refresh(
+    project: Project, record: ServerRecord, runs: Path, pipelines: Sequence[str] = (), *,
+    interrupt: bool = False, on_progress: Callable[[str], None] | None = None,
+) -> Refreshed:  # fmt: skip
+    """Brings a running server, and its repository, to the specs: of all pipelines, or of those that are named.
+
+    `runs` is where its record is; with `interrupt` also changes during which requests fail are made. Raises
+    ProblemsError for the specs; UserError when that server serves something else, or did not load what is new: it
+    then goes on with what it had, and the repository is as it was.
+    """
+    root = project.repository(record.target)
+    if record.repositories != (str(root.resolve()),):
+        raise UserError(
+            f"the server at {record.http_address} serves {', '.join(record.repositories)}, which no spec of this "
+            "project renders",
+            "update a server that `tritonkit serve` runs without --repository",
+        )
+    made = render_for(project, record.target)
+    _check_names(pipelines, [plan.name for plan in made.plans])
+    before, owned_before = _on_disk(root)
+    files, loaded, report = made.tree.files, record.files, WriteReport(root)
+    if pipelines:
+        files = {path: data for path, data in files.items() if made.tree.owners[path] in pipelines}
+        ours = {path.partition("/")[0] for path in files}
+        ours |= {path.partition("/")[0] for path, owner in owned_before.items() if owner in pipelines}
+        loaded = {path: value for path, value in loaded.items() if path.partition("/")[0] in ours}
+
+    def bring() -> None:
+        nonlocal report
+        owner_of = made.tree.owners.__getitem__
+        report = write(files, root, owner_of=owner_of, prune=True, whole=not pipelines)
+
+    def put_back() -> None:
+        write(before, root, owner_of=owned_before.__getitem__, prune=True, whole=True)
+
+    wanted = Wanted(files, [_called_first(plan) for plan in made.plans if not pipelines or plan.name in pipelines])
+    with Control(record) as control:
+        update = Updater(control, loaded, root, interrupt=interrupt, on_progress=on_progress).run(
+            wanted, bring, put_back
+        )
+    others = {path: value for path, value in record.files.items() if path not in loaded}
+    state.write(runs, replace(record, files={**others, **hashes(files)}))
+    return Refreshed(update, [*made.work.problems, *report.warnings])
+
+
+def _check_names(wanted: Iterable[str], known: Sequence[str]) -> None:
+    for name in wanted:
+        if name not in known:
+            raise UserError(
+                f"no spec here is of a pipeline `{name}`; there are {names(known)}", did_you_mean(name, known)
+            )
+
+
+def _called_first(plan: Plan) -> list[str]:
+    """The models of a pipeline, first the one that clients call."""
+    models = model_names(plan)
+    return [
+        *([plan.ensemble.name] if plan.ensemble else []),
+        *(m for m in models if not plan.ensemble or m != plan.ensemble.name),
+    ]
+
+
+def _on_disk(root: Path) -> tuple[Files, Mapping[str, str]]:
+    """The generated files that a repository has now, and the pipeline of each."""
+    entries = load_manifest(root)
+    files = {path: (root / path).read_bytes() for path in entries if (root / path).is_file()}
+    return files, {path: entries[path].pipeline for path in files}
