@@ -26,7 +26,7 @@ from typing import Any
 
 from _common import machine, rounds
 from photos_systems.bound import BATCH, Bound
-from photos_systems.ours import DECODERS, ours
+from photos_systems.ours import ours
 from photos_systems.profile import profile
 from photos_systems.report import draw, profile_table, put_between, tables
 from photos_systems.results import OURS, Measured, comparisons, measured, summaries, targets
@@ -58,8 +58,6 @@ CAVEATS = [
     "Client and servers share the same cores: what the client takes, no server has.",
     "A closed loop: latencies compare systems under the same pressure, and promise nothing under another.",
     "A shared machine: only what was measured within one turn is compared; absolute figures move from run to run.",
-    f"`ensemble` runs with {DECODERS} instances of the model that decodes, as the other systems have; "
-    "a spec in the short form gives it one.",
     "The tutorials' models take one image a request: files of unequal length are no rows of one UINT8 tensor.",
     "The tutorials' network runs in a Python model, as ours does: the server's wheel has no ONNX backend.",
     "The bound receives nothing: what the kernel does for 100 kB a request over loopback counts as above it.",
@@ -202,7 +200,7 @@ def main() -> None:
         "command": "python benchmarks/" + " ".join([Path(__file__).name, *sys.argv[1:]]),
         "seed": SEED, "rounds": options.rounds, "turns_a_round": options.turns, "seconds_a_turn": options.seconds,
         "modes": [asdict(mode) for mode in MODES], "bound_batch": BATCH,
-        "processes": {"decoders": DECODERS, "web_workers": WORKERS},
+        "web_workers": WORKERS,
         "machine": machine("nvidia-pytriton", "onnxruntime", "opencv-python-headless", "numpy", "pillow", "fastapi",
                            "uvicorn", "uvloop", "httptools", "scikit-image"),
         "photographs": {name: len(data) for name, data in zip(photos.names, photos.files, strict=True)},

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,12 +11,9 @@ from deploy.embedded.needs import needs_of
 from generator.plan import Plan
 from generator.project import Project
 from generator.render import render
-from generator.spec.serving import InstanceGroup
 from generator.workspace import open_workspace
 from generator.write import write
 from photos_systems.work import CLONE
-
-DECODERS = 2  # processes that decode, in either layout: as many as there are cores
 
 
 @dataclass(frozen=True)
@@ -46,14 +43,6 @@ def ours(layout: str, folder: Path) -> Ours:
         raise SystemExit(
             f"the target `embedded` of specs/photos.yaml has a layout of its own: {layout} cannot be had"
         )
-    plan = replace(
-        plan,
-        models=tuple(
-            # The short form gives the model that decodes one instance, which would leave a core without work.
-            replace(m, instances=(InstanceGroup(kind="cpu", count=DECODERS),)) if m.key == "preprocess" else m
-            for m in plan.models
-        ),
-    )
     files = dict(render(plan, project))
     repository = folder / layout / "repository"
     write(files, repository, owner_of=lambda _: plan.name)

@@ -131,6 +131,10 @@ class ModelResolver:
     def _instances(self, model: Model, origin: FieldPath) -> tuple[InstanceGroup, ...]:
         if "instance_group" in model.config:
             return ()
+        if origin == ("preprocess",) and self.target.gpu is None:
+            # Cores do all the work there, and decoding is most of it: one process would leave the others idle.
+            groups = self.changes.instances or self.spec.instances or []
+            return (InstanceGroup(kind="cpu", count=sum(group.count for group in groups) or 1),)
         if model.kind == "onnx" and self.changes.instances is not None:
             return instances_on(
                 self.changes.instances, self.target, ("targets", self.target.name, "instances"), self.collect

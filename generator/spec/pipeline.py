@@ -68,7 +68,9 @@ class Spec(Strict):
     )
 
     batching: Batching = Field(default_factory=Batching)
-    instances: list[InstanceGroup] | None = Field(None, description="Short form: of the engine; else the default.")
+    instances: list[InstanceGroup] | None = Field(
+        None, description="Of the engine; in the short form, without a GPU, of `preprocess` too."
+    )
     limits: Limits = Field(default_factory=Limits)
     response_cache: bool = Field(False, description="Cache whole answers of the pipeline.")
     metrics: Metrics | None = None

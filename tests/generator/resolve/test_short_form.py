@@ -103,6 +103,14 @@ def test_a_target_changes_only_the_batching_it_names(tmp_path: Path) -> None:
     assert engine.batching.queue is not None
 
 
+def test_where_there_is_no_gpu_the_model_before_the_engine_has_as_many_instances(tmp_path: Path) -> None:
+    counts = {
+        target: [model.instance_count() for model in plan(tmp_path / target, SHORT, target).models]
+        for target in ("embedded", "production")
+    }
+    assert counts == {"embedded": [2, 2, 1], "production": [1, 2, 1]}
+
+
 def test_without_steps_the_engine_stands_alone_in_the_ensemble(tmp_path: Path) -> None:
     spec = """\
     name: bare
