@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from generator.load.read import read_bytes
 from generator.problems import Place, Problem, ProblemsError, UserError
 from generator.project import Project
 from generator.workspace import open_workspace, render_trees
-
-if TYPE_CHECKING:
-    from google.protobuf.text_format import ParseError
 
 CODES = {
     "TK501": "A config.pbtxt cannot be parsed",
@@ -70,38 +65,21 @@ def _lint_specs(project: Project, specs: Sequence[Path]) -> list[Problem]:
     return work.problems
 
 
-def _parse_problem(error: ParseError, file: Path, text: str) -> Problem:
-    """protobuf's own sentence, without the position and the line, which stand around it anyway."""
-    line = error.GetLine() or 0
-    message = re.sub(r"^\d+:\d+ : ", "", str(error))
-    if 0 < line <= len(lines := text.split("\n")):
-        message = message.removeprefix(f"'{lines[line - 1].rstrip()}': ").removeprefix(f"'{lines[line - 1]}': ")
-    message = message[:1].lower() + message[1:].rstrip(".")
-    place = Place(str(file), line, error.GetColumn() or 0)
-    return Problem("TK501", place, "", message, "the server refuses a file that it cannot parse")
-
-
 def lint_config(file: Path) -> list[Problem]:
     """Problems of one config.pbtxt: whether the server can read it and would take it for its directory's model."""
-    from google.protobuf import text_format
-    from tritonclient.grpc.model_config_pb2 import ModelConfig
+    from generator.pbtxt.reader import read
 
     data, unreadable = read_bytes(file, str(file))
     if unreadable:
         return [replace(problem, hint="") for problem in unreadable]
-    try:
-        config = text_format.Parse(data.decode("utf-8"), ModelConfig())
-    except UnicodeDecodeError as error:
-        return [Problem("TK501", Place(str(file)), "", f"it is not UTF-8 text (byte {error.start})")]
-    except text_format.ParseError as error:
-        return [_parse_problem(error, file, data.decode("utf-8"))]
-    problems = []
+    found = read(data, str(file))
+    problems = list(found.problems)
     directory = file.resolve().parent
-    if config.name and config.name != directory.name:
-        problems.append(
-            Problem("TK502", Place(str(file)), "name", f"`{config.name}` stands in directory `{directory.name}`",
-                    "Triton wants both alike")
-        )  # fmt: skip
+    name = next((node for node in found.tree.all("name") if node.value), None)
+    if name is not None and name.value != directory.name:
+        place = found.source.place(name.start)
+        text = f"`{name.value}` stands in directory `{directory.name}`"
+        problems.append(Problem("TK502", place, "name", text, "Triton wants both alike"))
     if not any(d.is_dir() and d.name.isdigit() for d in directory.iterdir()):
         problems.append(
             Problem(
