@@ -64,11 +64,14 @@ CAVEATS = [
 ]
 
 
-def photographs() -> Photos:
-    """build/photos/, made if it is not there."""
+def photographs(longest: int | None) -> Photos:
+    """build/photos/, made if it is not there; or the same made smaller, `longest` pixels on the longer side."""
     sys.path.append(str(CLONE / "models"))  # its scripts import each other
-    from make_photos import FOLDER, write_photographs  # type: ignore[import-not-found]
+    from make_photos import FOLDER, encoded_photographs, write_photographs  # type: ignore[import-not-found]
 
+    if longest is not None:
+        files = encoded_photographs(longest)
+        return Photos(tuple(files), tuple(files.values()))
     if not list(FOLDER.glob("*.jpg")):
         write_photographs(FOLDER)
     return read_photos(FOLDER)
@@ -181,12 +184,14 @@ def main() -> None:
     parser.add_argument("--systems", nargs="+", choices=SYSTEMS, default=list(SYSTEMS), metavar="NAME")
     parser.add_argument("--quick", action="store_true", help="one round of short turns: figures mean nothing")
     parser.add_argument("--profile", action="store_true", help="write photos-profile.json instead")
+    parser.add_argument("--longest", type=int, metavar="PIXELS",
+                        help="make the photographs smaller, and write photos-PIXELS.json alone")  # fmt: skip
     parser.add_argument("--output", type=Path, default=HERE, help="where the files go (default: benchmarks/)")
     options = parser.parse_args()
     if options.quick:
         options.rounds, options.turns, options.seconds = 1, 1, QUICK_SECONDS
     options.output.mkdir(parents=True, exist_ok=True)
-    photos = photographs()
+    photos = photographs(options.longest)
     if options.profile:
         layouts = [name for name in OURS if name in options.systems]
         write_profile(layouts, photos, options.output, options.seconds)
@@ -208,10 +213,13 @@ def main() -> None:
         "summary": summary, "compared": compared, "targets": targets(compared, ONE, EIGHT),
         "slices": [asdict(part) for part in found],
     }  # fmt: skip
+    print(tables(result))
+    if options.longest is not None:
+        write_whole(options.output / f"photos-{options.longest}.json", json.dumps(result) + "\n")
+        return
     write_whole(options.output / "photos.json", json.dumps(result) + "\n")
     draw(summary, options.output / "photos.svg")
     update(options.output, "figures", tables(result))
-    print(tables(result))
 
 
 if __name__ == "__main__":

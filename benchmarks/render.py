@@ -42,7 +42,6 @@ def measure(count: int, seed: int) -> dict[str, Any]:
     """All stages of `count` specs in this process, after one spec that counts for nothing (imports, templates)."""
     from _specs import make_project
 
-    from generator.config import text
     from generator.project import Project
     from generator.workspace import open_workspace, render_trees
     from generator.write import check, write
@@ -61,13 +60,9 @@ def measure(count: int, seed: int) -> dict[str, Any]:
         for name, number, its_seed in (("warm", 1, seed + 1), ("specs", count, seed)):
             make_project(Path(folder, name), number, its_seed)
         render_trees(open_workspace(Project(Path(folder, "warm"))))
-        known, before_mib = text.paragraphs_parsed(), peak_mib()
+        before_mib = peak_mib()
         workspace = timed("resolve", lambda: open_workspace(Project(Path(folder, "specs"))))
         [tree] = timed("render", lambda: render_trees(workspace))
-        found["parsed_paragraphs"] = text.paragraphs_parsed() - known
-        found["paragraphs"] = sum(
-            data.count(b"\n\n") + 1 for path, data in tree.files.items() if path.endswith("config.pbtxt")
-        )
         owner_of, root = tree.owners.__getitem__, Path(folder, "repository")
         timed("write", lambda: write(tree.files, root, owner_of=owner_of))
         if timed("check", lambda: check(tree.files, root, owner_of=owner_of)):
@@ -79,7 +74,7 @@ def measure(count: int, seed: int) -> dict[str, Any]:
 def summary(runs: list[dict[str, Any]]) -> dict[str, Any]:
     """Medians of all rounds of one N."""
     first = runs[0]
-    told: dict[str, Any] = {key: first[key] for key in ("files", "kib", "paragraphs", "parsed_paragraphs")}
+    told: dict[str, Any] = {key: first[key] for key in ("files", "kib")}
     for measure_name in ("wall_ms", "cpu_ms", "peak_mib"):
         told[measure_name] = {stage: median(run[measure_name][stage] for run in runs) for stage in STAGES}
     return told

@@ -98,10 +98,14 @@ def sample_photographs() -> dict[str, Pixels]:
     return photographs
 
 
-def encoded_photographs() -> dict[str, bytes]:
-    """Return the sample photographs as JPEG files in full size, by name."""
+def encoded_photographs(longest: int | None = None) -> dict[str, bytes]:
+    """Return the sample photographs as JPEG files by name: in full size, or `longest` pixels on the longer side."""
     files = {}
-    for name, pixels in sorted(sample_photographs().items()):
+    for name, full in sorted(sample_photographs().items()):
+        pixels = full
+        if longest is not None:
+            scale = longest / max(full.shape[:2])
+            pixels = cv2.resize(full, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
         done, data = cv2.imencode(
             ".jpg", cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, QUALITY]
         )

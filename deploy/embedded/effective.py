@@ -94,17 +94,17 @@ def rendered_configs(repository: Path) -> dict[str, ModelConfig]:
 
     Raises UserError when there is none, ProblemsError when one cannot be parsed.
     """
-    from google.protobuf import text_format
-    from tritonclient.grpc.model_config_pb2 import ModelConfig
-
     from generator.lint import lint_config
+    from generator.pbtxt.reader import read
 
     configs = {}
     for file in sorted(repository.glob("*/config.pbtxt")):
         try:
-            config = text_format.Parse(file.read_text(encoding="utf-8"), ModelConfig())
-        except (OSError, UnicodeDecodeError, text_format.ParseError) as error:
-            raise ProblemsError(lint_config(file)) from error
+            config = read(file.read_bytes(), str(file)).message
+        except OSError:
+            config = None
+        if config is None:
+            raise ProblemsError(lint_config(file))
         configs[config.name or file.parent.name] = config
     if not configs:
         raise UserError(f"there are no rendered models in {repository}", "`tritonkit render` makes them")

@@ -42,16 +42,13 @@ def needs_of(plans: Sequence[Plan]) -> ServerNeeds:
 
 def needs_of_repository(repository: Path) -> ServerNeeds:
     """The needs of a repository that no spec is known for: its Python models with 8 MiB an instance."""
-    from google.protobuf import text_format
-    from tritonclient.grpc.model_config_pb2 import ModelConfig
+    from generator.pbtxt.reader import read
 
     instances = [1]
     for file in repository.glob("*/config.pbtxt"):
-        try:
-            config = text_format.Parse(file.read_text(encoding="utf-8"), ModelConfig())
-        except (text_format.ParseError, UnicodeDecodeError):
-            continue  # the server says what is wrong with it, better than a count could
-        if config.backend == "python":
+        config = read(file.read_bytes(), str(file)).message
+        # Of a file that cannot be read the server says what is wrong, better than a count could.
+        if config is not None and config.backend == "python":
             instances.append(sum(max(1, group.count) for group in config.instance_group) or 1)
     return ServerNeeds(
         python_instances=sum(instances) - 1 or 1,

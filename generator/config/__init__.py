@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
     from generator.plan import Plan
 
-__all__ = ["model_configs", "parse", "render"]
+__all__ = ["model_configs", "render"]
 
 
 def model_configs(plan: Plan) -> dict[str, tuple[ModelConfig, str]]:
@@ -28,10 +28,3 @@ def render(message: ModelConfig, header: tuple[str, ...] = (), comments: Mapping
     from generator.config import text
 
     return text.render(message, header, comments)
-
-
-def parse(text: str) -> ModelConfig:
-    """The ModelConfig that a `config.pbtxt` says. Raises google.protobuf.text_format.ParseError."""
-    from generator.config import text as text_module
-
-    return text_module.parse(text)

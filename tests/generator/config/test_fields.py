@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from generator.config import model_configs, parse
+from generator.config import model_configs
 from generator.config.build import ensemble_config, model_config
 from generator.config.descriptors import is_map, map_fields
 from generator.config.owners import ENSEMBLE_OWNERS, MODEL_OWNERS
@@ -12,6 +12,7 @@ from generator.config.values import scalar
 from generator.problems import ProblemsError
 from generator.spec.models import EngineModel, Model
 from generator.spec.pipeline import Spec
+from protobuf_text import parse
 
 # What the friendly names always set, so that `config` cannot: leaf -> what the digits pipeline sets it to
 # (its engine on production; its ensemble for the steps).

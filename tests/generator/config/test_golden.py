@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from generator.config import model_configs, parse
+from generator.config import model_configs
+from protobuf_text import parse
 
 GOLDEN = Path(__file__).parent / "golden"
 MODELS = ("digits_preprocess", "digits_engine", "digits_postprocess", "digits")

@@ -12,11 +12,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from tritonclient.grpc.model_config_pb2 import ModelConfig, ModelDynamicBatching, ModelInstanceGroup, ModelMetrics
 
-from generator.config import model_configs, parse, printer, render
+from generator.config import printer, render
 from generator.config.descriptors import fields_of, is_map, map_fields
-from generator.config.extra import Merger
 from generator.config.printer import Printer
-from generator.config.text import RenderMismatchError, paragraphs_parsed, read_back
+from generator.config.text import RenderMismatchError
+from protobuf_text import parse
 
 Slow = settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
@@ -124,110 +124,10 @@ def test_message_to_text_to_message(config):
 
 @Slow
 @given(CONFIGS, st.dictionaries(st.sampled_from(["max_batch_size", "input", "parameters[x]"]), st.text()), st.text())
-def test_comments_never_change_what_the_text_says(config, comments, header):
+def test_protobufs_own_parser_reads_the_same(config, comments, header):
+    """What is returned was read back by this project's reader."""
     message = message_of(config)
     assert bytes_of(parse(render(message, (header,), comments))) == bytes_of(message)
-
-
-@Slow
-@given(CONFIGS)
-def test_plain_data_to_message(config):
-    found: list[Any] = []
-    merger, message = Merger(str), ModelConfig()
-    merger.finish()
-    merger.merge(message, config, lambda *problem: found.append(problem))
-    assert found == []
-    assert bytes_of(message) == bytes_of(message_of(config))
-
-
-@Slow
-@given(CONFIGS)
-def test_saying_the_same_twice_changes_nothing(config):
-    merger, message, found = Merger(str), ModelConfig(), []
-    merger.merge(message, config, lambda *problem: found.append(problem))
-    merger.finish()
-    before = bytes_of(message)
-    merger.merge(message, config, lambda *problem: found.append(problem))
-    assert bytes_of(message) == before
-    # A NaN differs from itself, a 32-bit float from what was written; entries of a name that is there twice, too.
-    assert [p for p in found if p[0] not in {"TK306", "TK307"}] == []
-
-
-def test_layout_of_the_less_usual(make):
-    model = make.model(
-        max_batch_size=0,
-        config={
-            "optimization": {"execution_accelerators": {"gpu_execution_accelerator": [
-                {"name": "tensorrt", "parameters": {"precision_mode": "FP16", "a": "b"}}]}},
-            "response_cache": {"enable": True},
-            "version_policy": {"latest": {"num_versions": 2}},
-            "metric_tags": {"team": 'a "quoted" ünit\n\x01'},
-            "parameters": {"x": "y", "long": "z" * 120},
-        },
-    )  # fmt: skip
-    text = model_configs(make.pipeline(model))["probe"][1]
-    tail = text[text.index("\nversion_policy") :]
-    assert "\n# No batch axis: a request is one item.\nmax_batch_size: 0\n" in text
-    assert tail == (
-        "\nversion_policy { latest { num_versions: 2 } }\n\n"
-        "optimization {\n  execution_accelerators {\n    gpu_execution_accelerator [\n      {\n"
-        '        name: "tensorrt"\n'
-        '        parameters { key: "a" value: "b" }\n'
-        '        parameters { key: "precision_mode" value: "FP16" }\n'
-        "      }\n    ]\n  }\n}\n\n"
-        "# Works where the server is started with --cache-config.\nresponse_cache { enable: true }\n\n"
-        f'parameters {{\n  key: "long"\n  value {{\n    string_value: "{"z" * 120}"\n  }}\n}}\n'
-        'parameters { key: "x" value { string_value: "y" } }\n\n'
-        'metric_tags { key: "team" value: "a \\"quoted\\" ünit\\n\\001" }\n'
-    )
-
-
-def test_nothing_of_the_machine_is_in_the_text(make, tmp_path):
-    from dataclasses import replace
-
-    plan = replace(make.digits(make.EMBEDDED), spec_file=str(tmp_path / "digits.yaml"))
-    for _, text in model_configs(plan).values():
-        assert str(tmp_path) not in text
-        assert text.startswith("# Rendered by tritonkit from digits.yaml for target `embedded` (Triton 24.10).\n")
-
-
-def test_what_is_no_config_is_not_parsed():
-    with pytest.raises(text_format.ParseError, match="no field named"):
-        parse('name: "x"\nno_such_field: 1\n')
-
-
-def test_a_text_that_says_something_else_is_never_returned(monkeypatch):
-    monkeypatch.setattr(printer, "_scalar", lambda field, value: '"other"' if field.name != "max_batch_size" else "1")
-    with pytest.raises(RenderMismatchError, match="says something else"):
-        render(ModelConfig(name="probe", backend="python"))
-    monkeypatch.setattr(printer, "_scalar", lambda field, value: "{")
-    with pytest.raises(RenderMismatchError, match="cannot be parsed"):
-        render(ModelConfig(name="probe"))
-
-
-@Slow
-@given(CONFIGS, st.dictionaries(st.sampled_from(["max_batch_size", "input", "parameters[x]"]), st.text()), st.text())
-def test_paragraph_by_paragraph_a_text_says_what_it_says_as_a_whole(config, comments, header):
-    text = render(message_of(config), (header,), comments)
-    assert bytes_of(read_back(text)) == bytes_of(parse(text))
-
-
-def test_a_paragraph_that_is_known_is_not_parsed_again():
-    text = 'name: "known_paragraph"\n\n# Where it runs.\ninstance_group [ { count: 1977 } ]\n'
-    start = paragraphs_parsed()
-    for name in ("known_paragraph", "another_one", "known_paragraph"):
-        assert read_back(text.replace("known_paragraph", name)) == parse(text.replace("known_paragraph", name))
-    assert paragraphs_parsed() - start == 3, "two names, and the instances once"
-
-
-@pytest.mark.parametrize(
-    "text",
-    ['name: "a"\n\nname: "a"\n', 'input [ { name: "a" } ]\n\ninput [ { name: "b" } ]\n', "version_policy {\n\n  latest { }\n}\n",
-     'name:\n\n"a"\n', 'name: "a"\n\n"b"\n', "backend"],
-)  # fmt: skip
-def test_fields_that_are_not_whole_in_one_paragraph_are_refused(text):
-    with pytest.raises(text_format.ParseError):
-        read_back(text)
 
 
 def test_a_field_that_is_printed_twice_is_never_returned(monkeypatch):
