@@ -257,3 +257,14 @@ def test_a_profile_says_where_the_cpu_goes(tmp_path: Path) -> None:
         assert model["program"] + model["adapter"] + model["stub"] == pytest.approx(model["all"], rel=0.2)
         assert model["requests_an_execution"] >= 1
     assert "| photos: Triton's stub |" in profile_table(result)
+
+
+def test_the_readme_says_what_was_measured() -> None:
+    """Its table has the first columns of the page's."""
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    page = (ROOT / "benchmarks" / "photos.md").read_text(encoding="utf-8")
+    measured_rows = page.partition("**One image a request**")[2].partition("**Eight images")[0].splitlines()
+    cells = {tuple(row.split(" | ")[1:5]) for row in measured_rows if row.startswith("| ")}
+    told = readme.partition("| one image a request |")[2].partition("\n\n")[0].splitlines()[2:]
+    assert len(told) == 5
+    assert {tuple(row.removesuffix(" |").split(" | ")[1:5]) for row in told} <= cells
