@@ -126,8 +126,9 @@ def main():
     pip("hatchling", "editables")
     pip("--no-build-isolation", "-e", "python_backend", "-e", ".[{}]".format(extra))
     with open(STAMP, "w", encoding="utf-8") as file:
-        # What was installed for another pyproject.toml is there still; its stamp matches nothing any more.
-        file.write("\n".join([*done, wanted(extra)]) + "\n")
+        # Stamps of other pins are of packages that have just been replaced.
+        current = {wanted(name) for name in EXTRAS.values()}
+        file.write("\n".join([*(stamp for stamp in done if stamp in current), wanted(extra)]) + "\n")
 
 
 if __name__ == "__main__":

@@ -28,5 +28,5 @@ def _name(part: ModelPlan, version: int, *, alone: bool, shared: set[str]) -> st
     if isinstance(part.program, EngineProgram):
         return "model.onnx" if alone else f"{part.key}.onnx"
     name = PurePosixPath(source_of(part, version) or "").name
-    # Two stages may have their classes in files of one name, from different folders.
-    return f"{part.key}_{name}" if name in shared else name
+    # Two stages may have their classes in files of one name, from different folders; and one is taken already.
+    return f"{part.key}_{name}" if name in shared or name == "model.py" else name

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 from generator.collector import Collector, names
 from generator.plan import EngineProgram, EnsemblePlan, FilesProgram, FlowProgram, ModelPlan, Stage, TargetPlan
@@ -46,10 +47,12 @@ class Fuser:
         by_name = {model.name: model for model in models}
         stages = tuple(Stage(by_name[step.model], step.inputs, step.outputs) for step in ensemble.steps)
         batching = merged_batching(self.spec.batching, self.changes.batching)
+        config = ensemble.config or (engine.config if engine else {})
         fused = ModelPlan(
             name=ensemble.name, key=ensemble.name, backend="python", program=FlowProgram(stages),
             inputs=ensemble.inputs, outputs=ensemble.outputs,
-            max_batch_size=ensemble.max_batch_size, batching=self._dynamic(batching), instances=self._instances(),
+            max_batch_size=ensemble.max_batch_size, batching=self._dynamic(batching),
+            instances=self._instances(config),
             response_cache=ensemble.response_cache, metrics=ensemble.metrics, config=ensemble.config,
             comments=(*ensemble.comments, *_comments(stages)),
         )  # fmt: skip
@@ -113,8 +116,10 @@ class Fuser:
     def _dynamic(self, batching: Batching) -> Batching | None:
         return batching if batching.dynamic and batching.max_batch_size > 0 else None
 
-    def _instances(self) -> tuple[InstanceGroup, ...]:
-        """Of the pipeline: what the target says, else the spec."""
+    def _instances(self, config: Mapping[str, Any]) -> tuple[InstanceGroup, ...]:
+        """Of the pipeline: what the target says, else the spec; none where Triton's own words say it."""
+        if "instance_group" in config:
+            return ()
         if self.changes.instances is not None:
             where = ("targets", self.target.name, "instances")
             return instances_on(self.changes.instances, self.target, where, self.collect)

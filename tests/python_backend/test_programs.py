@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -262,3 +263,20 @@ def test_a_failing_program_fails_all_requests_of_its_batch(program: Any) -> None
     requests = [{"x": np.ones((1, 2), np.float32)}] * 2
     failure = Failure("model m failed: LookupError: no such crop", from_client=False)
     assert execute(broken, requests, batched=True) == [failure, failure]
+
+
+def test_a_file_that_was_replaced_within_the_same_second_is_read_again(document: Document, tmp_path: Path) -> None:
+    """Of the same size, too: Python's cache of compiled files could not tell the two apart."""
+    tensor = {"dtype": "FP32", "dims": [2]}
+    json = document(
+        program=user("Add"), inputs=[{"name": "x", **tensor}], outputs=[{"name": "y", **tensor}], max_batch_size=8
+    )
+    file = tmp_path / "user.py"
+    found = []
+    for number in (1, 2):
+        text = f"class Add:\n    def __init__(self, parameters): pass\n    def run(self, t, fail): return {{'y': t['x'] + {number}}}\n"
+        file.write_text(text)
+        os.utime(file, (1_700_000_000, 1_700_000_000))
+        program = Program(parameters.parse(json), tmp_path, print)
+        found.append(program.run(batch([0, 0]))["y"].tolist())
+    assert found == [[[1, 1]], [[2, 2]]]

@@ -61,6 +61,8 @@ def check_inflated(header: Header) -> None:
                 raise broken("its data is damaged") from error
             if found > most:
                 raise broken("this PNG holds far more data than its pixels take")
+            if inflate.eof:
+                return  # libpng inflates nothing behind the end; asked again, zlib would copy all that is left
 
 
 def _wanted(data: bytes) -> tuple[int, bytes]:

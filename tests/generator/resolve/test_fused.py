@@ -198,3 +198,34 @@ def test_an_image_server_without_a_gpu_runs_the_engine_in_the_python_model(tmp_p
     [tree] = render_trees(open_workspace(Project(opened(tmp_path, spec).project.root), target="cpu"))
     assert "two/1/net.onnx" in tree.files
     assert b'backend: "python"' in tree.files["two/config.pbtxt"]
+
+
+@pytest.mark.parametrize("where", ["layout: fused\n", "models/net.onnx}"])
+def test_instances_in_tritons_own_words(tmp_path: Path, where: str) -> None:
+    """At the top or of the only engine, as in an ensemble."""
+    config = "config: {instance_group: [{kind: KIND_CPU, count: 3}]}"
+    spec = FULL.replace(where, f"{where}{config}\n" if where.endswith("\n") else f"models/net.onnx, {config}}}")
+    work = opened(tmp_path, spec)
+    work.stop_on_errors()
+    [tree] = render_trees(work)
+    assert b"count: 3" in tree.files["two/config.pbtxt"]
+
+
+@pytest.mark.parametrize("layout", ["fused", "ensemble"])
+def test_a_class_in_a_file_called_model_py(tmp_path: Path, layout: str) -> None:
+    """That name is the rendered model's own."""
+    own = f"  own: {{python: {OWN.format('a/model', 'logits', 'x')}}}\n  after:\n"
+    spec = FULL.replace("layout: fused", f"layout: {layout}").replace("  after:\n", own, 1)
+    spec = spec.replace(
+        "inputs: {logits: {type: fp32, dims: [10]}}\nflow:", "inputs: {x: {type: fp32, dims: [10]}}\nflow:"
+    )
+    spec = spec.replace("  - {model: net}\n", "  - {model: net}\n  - {model: own}\n")
+    project = opened(tmp_path, spec).project
+    (project.root / "steps/a/own.py").rename(project.root / "steps/a/model.py")
+    work = open_workspace(project, target="embedded")
+    work.stop_on_errors()
+    [tree] = render_trees(work)
+    folder = "two/1" if layout == "fused" else "two_own/1"
+    assert b"class Own" in tree.files[f"{folder}/own_model.py"]
+    assert b"TritonPythonModel" in tree.files[f"{folder}/model.py"]
+    assert b'"own_model.py"' in tree.files[f"{folder}/tritonkit.json"]

@@ -11,7 +11,7 @@ from generator.project import Project
 
 # Clients, engines, images, and the packages around generated messages: of serving and measuring, not of checking.
 OTHERS = {
-    "aiohttp", "asyncio", "cv2", "gevent", "geventhttpclient", "grpc", "matplotlib", "numpy", "onnx", "onnxruntime", "ruamel",
+    "aiohttp", "asyncio", "cv2", "gevent", "geventhttpclient", "grpc", "matplotlib", "numpy", "onnx", "onnxruntime",
     "tritonclient.grpc", "tritonclient.http", "tritonkit.client", "tritonkit_runtime",
 }  # fmt: skip
 
