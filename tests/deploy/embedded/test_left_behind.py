@@ -23,11 +23,12 @@ pytestmark = pytest.mark.server
 
 ROOT = Path(__file__).parents[3]
 OWNER = """
-import json, sys, time
+import json, signal, sys, time
 from pathlib import Path
 from deploy.embedded.flags import ServerNeeds
 from deploy.embedded.server import EmbeddedServer
 
+signal.signal(signal.SIGHUP, signal.SIG_DFL)  # tests under nohup start what ignores it
 server = EmbeddedServer(Path(sys.argv[1]), ServerNeeds(longest_request_ms=1000), log_path=Path(sys.argv[2]))
 with server:
     print(json.dumps({"pid": server.pid, "prefix": server.shm_prefix, "http": server.http_address}), flush=True)
