@@ -8,6 +8,7 @@ from generator.collector import Collector, names
 from generator.plan import EnsemblePlan, ModelPlan, Places, Plan
 from generator.problems import Problem
 from generator.project import Project
+from generator.resolve.branches import warn_of_branches
 from generator.resolve.expand import Expanded, expand, tensor_of
 from generator.resolve.flow import FlowWiring, meets
 from generator.resolve.fused import Fuser, is_fused
@@ -61,6 +62,8 @@ def resolve(spec: Spec, target: str, project: Project, places: Places, spec_file
         fuser = Fuser(spec, changes, target=where, project=project, written=expanded.models, collect=collect)
         rendered, ensemble = (fuser.fuse(ensemble, rendered),), None
         collect.stop_on_errors()
+    elif ensemble is not None:
+        warn_of_branches(ensemble, collect)
     plan = Plan(
         name=spec.name, target=where, spec_file=spec_file, objective=spec.objective, limits=spec.limits,
         models=rendered, ensemble=ensemble,

@@ -27,6 +27,7 @@ class TritonPythonModel:
             self._parameters = parameters.load(folder)
             check_config(json.loads(args["model_config"]), self._parameters)
             self._ranks = {tensor.name: 1 + len(tensor.dims) for tensor in self._parameters.inputs}
+            self._required = [tensor.name for tensor in self._parameters.inputs if not tensor.optional]
             self._program = Program(self._parameters, folder, pb_utils.Logger.log_error)
         except (ParameterError, RuntimeError) as error:
             # The server shows this exception's text; `from None` keeps a traceback out of it.
@@ -38,7 +39,7 @@ class TritonPythonModel:
         # costs more than most programs' work on one, and the server's queue drops what is cancelled there.
         tensors = [_inputs(request) for request in requests]
         batched = self._parameters.max_batch_size > 0
-        answers = execute(self._program, tensors, batched, self._ranks)
+        answers = execute(self._program, tensors, batched, self._ranks, self._required)
         return [_response(request, answer) for request, answer in zip(requests, answers, strict=True)]
 
     def finalize(self) -> None:

@@ -44,7 +44,7 @@ class Batch:
         index = operator.index(index)
         if not 0 <= index < self.size:
             raise IndexError(f"item {index} was marked as bad, but the batch has items 0 to {self.size - 1}")
-        self.failed.setdefault(index, str(message))
+        self.failed.setdefault(index, str(message) or "the item is bad; no reason was given")
 
     def errors(self) -> dict[int, str]:
         """Request -> one sentence that names its bad items by their index within that request, if it has several."""

@@ -30,17 +30,23 @@ def failure(message: str, from_client: bool) -> Failure:
 
 
 def execute(
-    program: Program, requests: Sequence[Tensors], batched: bool, ranks: Mapping[str, int] | None = None
-) -> list[Tensors | Failure]:
+    program: Program, requests: Sequence[Tensors], batched: bool, ranks: Mapping[str, int] | None = None,
+    required: Sequence[str] = (),
+) -> list[Tensors | Failure]:  # fmt: skip
     """One answer a request, in order; outputs are views of what the program gave for the whole batch.
 
     Requests whose tensors differ in more than the batch axis cannot be one array: each shape is a batch of
     its own. Without a batch axis each request is. `ranks`: input -> its number of axes, the batch axis included.
+    `required` are the inputs that a request may not leave out: the server counts them, and no more.
     """
     answers: list[Tensors | Failure | None] = [None] * len(requests)
     for members in _groups(requests) if batched else [[index] for index in range(len(requests))]:
         group = [requests[index] for index in members]
-        for index, answer in zip(members, _run_group(program, group, batched, ranks or {}), strict=True):
+        if missing := [name for name in required if name not in group[0]]:
+            told = [failure(f"input {missing[0]!r} is missing; it is not optional", from_client=True)] * len(group)
+        else:
+            told = _run_group(program, group, batched, ranks or {})
+        for index, answer in zip(members, told, strict=True):
             answers[index] = answer
     return [answer for answer in answers if answer is not None]
 

@@ -85,3 +85,9 @@ def test_an_item_outside_the_batch_cannot_fail(index: int) -> None:
 def test_tensors_of_unequal_length_are_refused() -> None:
     with pytest.raises(ValueError, match="differ in their number of items: a has 2, b has 3"):
         batches.concatenate([{"a": np.zeros(2), "b": np.zeros(3)}])
+
+
+def test_a_bad_item_always_has_a_reason() -> None:
+    whole = concatenate([{"x": np.zeros((1, 1))}])
+    whole.fail(0, "")
+    assert whole.errors() == {0: "the item is bad; no reason was given"}

@@ -1,4 +1,4 @@
-"""Requests that reach a model without their batch axis fail alone."""
+"""Requests that the server lets through and a model cannot run: without a batch axis, or an input."""
 
 from __future__ import annotations
 
@@ -50,3 +50,11 @@ def test_a_request_without_its_batch_axis_spoils_no_other(sums: Program) -> None
 
 def test_such_requests_alone_get_the_same(sums: Program) -> None:
     assert execute(sums, [request(), request()], True, RANKS) == [NO_AXIS, NO_AXIS]
+
+
+def test_a_request_without_an_input_that_is_not_optional_spoils_no_other(sums: Program) -> None:
+    """With an optional one instead: the server counts inputs, and no more."""
+    without = {"b": np.ones((1, 3), np.float32), "other": np.ones((1, 1), np.float32)}
+    first, bad = execute(sums, [request(1), without], True, RANKS, ("a", "b"))
+    assert isinstance(first, dict)
+    assert bad == Failure("input 'a' is missing; it is not optional", from_client=True)

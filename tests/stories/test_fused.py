@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
 import pytest
-from story_tools import CLONE, Protocol, Running, encoded, gate, make_project, render_to, running
+from story_tools import CLONE, PROTOCOLS, Protocol, Running, encoded, gate, make_project, render_to, running
 
 from generator.engine import Alone
 from loadtest.server_statistics import mean_batches, read_counts, read_counts_after
@@ -75,3 +76,42 @@ def test_requests_share_batches(fused: Running) -> None:
         pipeline.infer(items)
     after = read_counts_after(fused.server.http_address, before, {"digits": len(items)})
     assert mean_batches(before, after)["digits"] > 1.5
+
+
+SIDE_BY_SIDE = """\
+name: sides
+layout: fused
+inputs: {x: {type: fp32, dims: [2]}}
+outputs: {low: {type: fp32, dims: [2]}, high: {type: fp32, dims: [2]}}
+models:
+  picky: {python: steps/sides.py:Picky, inputs: {x: {type: fp32, dims: [2]}}, outputs: {low: {type: fp32, dims: [2]}}}
+  plain: {python: steps/sides.py:Plain, inputs: {x: {type: fp32, dims: [2]}}, outputs: {high: {type: fp32, dims: [2]}}}
+flow: [{model: picky}, {model: plain}]
+"""
+CLASSES = """\
+class Picky:
+    def __init__(self, parameters): pass
+    def run(self, tensors, fail):
+        for index, value in enumerate(tensors["x"][:, 0]):
+            if value < 0: fail(index, f"{value:g} is below 0")
+        return {"low": tensors["x"] - 1}
+
+
+class Plain(Picky):
+    def run(self, tensors, fail):
+        return {"high": tensors["x"] + 1}
+"""
+
+
+def test_models_side_by_side_fail_without_harm(tmp_path: Path) -> None:
+    """As an ensemble, these few requests make Triton 2.51 hang over gRPC and end over HTTP (TK232)."""
+    project = make_project(tmp_path / "project", {"sides.yaml": SIDE_BY_SIDE})
+    (project.root / "steps" / "sides.py").write_text(CLASSES)
+    items = [np.array([-1 if index % 4 == 0 else index, 0], np.float32) for index in range(200)]
+    with running(render_to(tmp_path / "repository", project)) as server:
+        for protocol in PROTOCOLS:
+            with Pipeline("sides", server.address(protocol), protocol=protocol, in_flight=16) as pipeline:
+                answers = pipeline.infer(list(items))
+            errors = [None if answer.error is None else answer.error.message for answer in answers]
+            assert errors == ["-1 is below 0" if index % 4 == 0 else None for index in range(200)]
+            assert all(a.high[0] == index + 1 for index, a in enumerate(answers) if a.ok)

@@ -229,3 +229,33 @@ def test_a_class_in_a_file_called_model_py(tmp_path: Path, layout: str) -> None:
     assert b"class Own" in tree.files[f"{folder}/own_model.py"]
     assert b"TritonPythonModel" in tree.files[f"{folder}/model.py"]
     assert b'"own_model.py"' in tree.files[f"{folder}/tritonkit.json"]
+
+
+BRANCHES = FULL.replace("layout: fused\n", "").replace(
+    "outputs: {label:", "outputs: {copy: {type: fp32, dims: [10]}, label:"
+).replace("  after:\n", f"  own: {{python: {OWN.format('a/own', 'logits', 'copy')}}}\n  after:\n").replace(
+    "  - {model: net}\n", "  - {model: net}\n  - {model: own}\n"
+)  # fmt: skip
+
+
+def test_models_side_by_side_are_warned_about(tmp_path: Path) -> None:
+    """`own` and `after` both follow `net`: a failure in one can end Triton 2.51. Fused, there is one model."""
+    found = {
+        layout: [
+            (p.code, p.field, p.severity)
+            for p in opened(
+                tmp_path / layout, BRANCHES.replace("name: two\n", f"name: two\nlayout: {layout}\n")
+            ).problems
+        ]
+        for layout in ("ensemble", "fused")
+    }
+    assert found == {"ensemble": [("TK232", "flow", Severity.WARNING)], "fused": []}
+
+
+def test_one_after_the_other_is_not_warned_about(tmp_path: Path) -> None:
+    """However the steps are written down, and where one skips another's tensors."""
+    assert opened(tmp_path / "line", FULL.replace("layout: fused", "layout: ensemble")).problems == []
+    skips = BRANCHES.replace("own, inputs: {logits: {type: fp32, dims: [10]}}", "x").replace(
+        "inputs: {logits: {type: fp32, dims: [10]}}\nflow:", "inputs: {copy: {type: fp32, dims: [10]}}\nflow:"
+    )
+    assert opened(tmp_path / "skips", skips).problems == []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -89,9 +90,14 @@ def unshared(data: Data) -> Data:
 @given(flows())
 def test_every_tensor_comes_once_before_it_is_used_and_is_used(project: Project, data: Data) -> None:
     work = opened(project, data)
-    assert work.problems == []
     [plan] = work.plans["embedded"]
     assert plan.ensemble is not None
+    # Models wait for each other all along if each takes something of the one before it.
+    in_line = all(
+        set(one.outputs.values()) & set(other.inputs.values())
+        for one, other in itertools.pairwise(plan.ensemble.steps)
+    )
+    assert [problem.code for problem in work.problems] == ([] if in_line else ["TK232"])
     assert sorted(step.model for step in plan.ensemble.steps) == sorted(f"random_{key}" for key in data["models"])
     come, used = set(data["inputs"]), set()
     for step in plan.ensemble.steps:
