@@ -88,6 +88,6 @@ def test_tensors_of_unequal_length_are_refused() -> None:
 
 
 def test_a_bad_item_always_has_a_reason() -> None:
-    whole = concatenate([{"x": np.zeros((1, 1))}])
+    whole = batches.concatenate([{"x": np.zeros((1, 1))}])
     whole.fail(0, "")
     assert whole.errors() == {0: "the item is bad; no reason was given"}
