@@ -42,13 +42,18 @@ def execute(
     answers: list[Tensors | Failure | None] = [None] * len(requests)
     for members in _groups(requests) if batched else [[index] for index in range(len(requests))]:
         group = [requests[index] for index in members]
-        if missing := [name for name in required if name not in group[0]]:
-            told = [failure(f"input {missing[0]!r} is missing; it is not optional", from_client=True)] * len(group)
-        else:
-            told = _run_group(program, group, batched, ranks or {})
+        told = _without(required, group) or _run_group(program, group, batched, ranks or {})
         for index, answer in zip(members, told, strict=True):
             answers[index] = answer
     return [answer for answer in answers if answer is not None]
+
+
+def _without(required: Sequence[str], group: Sequence[Tensors]) -> list[Tensors | Failure]:
+    """A failure for each request of a group that leaves an input out; empty where none does."""
+    missing = [name for name in required if name not in group[0]]
+    if not missing:
+        return []
+    return [failure(f"input {missing[0]!r} is missing; it is not optional", from_client=True)] * len(group)
 
 
 def _groups(requests: Sequence[Tensors]) -> list[list[int]]:
