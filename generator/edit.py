@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,9 @@ from generator.spec import Spec
 
 Span = tuple[int, int]
 BYTE_ORDER_MARK = "\ufeff"
+# As specs are read: PyYAML's own scanner refuses some of what libyaml takes. Both count characters.
+_LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+_LINE_BREAK = re.compile(r"\r\n|\r|\n")
 
 
 def with_versions(text: str, model: Sequence[str], numbers: Sequence[int]) -> str:
@@ -21,15 +25,20 @@ def with_versions(text: str, model: Sequence[str], numbers: Sequence[int]) -> st
     `text` is that of a valid spec, whose model has an `onnx`. What stood under `versions` is replaced; where nothing
     did, it comes behind `onnx`.
     """
-    node: Any = yaml.compose(text, Loader=yaml.SafeLoader)
+    node: Any = yaml.compose(text, Loader=_LOADER)
     for key in model:
         node = _entry(node, key)[1]
     wanted = f"specific: [{', '.join(map(str, numbers))}]"
     if (versions := _entry(node, "versions")) is not None:
-        value = versions[1]
+        key, value = versions
         if not isinstance(value, yaml.CollectionNode):  # null, written out or left away
             start, end = value.start_mark.index, value.end_mark.index
-            return _spliced(text, (start, end), f"{'' if end > start else ' '}{{{wanted}}}")
+            if start == end:  # libyaml has it before what comes next
+                start = end = text.index(":", key.end_mark.index) + 1
+                wanted = f" {{{wanted}}}"
+            else:
+                wanted = f"{{{wanted}}}"
+            return _spliced(text, (start, end), wanted)
         if value.flow_style:
             return _spliced(text, (value.start_mark.index, value.end_mark.index), f"{{{wanted}}}")
         first, last = value.value[0][0], _last(value)
@@ -38,8 +47,8 @@ def with_versions(text: str, model: Sequence[str], numbers: Sequence[int]) -> st
     if node.flow_style:
         end = value.end_mark.index
         return _spliced(text, (end, end), f", versions: {{{wanted}}}")
-    end = _line_end(text, _last(value).end_mark.index)
-    line_break = "\r\n" if text[end : end + 2] == "\r\n" else "\n"
+    found = _LINE_BREAK.search(text, _last(value).end_mark.index)
+    end, line_break = (found.start(), found[0]) if found else (len(text), "\n")
     return _spliced(text, (end, end), f"{line_break}{' ' * key.start_mark.column}versions: {{{wanted}}}")
 
 
@@ -56,10 +65,6 @@ def _last(node: Any) -> Any:
     return node
 
 
-def _line_end(text: str, start: int) -> int:
-    return min((at for at in (text.find("\r\n", start), text.find("\n", start)) if at >= 0), default=len(text))
-
-
 def _spliced(text: str, span: Span, new: str) -> str:
     return text[: span[0]] + new + text[span[1] :]
 
@@ -71,8 +76,12 @@ def serve_only(file: Path, model: Sequence[str], numbers: Sequence[int]) -> tupl
     """
     before = file.read_bytes().decode("utf-8")
     mark = BYTE_ORDER_MARK if before.startswith(BYTE_ORDER_MARK) else ""
-    after = mark + with_versions(before.removeprefix(mark), model, numbers)
-    if _data(after, file) != _expected(_data(before, file), model, numbers):
+    try:
+        after = mark + with_versions(before.removeprefix(mark), model, numbers)
+        edited = _data(after, file) == _expected(_data(before, file), model, numbers)
+    except (yaml.YAMLError, AttributeError, LookupError, TypeError, ValueError):  # it was one, and is edited now
+        edited = False
+    if not edited:
         raise UserError(
             f"{file} is written in a way that cannot be edited by itself",
             f"write `versions: {{specific: {list(numbers)}}}` into `{'.'.join(model)}` yourself",

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import os
+import stat
 import tempfile
 from pathlib import Path
 
 
 def write_whole(file: Path, text: str) -> None:
-    """Replaces `file` by `text` in one step; a crash or a full disk leaves what was there. Raises OSError."""
+    """Replaces `file` by `text` in one step; a crash or a full disk leaves what was there. Raises OSError.
+
+    A file that was there keeps its mode. A symbolic link stays one: what it leads to is replaced.
+    """
     try:
         _write(file, text)
     except OSError as error:
@@ -17,14 +21,23 @@ def write_whole(file: Path, text: str) -> None:
 
 
 def _write(file: Path, text: str) -> None:
+    file = Path(os.path.realpath(file))
     handle, name = tempfile.mkstemp(prefix=f".{file.name[:100]}-", dir=file.parent)
     try:
         with os.fdopen(handle, "w", encoding="utf-8") as stream:
             stream.write(text)
-        umask = os.umask(0)
-        os.umask(umask)
-        Path(name).chmod(0o666 & ~umask)
+        Path(name).chmod(_mode(file))
         Path(name).replace(file)
     except BaseException:
         Path(name).unlink(missing_ok=True)
         raise
+
+
+def _mode(file: Path) -> int:
+    """The permissions that the file has, or that a new one gets."""
+    try:
+        return stat.S_IMODE(file.stat().st_mode)
+    except FileNotFoundError:
+        umask = os.umask(0)
+        os.umask(umask)
+        return 0o666 & ~umask

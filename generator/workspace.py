@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from generator.collector import did_you_mean, names
 from generator.load import Loaded, load
 from generator.plan import Places, Plan
 from generator.problems import Problem, ProblemsError, UserError, errors
@@ -50,10 +51,7 @@ def open_workspace(project: Project, specs: Sequence[Path] = (), target: str | N
 
     Raises UserError when there is no spec at all; problems of specs are collected in the result.
     """
-    paths = list(specs) or sorted([*project.specs.glob("*.yaml"), *project.specs.glob("*.yml")])
-    if not paths:
-        raise UserError(f"there is no spec in {project.specs}", "`tritonkit init NAME` writes a first one")
-    loaded = load(paths, Spec)
+    loaded = load(list(specs) or _all_specs(project), Spec)
     work = Workspace(project, problems=list(loaded.problems), specs=list(loaded.documents))
     run = OneRun(project.root)
     # A target asked for of all specs is of those that have it; of named specs, or if none has it, of each.
@@ -66,6 +64,29 @@ def open_workspace(project: Project, specs: Sequence[Path] = (), target: str | N
             _resolve(work, document, name, run)
     _check_names(work)
     return work
+
+
+def _all_specs(project: Project) -> list[Path]:
+    paths = sorted([*project.specs.glob("*.yaml"), *project.specs.glob("*.yml")])
+    if not paths:
+        raise UserError(f"there is no spec in {project.specs}", "`tritonkit init NAME` writes a first one")
+    return paths
+
+
+def specs_of(project: Project, pipelines: Sequence[str]) -> list[Path]:
+    """The specs of these pipelines, for `open_workspace`: what is wrong with others is nothing to them.
+
+    Raises UserError when one has none; ProblemsError when it may be one of those that cannot be read.
+    """
+    loaded = load(_all_specs(project), Spec)
+    known = sorted({document.value.name for document in loaded.documents})
+    for name in pipelines:
+        if name not in known:
+            Workspace(project, problems=list(loaded.problems)).stop_on_errors()
+            raise UserError(
+                f"no spec here is of a pipeline `{name}`; there are {names(known)}", did_you_mean(name, known)
+            )
+    return [document.path for document in loaded.documents if document.value.name in pipelines]
 
 
 def targets_of(spec: Spec) -> list[str]:

@@ -6,6 +6,7 @@ long as the load lasts; one over gRPC holds up nobody.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 LOAD_TIMEOUT_S = 120.0
 _ANSWER_TIMEOUT_S = 10.0
 _TURN_S = 0.1
+_CLOSE_TIMEOUT_S = 2.0
 _LARGEST_MESSAGE_BYTES = 2**31 - 1
 
 READY, LOADING, UNLOADING, UNAVAILABLE = "READY", "LOADING", "UNLOADING", "UNAVAILABLE"
@@ -52,7 +54,10 @@ class Control:
         self._record, self._load_timeout_s = record, load_timeout_s
         self._metadata = tuple(grpc_headers(record.key).items())
         sizes = [(f"grpc.max_{way}_message_length", _LARGEST_MESSAGE_BYTES) for way in ("send", "receive")]
-        self._channel: Any = grpc.insecure_channel(record.grpc_address, options=sizes)
+        # The server is on loopback: no proxy of the environment can reach it, nor shall it see the key.
+        self._channel: Any = grpc.insecure_channel(
+            record.grpc_address, options=[*sizes, ("grpc.enable_http_proxy", 0)]
+        )
         self._stub: Any = GRPCInferenceServiceStub(self._channel)
 
     def __enter__(self) -> Self:
@@ -61,7 +66,10 @@ class Control:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._channel.close()
+        # After an interrupt in the midst of a call gRPC may wait for that call's end for ever (seen).
+        closing = threading.Thread(target=self._channel.close, daemon=True)
+        closing.start()
+        closing.join(_CLOSE_TIMEOUT_S)
 
     def index(self) -> Index:
         """Every model with its versions; a model that was never loaded has none."""
@@ -80,6 +88,12 @@ class Control:
 
         found: ModelConfig = self._call("ModelConfig", ModelConfigRequest(name=model)).config
         return found
+
+    def loaded(self) -> list[str]:
+        """The models that it can be asked for, also those that are in no repository."""
+        from tritonclient.grpc.service_pb2 import ModelStatisticsRequest
+
+        return sorted({entry.name for entry in self._call("ModelStatistics", ModelStatisticsRequest()).model_stats})
 
     def ready(self) -> bool:
         """Whether all models are ready, and none is being loaded or unloaded."""
@@ -124,7 +138,8 @@ class Control:
                     return future.result(timeout=_TURN_S)
                 except grpc.FutureTimeoutError:
                     if since is not None and log.hangs(since.text()):
-                        raise LoadFailedError(since.causes()) from None
+                        nothing = f"the load of {since.model} does not end, and the log does not say why"
+                        raise LoadFailedError(since.causes() or [log.Cause("", nothing)]) from None
         except grpc.RpcError as error:
             raise self._failed(error, timeout_s, since) from error
         finally:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from deploy.embedded.flags import MIN_SHM_BYTES, ServerNeeds
@@ -10,8 +11,6 @@ from generator.plan import ModelPlan, Plan
 
 MAX_SHM_BYTES = 64 << 20  # of one instance at start; it grows when a batch of large images needs more
 RESPONSE_CACHE_BYTES = 64 << 20
-# Models can be loaded and unloaded while it serves, by whoever has the key; at the start it loads all there are.
-EVERY_MODEL = ("*",)
 # What can change the server or read other clients' memory. Reading configurations and statistics stays open, since
 # the server listens on loopback alone and clients ask for a pipeline's contract.
 RESTRICTED = ("shared-memory", "model-repository", "trace", "logging")
@@ -35,8 +34,6 @@ def needs_of(plans: Sequence[Plan]) -> ServerNeeds:
         load_threads=min(16, max(4, len(models))),
         longest_request_ms=max((longest_request_ms(plan) for plan in plans), default=30_000.0),
         restricted_apis=RESTRICTED,
-        control_mode="explicit",
-        load_models=EVERY_MODEL,
     )
 
 
@@ -56,9 +53,16 @@ def needs_of_repository(repository: Path) -> ServerNeeds:
         shm_default_bytes=8 << 20,
         shm_growth_bytes=8 << 20,
         restricted_apis=RESTRICTED,
-        control_mode="explicit",
-        load_models=EVERY_MODEL,
     )
+
+
+def for_updates(needs: ServerNeeds) -> ServerNeeds:
+    """The same for a server that loads and unloads models while it serves; at its start it loads all there are.
+
+    Whoever has its key may do that, and loading a model is running code. Triton takes the key only as a flag, which
+    every user of the machine can read.
+    """
+    return replace(needs, control_mode="explicit", load_models=("*",))
 
 
 def _shm_bytes(model: ModelPlan) -> int:

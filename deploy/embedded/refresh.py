@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from deploy.embedded import state
-from deploy.embedded.changes import Files, Wanted, hashes
+from deploy.embedded.changes import Files, Hashes, Wanted, hashes
 from deploy.embedded.control import Control
 from deploy.embedded.state import ServerRecord
 from deploy.embedded.update import Update, Updater
-from generator.collector import did_you_mean, names
 from generator.plan import Plan
 from generator.problems import Problem, UserError
 from generator.project import Project
 from generator.resolve.targets import EMBEDDED_BACKENDS
-from generator.workspace import Tree, Workspace, model_names, open_workspace, render_trees
+from generator.workspace import Tree, Workspace, model_names, open_workspace, render_trees, specs_of
 from generator.write import WriteReport, write
 from generator.write.manifest import load as load_manifest
 
@@ -39,9 +38,12 @@ class ForEmbedded:
         return write(self.tree.files, self.root, owner_of=self.tree.owners.__getitem__, prune=True, whole=True)
 
 
-def render_for(project: Project, target: str) -> ForEmbedded:
-    """Every spec of the target. Raises ProblemsError, and UserError when the embedded server cannot serve it."""
-    work = open_workspace(project, target=target)
+def render_for(project: Project, target: str, pipelines: Sequence[str] = ()) -> ForEmbedded:
+    """Every spec of the target, or those of `pipelines`.
+
+    Raises ProblemsError, and UserError when the embedded server cannot serve it or a pipeline has no spec.
+    """
+    work = open_workspace(project, specs_of(project, pipelines) if pipelines else (), target)
     work.stop_on_errors()
     plans = work.plans[target]
     foreign = sorted({m.backend for plan in plans for m in plan.models if m.backend} - EMBEDDED_BACKENDS)
@@ -69,10 +71,24 @@ def refresh(
 ) -> Refreshed:  # fmt: skip
     """Brings a running server, and its repository, to the specs: of all pipelines, or of those that are named.
 
-    `runs` is where its record is; with `interrupt` also changes during which requests fail are made. Raises
-    ProblemsError for the specs; UserError when that server serves something else, or did not load what is new: it
-    then goes on with what it had, and the repository is as it was.
+    `runs` is where its record is; with `interrupt` also changes during which requests fail are made. Waits for
+    another update of this project's servers. Raises ProblemsError for the specs; UserError when that server serves
+    something else, loads nothing while it runs, or did not load what is new: it then goes on with what it had,
+    and the repository is as it was.
     """
+    report = on_progress or (lambda _line: None)
+    with state.updating(runs, lambda: report("waiting for another update to end")):
+        # What the record said before is what the other update has changed.
+        now = next(
+            (r for r in state.running(runs) if (r.pid, r.start_ticks) == (record.pid, record.start_ticks)), record
+        )
+        return _refresh(project, now, runs, pipelines, interrupt=interrupt, on_progress=report)
+
+
+def _refresh(
+    project: Project, record: ServerRecord, runs: Path, pipelines: Sequence[str], *,
+    interrupt: bool, on_progress: Callable[[str], None],
+) -> Refreshed:  # fmt: skip
     root = project.repository(record.target)
     if record.repositories != (str(root.resolve()),):
         raise UserError(
@@ -80,8 +96,12 @@ def refresh(
             "project renders",
             "update a server that `tritonkit serve` runs without --repository",
         )
-    made = render_for(project, record.target)
-    _check_names(pipelines, [plan.name for plan in made.plans])
+    if not record.updatable:
+        raise UserError(
+            f"the server at {record.http_address} was started without --updatable, so it loads nothing while it runs",
+            "stop it and start it again, with `tritonkit serve --updatable` if it is to be updated while it serves",
+        )
+    made = render_for(project, record.target, pipelines)
     before, owned_before = _on_disk(root)
     files, loaded, report = made.tree.files, record.files, WriteReport(root)
     if pipelines:
@@ -99,21 +119,15 @@ def refresh(
         write(before, root, owner_of=owned_before.__getitem__, prune=True, whole=True)
 
     wanted = Wanted(files, [_called_first(plan) for plan in made.plans if not pipelines or plan.name in pipelines])
-    with Control(record) as control:
-        update = Updater(control, loaded, root, interrupt=interrupt, on_progress=on_progress).run(
-            wanted, bring, put_back
-        )
     others = {path: value for path, value in record.files.items() if path not in loaded}
-    state.write(runs, replace(record, files={**others, **hashes(files)}))
+
+    def note(known: Hashes) -> None:
+        state.write(runs, replace(record, files={**others, **known}))
+
+    with Control(record) as control:
+        updater = Updater(control, loaded, root, hashes(before), interrupt=interrupt, on_progress=on_progress)
+        update = updater.run(wanted, bring, put_back, note)
     return Refreshed(update, [*made.work.problems, *report.warnings])
-
-
-def _check_names(wanted: Iterable[str], known: Sequence[str]) -> None:
-    for name in wanted:
-        if name not in known:
-            raise UserError(
-                f"no spec here is of a pipeline `{name}`; there are {names(known)}", did_you_mean(name, known)
-            )
 
 
 def _called_first(plan: Plan) -> list[str]:

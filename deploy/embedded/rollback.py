@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,11 +13,11 @@ from deploy.embedded.state import ServerRecord
 from generator.collector import did_you_mean, names
 from generator.edit import serve_only
 from generator.plan import EngineProgram, ModelPlan, Plan
-from generator.problems import ProblemsError, UserError
+from generator.problems import Problem, ProblemsError, UserError, errors
 from generator.project import EMBEDDED, Project
 from generator.spec.serving import NEWEST
 from generator.whole_file import write_whole
-from generator.workspace import Workspace, open_workspace, render_trees, targets_of
+from generator.workspace import Workspace, open_workspace, render_trees, specs_of, targets_of
 from generator.write import write
 
 
@@ -25,12 +25,12 @@ from generator.write import write
 class Rollback:
     """What is to be changed: the text of `spec`, so that it serves version `to` of its model alone.
 
-    `part` is the engine, `served` is the model of the server that has its versions: the same, or in layout `fused`
-    the whole pipeline.
+    The spec is of `pipeline`, and has `targets`; `part` is the engine.
     """
 
     spec: Path
-    served: str
+    pipeline: str
+    targets: Sequence[str]
     part: str
     to: int
     before: str
@@ -46,10 +46,10 @@ def plan_rollback(project: Project, name: str, to: int | None, record: ServerRec
     """What has to be changed so that version `to` of a pipeline or model `name` is served.
 
     Without `to` it is the next lower version than the newest that the server serves; without a server, than the
-    newest that the spec serves. Raises ProblemsError for the specs, UserError when there is no such version.
+    newest that the spec serves. Raises ProblemsError when the specs that it may be in have errors, UserError when
+    there is no such version.
     """
     work = open_workspace(project, target=record.target if record else EMBEDDED)
-    work.stop_on_errors()
     plan, model, part = _find(work, name)
     assert isinstance(part.program, EngineProgram)  # noqa: S101  (for the type checker: _find has looked)
     there = [version.number for version in part.program.versions]
@@ -63,9 +63,10 @@ def plan_rollback(project: Project, name: str, to: int | None, record: ServerRec
         to = lower[-1]
     elif to not in there:
         raise UserError(f"`{name}` has no version {to}; it has: {listed}", "`onnx` in the spec names the versions")
-    spec = _file_of(work, plan)
+    [document] = [document for document in work.specs if document.tree.file == plan.places("name").file]
+    spec = document.path.resolve()
     before, after = serve_only(spec, [str(key) for key in part.source], [to])
-    return Rollback(spec, model.name, part.name, to, before, after)
+    return Rollback(spec, plan.name, targets_of(document.value), part.name, to, before, after)
 
 
 def _find(work: Workspace, name: str) -> tuple[Plan, ModelPlan, ModelPlan]:
@@ -80,6 +81,7 @@ def _find(work: Workspace, name: str) -> tuple[Plan, ModelPlan, ModelPlan]:
     ]
     found = [e for e in engines if name in {e[1].name, e[2].name}] or [e for e in engines if e[0].name == name]
     if not found:
+        work.stop_on_errors()
         known = sorted({engine[0].name for engine in engines} | {engine[1].name for engine in engines})
         raise UserError(
             f"there is no pipeline or engine `{name}` here; there are {names(known)}", did_you_mean(name, known)
@@ -100,49 +102,53 @@ def _newest_served(record: ServerRecord | None, model: str) -> int | None:
     return max(ready, default=None)
 
 
-def _file_of(work: Workspace, plan: Plan) -> Path:
-    return next(document.path for document in work.specs if document.value.name == plan.name).resolve()
-
-
 @dataclass(frozen=True)
 class RolledBack:
-    """What was done to the server (None without one), and the targets that were left: their specs have errors."""
+    """What was done to the server, and the targets that were left, with the errors of each.
+
+    `refreshed` is None without a server, and where it is not `updatable`: that one has to be restarted.
+    """
 
     refreshed: Refreshed | None
-    left: list[str]
+    left: Mapping[str, Sequence[Problem]]
 
 
 def roll_back(
     project: Project, planned: Rollback, record: ServerRecord | None, runs: Path, *,
     on_progress: Callable[[str], None] | None = None,
 ) -> RolledBack:  # fmt: skip
-    """Writes the spec, then brings the server to it, then the other repositories that are there.
+    """Writes the spec, then brings the server to it, then the pipeline's other repositories that are there.
 
-    Raises what `refresh` does, with the spec as it was.
+    Raises what `refresh` does, and ProblemsError when no repository can be written: the spec is as it was then.
     """
+    refreshed, written, left = None, [], {}
     write_whole(planned.spec, planned.after)
     try:
-        done = refresh(project, record, runs, on_progress=on_progress) if record is not None else None
+        if record is not None and record.updatable:
+            refreshed = refresh(project, record, runs, [planned.pipeline], on_progress=on_progress)
+            written.append(record.target)
+        for target in planned.targets:
+            # `embedded` is always rendered, the others as far as they were before.
+            if target in written or (target != EMBEDDED and not project.repository(target).is_dir()):
+                continue
+            try:
+                _render(project, planned.pipeline, target)
+            except ProblemsError as error:
+                left[target] = errors(error.problems)
+            else:
+                written.append(target)
+        if not written:
+            raise ProblemsError([problem for problems in left.values() for problem in problems])
     except BaseException:
-        write_whole(planned.spec, planned.before)
+        if not written:
+            write_whole(planned.spec, planned.before)
         raise
-    return RolledBack(done, _render_the_others(project, None if record is None else record.target))
+    return RolledBack(refreshed, left)
 
 
-def _render_the_others(project: Project, but: str | None) -> list[str]:
-    """Renders the other targets, as far as they were rendered before (`embedded` always); names those with errors."""
-    targets = {name for document in open_workspace(project).specs for name in targets_of(document.value)}
-    left = []
-    for target in sorted(targets - {but}):
-        root = project.repository(target)
-        if not root.is_dir() and target != EMBEDDED:
-            continue
-        work = open_workspace(project, target=target)
-        try:
-            work.stop_on_errors()
-            [tree] = render_trees(work)
-        except ProblemsError:
-            left.append(target)
-        else:
-            write(tree.files, root, owner_of=tree.owners.__getitem__, prune=True, whole=True)
-    return left
+def _render(project: Project, pipeline: str, target: str) -> None:
+    """Brings the files of one pipeline in a target's repository to its spec. Raises ProblemsError."""
+    work = open_workspace(project, specs_of(project, [pipeline]), target)
+    work.stop_on_errors()
+    [tree] = render_trees(work)
+    write(tree.files, project.repository(target), owner_of=tree.owners.__getitem__, prune=True)

@@ -139,7 +139,10 @@ class EmbeddedServer:
         pid, ticks = self._server or (self.pid, 0)
         repositories = tuple(map(str, self.repositories))
         addresses = (self.http_address, self.grpc_address, self.metrics_address)
-        return ServerRecord(pid, ticks, *addresses, repositories, self.restricted_key, target, str(self.log_path))
+        return ServerRecord(
+            pid, ticks, *addresses, repositories, self.restricted_key, target, str(self.log_path),
+            updatable=self.needs.control_mode == "explicit",
+        )  # fmt: skip
 
     # Its life ------------------------------------------------------------------------------------------
 

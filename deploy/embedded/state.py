@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import json
 import os
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 
@@ -19,7 +20,8 @@ FORMAT = 1
 class ServerRecord:
     """One running server. `start_ticks` tells it from a later process of its id, `key` opens its restricted APIs.
 
-    `files` are the rendered files that it has loaded, by path in the repository, with the hash (SHA-256) of each.
+    `files` are the rendered files that it has loaded, by path in the repository, with the hash (SHA-256) of each;
+    empty where an update broke off and what is loaded is not known. `updatable` is whether it loads models at all.
     """
 
     pid: int
@@ -32,6 +34,7 @@ class ServerRecord:
     target: str
     log_path: str
     files: Mapping[str, str] = field(default_factory=dict)
+    updatable: bool = False
 
     @property
     def running(self) -> bool:
@@ -90,6 +93,21 @@ def running(directory: Path) -> list[ServerRecord]:
             with contextlib.suppress(OSError):  # a read-only place
                 path.unlink(missing_ok=True)
     return sorted(found, key=lambda record: record.start_ticks)
+
+
+@contextlib.contextmanager
+def updating(directory: Path, on_wait: Callable[[], None]) -> Iterator[None]:
+    """One block at a time changes what this directory's servers have loaded; `on_wait` is called before a wait."""
+    directory.mkdir(parents=True, exist_ok=True)
+    with os.fdopen(
+        os.open(directory / "update.lock", os.O_RDWR | os.O_CREAT, 0o600)
+    ) as file:  # others cannot hold it
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            on_wait()
+            fcntl.flock(file, fcntl.LOCK_EX)
+        yield
 
 
 @contextlib.contextmanager

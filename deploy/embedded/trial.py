@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import contextlib
 import re
-from collections.abc import Iterable, Mapping
+import secrets
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from deploy.embedded import log
+from deploy.embedded.changes import version_of
 from deploy.embedded.control import Control, LoadFailedError
 from generator.problems import UserError
 
@@ -26,42 +28,52 @@ _FOLDER = re.compile(r"(?:/\S*?/)?\bfolder\w{6}(?=/)")  # where the server keeps
 _NOTHING = b"class TritonPythonModel:\n    def execute(self, requests):\n        return []\n"
 
 
-def try_model(control: Control, config: ModelConfig, files: Mapping[str, bytes], versions: Iterable[int]) -> bool:
+def try_model(
+    control: Control, config: ModelConfig, files: Mapping[str, bytes], versions: Iterable[int],
+    on_progress: Callable[[str], None] = lambda _line: None,
+) -> bool:  # fmt: skip
     """Load these versions of a model once, with one instance of each group, and unload them.
 
     `files` are those of its directory. False when they are too large to be sent and so were not tried. Raises
-    LoadFailedError, with the server as it was before.
+    LoadFailedError, with the server as it was before. An interrupt waits for the load, which the server does not
+    break off.
     """
-    wanted = {str(version) for version in versions}
-    content = {path: data for path, data in files.items() if _version(path) in {*wanted, ""}}
+    wanted = set(versions)
+    content = {path: data for path, data in files.items() if version_of(path) in {*wanted, None}}
     content.pop("config.pbtxt", None)
     _check_python(config, content, wanted)
     if sum(map(len, content.values())) > LARGEST_BYTES:
         return False
-    name = config.name + SUFFIX
+    # A name of its own each time: the load of what a broken-off trial left would do nothing, and so always succeed.
+    name = f"{config.name}{SUFFIX}-{secrets.token_hex(4)}"
     try:
         control.load(name, config=_as_json(_alone(config, name)), files=content)
-    except LoadFailedError as error:
+        control.unload(name)
+    except BaseException as error:
+        if not isinstance(error, LoadFailedError):
+            on_progress(f"ending the trial of {config.name}: the server finishes that load first")
         with contextlib.suppress(UserError):
             control.load(name, config=_as_json(_of_nothing(name)), files={f"{v}/model.py": _NOTHING for v in wanted})
             control.unload(name)
-        raise LoadFailedError([_renamed(cause, config.name) for cause in error.causes]) from error
-    control.unload(name)
+        if isinstance(error, LoadFailedError):
+            raise LoadFailedError([_renamed(cause, name, config.name) for cause in error.causes]) from error
+        raise
     return True
 
 
-def _version(path: str) -> str:
-    """The version directory that a file is in; empty for those of all versions."""
-    first = path.partition("/")[0]
-    return first if first.isdecimal() else ""
+def unload_left_over(control: Control) -> None:
+    """Unloads what trials left that were killed. Raises UserError; only for who knows that no trial runs."""
+    for name in control.loaded():
+        if SUFFIX in name:
+            control.unload(name)
 
 
-def _check_python(config: ModelConfig, content: Mapping[str, bytes], versions: Iterable[str]) -> None:
+def _check_python(config: ModelConfig, content: Mapping[str, bytes], versions: Iterable[int]) -> None:
     """Triton 2.51 waits for ever for a Python model without its file."""
     if config.backend != "python":
         return
     file = config.default_model_filename or "model.py"
-    missing = [f"{version}/{file}" for version in sorted(versions, key=int) if f"{version}/{file}" not in content]
+    missing = [f"{version}/{file}" for version in sorted(versions) if f"{version}/{file}" not in content]
     if missing:
         cause = log.Cause(
             config.name, f"its {missing[0]} is missing", "put it where the spec's `files` leads", "python"
@@ -100,7 +112,7 @@ def _as_json(config: ModelConfig) -> str:
     return json_format.MessageToJson(config, preserving_proto_field_name=True)
 
 
-def _renamed(cause: log.Cause, model: str) -> log.Cause:
+def _renamed(cause: log.Cause, trial: str, model: str) -> log.Cause:
     """The cause as of the model that is tried, and of the files that were sent."""
-    sentence = _FOLDER.sub(model, cause.sentence).replace(model + SUFFIX, model)
+    sentence = _FOLDER.sub(model, cause.sentence).replace(trial, model)
     return replace(cause, model=model if cause.model else "", sentence=sentence)

@@ -6,14 +6,14 @@ import contextlib
 import os
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from deploy.embedded.changes import Hashes, Kind, Wanted, changes, hashes, version_of
 from deploy.embedded.control import LOADING, READY, UNLOADING, Control, Index, LoadFailedError, LogSince
-from deploy.embedded.trial import try_model
-from generator.problems import UserError
+from deploy.embedded.trial import try_model, unload_left_over
+from generator.problems import ProblemsError, UserError
 
 if TYPE_CHECKING:
     from tritonclient.grpc.model_config_pb2 import ModelConfig
@@ -36,62 +36,97 @@ class Update:
     """What was done.
 
     `waiting` names versions that still answer their last requests, `untried` models too large to be tried, `stale`
-    models whose response cache still has answers of before (2.51 keeps them over a load: seen).
+    models whose response cache still has answers of before (2.51 keeps them over a load: seen). `warnings` are
+    sentences on what went wrong beside it.
     """
 
     models: list[ModelUpdate]
     waiting: list[str]
     untried: list[str]
     stale: list[str]
+    warnings: list[str]
 
 
 class Updater:
     """Brings one server to what is wanted.
 
-    `loaded` are the hashes of what it has loaded so far, `root` is its repository. `settle_s` is how long versions
-    may take to come and go once they are loaded. Changes during which requests fail are refused unless `interrupt`.
+    `loaded` are the hashes of what it has loaded so far, `root` is its repository, which has the files of `on_disk`
+    now. `settle_s` is how long versions may take to come and go once they are loaded. Changes during which requests
+    fail are refused unless `interrupt`.
     """
 
     def __init__(
-        self, control: Control, loaded: Hashes, root: Path, *, settle_s: float = SETTLE_S, interrupt: bool = False,
-        on_progress: Callable[[str], None] | None = None,
+        self, control: Control, loaded: Hashes, root: Path, on_disk: Hashes, *, settle_s: float = SETTLE_S,
+        interrupt: bool = False, on_progress: Callable[[str], None] | None = None,
     ) -> None:  # fmt: skip
         self._control, self._loaded, self._root, self._settle_s = control, loaded, root, settle_s
-        self._interrupt = interrupt
+        self._on_disk, self._interrupt = on_disk, interrupt
         self._say = on_progress or (lambda _line: None)
 
-    def run(self, wanted: Wanted, write: Callable[[], None], put_back: Callable[[], None]) -> Update:
+    def run(
+        self, wanted: Wanted, write: Callable[[], None], put_back: Callable[[], None], note: Callable[[Hashes], None]
+    ) -> Update:
         """Tries what is new, calls `write`, loads, and waits until all is as wanted.
 
-        `write` brings the files into the repository, `put_back` those that were there before. Raises UserError
-        (LoadFailedError with the causes). When a trial failed nothing was written; after that the files are put
-        back and the server is asked to load those again.
+        `write` brings the files into the repository, `put_back` those that were there before; `note` keeps what is
+        loaded for the next update, a hash of "" where that is not known. Raises UserError (LoadFailedError with the
+        causes), and OSError of `note` and `write`. When a trial failed nothing was written; after that the files
+        are put back, and the server is asked to load those again. What goes wrong once all is loaded is a warning.
         """
-        kinds = changes(self._loaded, hashes(wanted.files))
+        new = hashes(wanted.files)
+        kinds = changes(self._loaded, new)
         before = self._control.index()
         if not self._interrupt:
             self._check_between(wanted, kinds, before)
+        with contextlib.suppress(UserError):  # they take memory, and nothing else
+            unload_left_over(self._control)
         untried = self._try(wanted, kinds, before)
-        write()
         since = self._control.watch("")
+        expected, others = self._expected(wanted, kinds, before)
+        note({path: "" if _kind(kinds, path) != "same" else value for path, value in {**self._loaded, **new}.items()})
+        try:
+            write()
+        except BaseException:
+            with contextlib.suppress(OSError):
+                note(self._loaded)  # all of it is written, or nothing
+            raise
         try:
             self._load(wanted, kinds, {"added", "changed"})
-            waiting = self._settle(
-                {name: wanted.served(name) for name, kind in kinds.items() if kind != "removed"}, since
-            )
-        except BaseException:
-            put_back()
-            self._return(wanted, kinds)
+            waiting, after = self._settle(expected, since)
+        except BaseException as error:
+            self._take_back(wanted, kinds, put_back, note, error)
             raise
-        for name in [name for name, kind in kinds.items() if kind == "removed"]:
-            self._say(f"unloading {name}")
-            self._control.unload(name)
-        after = self._control.index()
+        stuck = self._unload([name for name, kind in kinds.items() if kind == "removed"])
+        warnings = [f"{wrong}, as before the update" for wrong in _differences(after, others)]
+        warnings += [f"{name} could not be unloaded: {why}" for name, why in stuck.items()]
         models = [
             ModelUpdate(name, kind, _ready(before, name), [] if kind == "removed" else _ready(after, name))
             for name, kind in kinds.items()
         ]
-        return Update(models, waiting, untried, self._stale(wanted, kinds, before))
+        try:
+            note({**{path: "" for path in self._loaded if path.partition("/")[0] in stuck}, **new})
+        except OSError as failed:
+            warnings.append(f"what is loaded could not be noted ({failed}): the next update loads it again")
+        return Update(models, waiting, untried, self._stale(wanted, kinds, before), warnings)
+
+    def _expected(
+        self, wanted: Wanted, kinds: Mapping[str, Kind], before: Index
+    ) -> tuple[dict[str, list[int]], dict[str, list[int]]]:
+        """The versions that models have to serve in the end; and those of models that failed before this update."""
+        served = {name: wanted.served(name) for name, kind in kinds.items() if kind != "removed"}
+        others = {n: v for n, v in served.items() if kinds[n] == "same" and _ready(before, n) != v}
+        return {name: versions for name, versions in served.items() if name not in others}, others
+
+    def _unload(self, names: Sequence[str]) -> dict[str, str]:
+        """Unloads these; those that would not go, and why."""
+        stuck = {}
+        for name in names:
+            self._say(f"unloading {name}")
+            try:
+                self._control.unload(name)
+            except UserError as failed:
+                stuck[name] = failed.message
+        return stuck
 
     def _stale(self, wanted: Wanted, kinds: Mapping[str, Kind], before: Index) -> list[str]:
         """Models that may answer from a cache what they would not say now: an answer is kept by model and version."""
@@ -136,7 +171,7 @@ class Updater:
             # Where the configuration alone differs, one version tells whether it can be served so.
             versions = self._new_versions(wanted, name, before) or wanted.served(name)[-1:]
             self._say(f"trying {name}, version {', '.join(map(str, versions))}")
-            if not try_model(self._control, config, wanted.of(name), versions):
+            if not try_model(self._control, config, wanted.of(name), versions, self._say):
                 untried.append(name)
         return untried
 
@@ -163,7 +198,7 @@ class Updater:
                 self._say(f"loading {name}")
                 self._control.load(name)
 
-    def _settle(self, expected: Mapping[str, Sequence[int]], since: LogSince) -> list[str]:
+    def _settle(self, expected: Mapping[str, Sequence[int]], since: LogSince) -> tuple[list[str], Index]:
         """Waits until every model serves what is expected; names versions that still answer their last requests.
 
         Raises LoadFailedError or UserError when one does not come or does not go.
@@ -175,7 +210,7 @@ class Updater:
             unloading, loading = (_in_state(index, expected, state) for state in (UNLOADING, LOADING))
             late = time.monotonic() > deadline
             if not wrong and (late or not unloading):
-                return unloading
+                return unloading, index
             if late or (wrong and not loading and not unloading):
                 if causes := since.causes():
                     raise LoadFailedError(causes)
@@ -184,17 +219,59 @@ class Updater:
             time.sleep(pause_s)
             pause_s = min(0.2, pause_s * 1.5)
 
-    def _return(self, wanted: Wanted, kinds: Mapping[str, Kind]) -> None:
-        """Has the server load again what was put back; what fails now is a consequence of what is told.
+    def _take_back(
+        self, wanted: Wanted, kinds: Mapping[str, Kind], put_back: Callable[[], None],
+        note: Callable[[Hashes], None], error: BaseException,
+    ) -> None:  # fmt: skip
+        """The files of before, and the server with them; tells `error`, which is the cause, where that is not so.
 
         Seen on 2.51: the server does not forget the version whose place was to be taken, and stopping it takes the
         whole of its exit timeout then.
         """
-        with contextlib.suppress(UserError, OSError):
-            self._load(wanted, kinds, {"changed"})
+        untold = []
+        try:
+            put_back()
+        except (UserError, ProblemsError, OSError) as failed:
+            untold.append(f"the old files could not be put back: {failed}")
+        lost = sorted(name for name, kind in kinds.items() if kind == "changed" and self._lost(name))
+        if lost:
+            untold.append(
+                f"the repository did not have (or is not known to have had) what the server had loaded of "
+                f"{', '.join(lost)}, so that was not loaded again"
+            )
+        untold += self._return(wanted, kinds, set(lost))
+        if not untold:
+            with contextlib.suppress(OSError):
+                note(self._loaded)
+        elif isinstance(error, UserError):
+            error.message = "; ".join([error.message, *untold])
+            error.args = (error.message,)
+        else:
+            for line in untold:
+                self._say(line)
+
+    def _lost(self, name: str) -> bool:
+        """Whether the files that the server has loaded of a model were gone from the repository before."""
+        return any(self._on_disk.get(p) != h for p, h in self._loaded.items() if p.startswith(f"{name}/"))
+
+    def _return(self, wanted: Wanted, kinds: Mapping[str, Kind], lost: set[str]) -> list[str]:
+        """Has the server load again what was put back, pipeline by pipeline; sentences on what does not load."""
+        untold = []
+        for models in wanted.pipelines:
+            if lost.isdisjoint(models):
+                try:
+                    self._load(replace(wanted, pipelines=[models]), kinds, {"changed"})
+                except (UserError, OSError) as failed:
+                    untold.append(f"the old files of {models[0]} could not be loaded again: {failed}")
         for name in [name for name, kind in kinds.items() if kind == "added"]:
-            with contextlib.suppress(UserError):
+            with contextlib.suppress(UserError):  # it did not load, or nobody will ask for it
                 self._control.unload(name)
+        return untold
+
+
+def _kind(kinds: Mapping[str, Kind], path: str) -> Kind:
+    """What is done with the model that a file is of; those of none stay as they are."""
+    return kinds.get(path.partition("/")[0], "same")
 
 
 def _tensors(config: ModelConfig) -> list[tuple[str, str, int, tuple[int, ...]]]:

@@ -38,6 +38,9 @@ EDITS = [
         "model:\n  versions:\n    specific:\n      - 2\n      - 3   # three\n  # next\n  onnx: a.onnx\n",
         "model:\n  versions:\n    specific: [1]   # three\n  # next\n  onnx: a.onnx\n",
     ),
+    ("model: {onnx:\t{1: a.onnx, 2: b.onnx}}\n", "model: {onnx:\t{1: a.onnx, 2: b.onnx}, versions: {specific: [1]}}\n"),
+    ("model:\r  onnx: a.onnx # it\r  engine: onnxruntime\r", "model:\r  onnx: a.onnx # it\r  versions: {specific: [1]}\r  engine: onnxruntime\r"),
+    ("model: {versions:\n  # all\n  , onnx: a.onnx}\n", "model: {versions: {specific: [1]}\n  # all\n  , onnx: a.onnx}\n"),
     ('"model": {"onnx": "ä 🙂.onnx", "versions": {"all": true}}\n', '"model": {"onnx": "ä 🙂.onnx", "versions": {specific: [1]}}\n'),
 ]  # fmt: skip
 REST = "name: small  # 🙂 größer\ninputs: {x: {type: fp32, dims: [2]}}\noutputs: {y: {type: fp32, dims: [2]}}\n"
@@ -80,3 +83,11 @@ def test_what_would_become_another_spec_is_not_edited(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="cannot be edited by itself") as caught:
         serve_only(tmp_path / "a.yaml", SHORT_MODEL, [1])
     assert caught.value.hint == "write `versions: {specific: [1]}` into `model` yourself"
+
+
+@pytest.mark.parametrize("text", ["", "model: {", "[]", "model: net.onnx", "model: {}", "name: small", REST])
+def test_what_is_no_spec_any_more_is_not_edited(tmp_path: Path, text: str) -> None:
+    """It was one when it was looked at, and somebody has it in an editor."""
+    (tmp_path / "a.yaml").write_text(text)
+    with pytest.raises(UserError, match="cannot be edited by itself"):
+        serve_only(tmp_path / "a.yaml", SHORT_MODEL, [1])

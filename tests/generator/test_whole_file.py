@@ -18,6 +18,23 @@ def test_written_with_the_usual_mode(tmp_path: Path) -> None:
     assert file.stat().st_mode == (tmp_path / "beside").stat().st_mode
 
 
+def test_the_mode_stays(tmp_path: Path) -> None:
+    file = tmp_path / "mine"
+    file.write_text("before")
+    file.chmod(0o640)
+    write_whole(file, "after")
+    assert (file.read_text(), file.stat().st_mode & 0o777) == ("after", 0o640)
+
+
+def test_a_link_stays_one(tmp_path: Path) -> None:
+    (tmp_path / "far").mkdir()
+    (tmp_path / "link").symlink_to(Path("far") / "file")
+    for text in ("new", "replaced"):
+        write_whole(tmp_path / "link", text)
+        assert (tmp_path / "link").readlink() == Path("far") / "file"
+        assert [(p.name, p.read_text()) for p in (tmp_path / "far").iterdir()] == [("file", text)]
+
+
 def test_a_failure_leaves_what_was_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     file = tmp_path / "old"
     file.write_text("before")

@@ -7,7 +7,7 @@ import pytest
 
 from generator.problems import Problem, ProblemsError, Severity, UserError
 from generator.project import NoProjectError, Project
-from generator.workspace import model_names, open_workspace, render_trees
+from generator.workspace import model_names, open_workspace, render_trees, specs_of
 from generator_projects import SHORT, make_project, write_onnx
 
 OTHER = SHORT.replace("name: small", "name: other").replace("production:", "staging:")
@@ -162,3 +162,15 @@ def test_rules_of_batching_hold_for_a_models_own_too(tmp_path: Path) -> None:
     spec = ALONE.replace("net.onnx}", "net.onnx, batching: {preferred: [4, 16]}}")
     [problem] = open_workspace(make_project(tmp_path / "p", {"alone": spec})).problems
     assert (problem.code, problem.field) == ("TK214", "models.net.batching")
+
+
+def test_the_specs_of_some_pipelines(tmp_path: Path) -> None:
+    project = make_project(tmp_path / "p", {"a": SHORT, "b": OTHER})
+    assert [file.name for file in specs_of(project, ["other"])] == ["b.yaml"]
+    with pytest.raises(UserError, match="no spec here is of a pipeline `smal`; there are `other`, `small`") as caught:
+        specs_of(project, ["other", "smal"])
+    assert caught.value.hint == "did you mean `small`?"
+    (project.specs / "c.yaml").write_text("name: broken")
+    assert [file.name for file in specs_of(project, ["other", "small"])] == ["a.yaml", "b.yaml"]
+    with pytest.raises(ProblemsError, match=r"c\.yaml"):
+        specs_of(project, ["broken"])

@@ -18,7 +18,7 @@ from typing import Any, Literal
 import numpy as np
 import psutil
 
-from deploy.embedded.needs import needs_of
+from deploy.embedded.needs import for_updates, needs_of
 from deploy.embedded.server import EmbeddedServer
 from generator.plan import Plan
 from generator.project import Project
@@ -58,9 +58,10 @@ class Rendered:
     files: Mapping[str, bytes]
     repository: Path
 
-    def server(self, **options: Any) -> EmbeddedServer:
+    def server(self, *, updatable: bool = False, **options: Any) -> EmbeddedServer:
         """A server for it, not yet started."""
-        return EmbeddedServer(self.repository, needs_of(list(self.plans.values())), **options)
+        needs = needs_of(list(self.plans.values()))
+        return EmbeddedServer(self.repository, for_updates(needs) if updatable else needs, **options)
 
 
 def render_to(repository: Path, project: Project, *, self_contained: bool = False) -> Rendered:

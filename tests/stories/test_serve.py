@@ -14,6 +14,9 @@ import psutil
 import pytest
 from story_tools import GONE_S, Serving, eventually, gate, make_project, paste, serving, shm_segments, tritonkit
 
+from deploy.embedded import state
+from deploy.embedded.control import Control
+from generator.problems import UserError
 from tritonkit import Pipeline
 
 pytestmark = pytest.mark.server
@@ -85,6 +88,7 @@ def test_it_is_found_by_the_other_commands_and_ctrl_c_stops_it(folder: Path, lab
         snippets_answer(folder, at, labels)
         status_tells_what_differs(folder, at["http"])
         another_is_refused(folder, process, at["http"])
+        it_loads_nothing(folder)
         process.signal(signal.SIGINT)
         ends_clean(process)
         assert process.err.splitlines()[-1] == "stopping: requests in flight finish first"
@@ -166,6 +170,20 @@ def another_is_refused(folder: Path, process: Serving, http_address: str) -> Non
     )
     assert "Traceback" not in second.stderr
     assert tritonkit(folder, "infer", "digits", "0.png").returncode == 0, "the first one serves on"
+
+
+def it_loads_nothing(folder: Path) -> None:
+    """Its command line has the key, so the key must not be enough to have it run code."""
+    [record] = state.running(folder / "build" / "run")
+    assert not record.updatable
+    assert record.key in " ".join(psutil.Process(record.pid).cmdline())
+    with Control(record) as control:
+        for change in (control.load, control.unload):
+            with pytest.raises(UserError, match="not allowed"):
+                change("door")
+    done = tritonkit(folder, "update")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "was started without --updatable" in done.stderr
 
 
 @pytest.fixture

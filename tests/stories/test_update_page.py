@@ -29,7 +29,8 @@ def test_the_page(tmp_path: Path) -> None:
     np.save(root / "pixels.npy", np.zeros((1, 8, 8), np.float32))
     [edit] = blocks("yaml")
     spec = root / "specs" / "digits.yaml"
-    with serving(root):
+    [options] = set(re.findall(r"`tritonkit serve ([^`]+)`", PAGE))
+    with serving(root, *options.split()):
         before = spec.read_text()
         assert "  onnx: models/digits.onnx\n" in before
         spec.write_text(before.replace("  onnx: models/digits.onnx\n", edit))

@@ -162,7 +162,7 @@ def test_without_a_server_the_newest_that_would_be_served_answers(
 def test_a_second_version_beside_the_first_and_back(layout: str, tmp_path: Path) -> None:
     root = project_of(tmp_path / "project", SPEC.replace("layout: ensemble", f"layout: {layout}"))
     model = "digits_engine" if layout == "ensemble" else "digits"
-    with serving(root) as process:
+    with serving(root, "--updatable") as process:
         at = addresses(process)
         assert labels(at) == [FIRST, FIRST]
         with streaming(at, EITHER) as stream:

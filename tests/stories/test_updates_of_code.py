@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -60,7 +61,7 @@ def heard(at: Mapping[Protocol, str]) -> list[str]:
 def test_code_and_pipelines_that_come_and_go(tmp_path: Path) -> None:
     root = make_project(tmp_path / "project", {"words.yaml": WORDS}, copied=("digits.yaml",)).root
     say(root, "one")
-    with serving(root) as process:
+    with serving(root, "--updatable") as process:
         at = addresses(process)
         assert updated(root) == {
             name: ("same", [1], [1])
@@ -109,9 +110,10 @@ def test_what_fails_only_in_its_place_is_put_back(tmp_path: Path) -> None:
     root, runs, tried = project.root, tmp_path / "runs", tmp_path / "tried"
     say(root, "one")
     rendered = render_to(project.repository("embedded"), project)
-    with running(rendered) as found:
+    with running(rendered, updatable=True) as found:
         at: dict[Protocol, str] = {protocol: found.address(protocol) for protocol in PROTOCOLS}
         record = replace(found.server.record("embedded"), files=hashes(rendered.files))
+        state.write(runs, record)
         say(root, "two", f"import pathlib; pathlib.Path({str(tried)!r}).touch(exist_ok=False)")
         with pytest.raises(LoadFailedError, match=r"words: .*FileExistsError"):
             refresh(project, record, runs)
@@ -120,7 +122,7 @@ def test_what_fails_only_in_its_place_is_put_back(tmp_path: Path) -> None:
         assert heard(at) == ["one", "one"]
         with Control(record) as server:
             assert eventually(server.ready), "the version is ready again"
-        assert state.running(runs) == [], "nothing was updated, so nothing was noted"
+        assert state.running(runs) == [record], "nothing was updated, so nothing was noted"
         say(root, "three")
         [update] = refresh(project, record, runs).update.models
         assert (update.name, update.kind, update.before, update.after) == ("words", "changed", [1], [1])
@@ -129,13 +131,37 @@ def test_what_fails_only_in_its_place_is_put_back(tmp_path: Path) -> None:
         assert set(noted.files) == set(rendered.files)
 
 
+def test_two_updates_at_once_both_count(tmp_path: Path) -> None:
+    specs = {f"{name}.yaml": WORDS.replace("name: words", f"name: {name}") for name in ("words", "more")}
+    project = make_project(tmp_path / "project", {name: text.replace("say.py", name.replace("yaml", "py"))
+                                                  for name, text in specs.items()})  # fmt: skip
+    steps, runs = project.root / "steps", tmp_path / "runs"
+
+    def write(word: str) -> None:
+        for name in ("words", "more"):
+            (steps / f"{name}.py").write_text(SAY.replace("WORD", word).replace("BEGINNING", "pass"))
+
+    write("one")
+    rendered = render_to(project.repository("embedded"), project)
+    with running(rendered, updatable=True) as found, ThreadPoolExecutor(2) as threads:
+        record = replace(found.server.record("embedded"), files=hashes(rendered.files))
+        state.write(runs, record)
+        write("two")
+        both = [threads.submit(refresh, project, record, runs, [name]) for name in ("words", "more")]
+        for done, name in zip(both, ("words", "more"), strict=True):
+            assert [(m.name, m.kind) for m in done.result(60).update.models] == [(name, "changed")]
+        assert {model.kind for model in refresh(project, record, runs).update.models} == {"same"}
+        for name in ("words", "more"):
+            assert b"two" in (rendered.repository / name / "1" / f"{name}.py").read_bytes()
+
+
 def test_answers_of_before_that_a_cache_may_keep_are_told(tmp_path: Path) -> None:
     specs = {name: SPECS[name] for name in ("cached.yaml", "cached_flow.yaml", "tuned.yaml")}
     project = make_project(tmp_path / "project", specs)
     code = project.root / "steps" / "small.py"
     code.write_text(CLASSES)
     rendered = render_to(project.repository("embedded"), project)
-    with running(rendered) as found:
+    with running(rendered, updatable=True) as found:
         record = replace(found.server.record("embedded"), files=hashes(rendered.files))
 
         def calls(name: str) -> list[int]:
@@ -181,7 +207,7 @@ def test_a_change_that_would_lose_requests_is_refused(tmp_path: Path) -> None:
     spec, code = project.specs / "pair.yaml", project.root / "steps" / "pair.py"
     code.write_text(PAIR_CODE.replace("WIDTH", "2"))
     rendered = render_to(project.repository("embedded"), project)
-    with running(rendered) as found, Pipeline("pair", found.address("grpc")) as pipeline:
+    with running(rendered, updatable=True) as found, Pipeline("pair", found.address("grpc")) as pipeline:
         record = replace(found.server.record("embedded"), files=hashes(rendered.files))
         one = np.array([1], np.float32)
         assert pipeline.infer_one(one).y.tolist() == [2]

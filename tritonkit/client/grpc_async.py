@@ -11,7 +11,7 @@ from tritonclient.utils import InferenceServerException
 from tritonkit.client.errors import ItemError
 from tritonkit.client.exchange import Options, Reply
 from tritonkit.client.values import Array, infer_inputs
-from tritonkit.client.wire import GRPC_CHANNEL, grpc_config, grpc_fault, names_in, versions_in
+from tritonkit.client.wire import grpc_channel, grpc_config, grpc_fault, names_in, versions_in
 
 
 class AsyncGrpcTransport:
@@ -19,7 +19,7 @@ class AsyncGrpcTransport:
 
     def __init__(self, options: Options) -> None:
         self._name, self._version, self._deadline_s = options.name, options.version or "", options.deadline_s
-        self._client = triton.InferenceServerClient(options.address, channel_args=GRPC_CHANNEL)
+        self._client = triton.InferenceServerClient(options.address, channel_args=grpc_channel(options.address))
 
     async def config(self) -> Mapping[str, Any] | ItemError:
         """The model's configuration as JSON."""

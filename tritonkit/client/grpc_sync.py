@@ -13,7 +13,7 @@ from tritonkit.client.errors import ItemError
 from tritonkit.client.exchange import Reply
 from tritonkit.client.threaded import Job, ThreadedTransport
 from tritonkit.client.values import Array, infer_inputs
-from tritonkit.client.wire import GRPC_CHANNEL, grpc_config, grpc_fault, names_in, versions_in
+from tritonkit.client.wire import grpc_channel, grpc_config, grpc_fault, names_in, versions_in
 
 
 class GrpcTransport(ThreadedTransport):
@@ -63,7 +63,7 @@ class GrpcTransport(ThreadedTransport):
         return self._post(Job(work, done))
 
     def _run(self, started: threading.Event) -> None:
-        client = triton.InferenceServerClient(self._address, channel_args=GRPC_CHANNEL)
+        client = triton.InferenceServerClient(self._address, channel_args=grpc_channel(self._address))
         started.set()
         while (job := self._inbox.get()) is not None:
             if job.handle is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -13,7 +14,7 @@ from tritonkit.client.errors import NOT_AS_TRITON, ItemError, of_grpc, of_http, 
 # What tritonclient.http raises for an answer that is no JSON, or JSON of another kind than Triton's.
 _MISREAD = (rapidjson.JSONDecodeError, UnicodeDecodeError, LookupError, TypeError)
 _LARGEST_MESSAGE_BYTES = 2**31 - 1
-GRPC_CHANNEL = [
+_GRPC_CHANNEL = [
     ("grpc.max_send_message_length", _LARGEST_MESSAGE_BYTES),
     ("grpc.max_receive_message_length", _LARGEST_MESSAGE_BYTES),
     # A server that comes back is found again within a second; by default the pauses grow to two minutes.
@@ -22,6 +23,16 @@ GRPC_CHANNEL = [
     # Pipelines share no connections, so that none inherits the state of another's.
     ("grpc.use_local_subchannel_pool", 1),
 ]
+
+
+def grpc_channel(address: str) -> list[tuple[str, int]]:
+    """The options of a channel to `address`. No proxy of the environment (`http_proxy`) reaches our loopback."""
+    host = address.rpartition(":")[0].strip("[]")
+    try:
+        loopback = ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        loopback = host == "localhost"
+    return [*_GRPC_CHANNEL, ("grpc.enable_http_proxy", 0)] if loopback else _GRPC_CHANNEL
 
 
 def grpc_config(reply: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from deploy.embedded import shared_memory
 from deploy.embedded.flags import ServerFlags
-from deploy.embedded.needs import longest_request_ms, needs_of, needs_of_repository
+from deploy.embedded.needs import for_updates, longest_request_ms, needs_of, needs_of_repository
 from deploy.embedded.ports import Ports
 from generator.plan import Plan
 from generator.project import Project
@@ -31,7 +32,7 @@ def plan(name: str, tmp_path: Path, *changes: tuple[str, str]) -> Plan:
 def test_instances_are_counted_over_all_pipelines(tmp_path: Path) -> None:
     digits, canvas = plan("digits", tmp_path), plan("canvas", tmp_path)
     needs = needs_of([digits, canvas])
-    assert needs.python_instances == needs_of([digits]).python_instances + needs_of([canvas]).python_instances == 9
+    assert needs.python_instances == needs_of([digits]).python_instances + needs_of([canvas]).python_instances == 10
     assert needs.most_instances_of_a_model == 2
 
 
@@ -56,9 +57,7 @@ def test_the_flags_carry_the_numbers_of_the_plan(tmp_path: Path) -> None:
     needs = needs_of([plan("digits", tmp_path)])
     flags = ServerFlags(needs, (tmp_path,), tmp_path, tmp_path, Ports(1, 2, 3), "prefix", "key").arguments()
     assert f"--backend-config=python,shm-default-byte-size={8 << 20}" in flags
-    assert {"--model-control-mode=explicit", "--load-model=*"} <= set(flags), (
-        "updated while it runs, whole at the start"
-    )
+    assert "--model-control-mode=none" in flags
     assert any(flag.startswith("--http-restricted-api=") and "model-repository" in flag for flag in flags)
 
 
@@ -83,3 +82,12 @@ def test_too_little_shared_memory_is_one_sentence_and_the_command() -> None:
     ) as found:
         shared_memory.check(there.free_bytes + (1 << 30))
     assert "docker run --shm-size=" in found.value.hint
+
+
+def test_models_are_loaded_while_it_serves_only_where_that_was_asked_for(tmp_path: Path) -> None:
+    needs = needs_of([plan("digits", tmp_path)])
+    assert (needs.control_mode, needs_of_repository(tmp_path).control_mode) == ("none", "none")
+    asked = for_updates(needs)
+    flags = ServerFlags(asked, (tmp_path,), tmp_path, tmp_path, Ports(1, 2, 3), "prefix", "key").arguments()
+    assert {"--model-control-mode=explicit", "--load-model=*"} <= set(flags), "whole at the start"
+    assert replace(asked, control_mode="none", load_models=()) == needs

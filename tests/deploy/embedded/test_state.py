@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import threading
 from dataclasses import replace
 from pathlib import Path
 
@@ -70,3 +71,21 @@ def test_the_loaded_files_are_remembered(tmp_path: Path, record: ServerRecord) -
     loaded = replace(record, files={"m/1/model.onnx": "0" * 64})
     state.write(tmp_path, loaded)
     assert state.running(tmp_path) == [loaded]
+
+
+def test_updates_wait_for_each_other(tmp_path: Path) -> None:
+    waits, order = threading.Event(), []
+
+    def second() -> None:
+        with state.updating(tmp_path, waits.set):
+            order.append("second")
+
+    thread = threading.Thread(target=second)
+    with state.updating(tmp_path, lambda: order.append("nobody to wait for")):
+        thread.start()
+        assert waits.wait(10)
+        order.append("first")
+    thread.join(10)
+    assert order == ["first", "second"]
+    assert (tmp_path / "update.lock").stat().st_mode & 0o777 == 0o600
+    assert state.running(tmp_path) == []

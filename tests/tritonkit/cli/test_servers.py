@@ -90,6 +90,7 @@ def test_what_the_embedded_server_cannot_serve(session: Session, project: Projec
     session.run("serve", "--target", "production")
     session.run("serve", "--target", "producton")
     session.run("serve", "--repository", "empty")
+    session.run("serve", "--repository", "empty", "--updatable")
     session.run("serve", "--http-port", "70000", "--grpc-port", "0", "--metrics-port", "0")
     session.run("serve", "--http-port", "0", "--grpc-port", "-1", "--metrics-port", "0")
     session.run("serve", "--http-port", "80", "--grpc-port", "80", "--metrics-port", "0")

@@ -296,3 +296,15 @@ def settle(stable_s: float) -> None:
         time.sleep(0.02)
         if (now := census()) != last:
             last, since = now, time.monotonic()
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])
+def test_a_proxy_of_the_environment_is_not_asked_for_loopback(
+    server: Any, caller: Any, host: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("no_proxy", "no_grpc_proxy"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:1")
+    address = server.addresses[caller.protocol].replace("127.0.0.1", host)
+    [answer] = caller.infer("echo", address, [b"one"])
+    assert answer.text.tolist() == ["one"]

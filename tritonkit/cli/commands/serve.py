@@ -25,18 +25,25 @@ LOOK_S = 1.0  # how often it looks for Python processes that ended
 @click.option("--http-port", default=8000, show_default=True, help="0: any free port.")
 @click.option("--grpc-port", default=8001, show_default=True, help="0: any free port.")
 @click.option("--metrics-port", default=8002, show_default=True, help="0: any free port.")
+@click.option(
+    "--updatable",
+    is_flag=True,
+    help="Let `update` and `rollback` load models while it serves. Anyone who may run processes on this "
+    "machine could do so too: they can read the key in the server's command line.",
+)
 @click.option("--ready-timeout", "ready_timeout_s", type=Seconds(), default=120.0, show_default=True,
               help="When it gives up.")  # fmt: skip
 @click.option("--json", "as_json", is_flag=True, help="Print the addresses as one line of JSON.")
 def command(
     target: str, repository: Path | None, http_port: int, grpc_port: int, metrics_port: int,
-    ready_timeout_s: float, as_json: bool,
+    updatable: bool, ready_timeout_s: float, as_json: bool,
 ) -> None:  # fmt: skip
     """Render the specs and serve them on loopback; Ctrl-C drains and stops."""
     import contextlib
     from dataclasses import replace
 
     from deploy.embedded import state
+    from deploy.embedded.needs import for_updates
     from deploy.embedded.ports import Ports
     from deploy.embedded.server import EmbeddedServer
     from deploy.embedded.stubs import Watch
@@ -45,6 +52,8 @@ def command(
     from tritonkit.cli.output import progress, say
     from tritonkit.cli.signals import terminate_as_interrupt
 
+    if repository is not None and updatable:
+        raise click.UsageError("--updatable is for a server of the specs: a --repository has none to be updated to")
     if repository is None:
         project = Project.find()
         served, needs, files = _render(project, target)
@@ -55,6 +64,8 @@ def command(
             runs = Project.find().root / servers.RUNS
         except NoProjectError:
             runs = Path.cwd() / servers.RUNS
+    if updatable:
+        needs = for_updates(needs)
     ports = Ports(http=http_port, grpc=grpc_port, metrics=metrics_port)
     with terminate_as_interrupt():
         with progress("starting the server") as update:

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 def command(pipelines: tuple[str, ...], interrupt: bool, address: str | None, as_json: bool) -> None:
     """Render the specs and load what changed into the running server (NAMEs: only these pipelines).
 
+    It is a server that `tritonkit serve --updatable` runs.
+
     New versions are tried beside the running ones first. If one does not load, the server goes on with what it had,
     the repository stays as it was, and the exit status is 1. Requests in flight are answered.
     """
@@ -58,6 +60,8 @@ def show_update(address: str, update: Update, *, as_json: bool) -> None:
         say(f"{name}: its files are too large to be tried beside the running versions; it was loaded at once")
     for name in update.stale:
         say(f"{name}: its response cache may still give answers of before; restart the server to empty it")
+    for warning in update.warnings:
+        say(f"warning: {warning}")
     for version in update.waiting:
         say(f"{version} still answers its last requests, and goes when they are done")
 
