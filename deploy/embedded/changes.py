@@ -7,6 +7,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
+from generator.pbtxt.reader import read
+from generator.write.names import version_number
+
 if TYPE_CHECKING:
     from tritonclient.grpc.model_config_pb2 import ModelConfig
 
@@ -46,7 +49,7 @@ def _by_model(files: Hashes) -> dict[str, dict[str, str]]:
 def version_of(path: str) -> int | None:
     """The version directory that a file of a model is in; None for those of all versions."""
     first, _, rest = path.partition("/")
-    return int(first) if rest and first.isdecimal() and first.isascii() and not first.startswith("0") else None
+    return version_number(first) if rest else None
 
 
 def versions_served(config: ModelConfig, paths: Iterable[str]) -> list[int]:
@@ -76,11 +79,10 @@ class Wanted:
         return {path[len(start) :]: data for path, data in self.files.items() if path.startswith(start)}
 
     def config(self, model: str) -> ModelConfig:
-        """A model's configuration."""
-        from google.protobuf import text_format
-        from tritonclient.grpc.model_config_pb2 import ModelConfig
-
-        config: ModelConfig = text_format.Parse(self.files[f"{model}/config.pbtxt"].decode(), ModelConfig())
+        """A model's configuration, which was read back when it was rendered."""
+        path = f"{model}/config.pbtxt"
+        config = read(self.files[path], path).message
+        assert config is not None  # noqa: S101  (for the type checker)
         return config
 
     def served(self, model: str) -> list[int]:

@@ -31,6 +31,11 @@ Index = dict[str, dict[int, str]]
 """The state of every version that the server has had, by model and version."""
 
 
+def ready_versions(index: Index, model: str) -> list[int]:
+    """The versions of a model that are ready, the oldest first."""
+    return sorted(version for version, state in index.get(model, {}).items() if state == READY)
+
+
 class LoadFailedError(UserError):
     """A model did not load. The message has the causes, each in a sentence."""
 

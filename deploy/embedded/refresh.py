@@ -132,11 +132,8 @@ def _refresh(
 
 def _called_first(plan: Plan) -> list[str]:
     """The models of a pipeline, first the one that clients call."""
-    models = model_names(plan)
-    return [
-        *([plan.ensemble.name] if plan.ensemble else []),
-        *(m for m in models if not plan.ensemble or m != plan.ensemble.name),
-    ]
+    *others, called = model_names(plan)
+    return [called, *others]
 
 
 def _on_disk(root: Path) -> tuple[Files, Mapping[str, str]]:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from deploy.embedded.control import READY, Control
+from deploy.embedded.control import Control, ready_versions
 from deploy.embedded.refresh import Refreshed, refresh
 from deploy.embedded.state import ServerRecord
 from generator.collector import did_you_mean, names
@@ -98,8 +98,7 @@ def _newest_served(record: ServerRecord | None, model: str) -> int | None:
     if record is None:
         return None
     with Control(record) as control:
-        ready = [version for version, state in control.index().get(model, {}).items() if state == READY]
-    return max(ready, default=None)
+        return max(ready_versions(control.index(), model), default=None)
 
 
 @dataclass(frozen=True)

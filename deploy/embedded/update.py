@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from deploy.embedded.changes import Hashes, Kind, Wanted, changes, hashes, version_of
-from deploy.embedded.control import LOADING, READY, UNLOADING, Control, Index, LoadFailedError, LogSince
+from deploy.embedded.control import LOADING, UNLOADING, Control, Index, LoadFailedError, LogSince, ready_versions
 from deploy.embedded.trial import try_model, unload_left_over
 from generator.problems import ProblemsError, UserError
 
@@ -100,7 +100,9 @@ class Updater:
         warnings = [f"{wrong}, as before the update" for wrong in _differences(after, others)]
         warnings += [f"{name} could not be unloaded: {why}" for name, why in stuck.items()]
         models = [
-            ModelUpdate(name, kind, _ready(before, name), [] if kind == "removed" else _ready(after, name))
+            ModelUpdate(
+                name, kind, ready_versions(before, name), [] if kind == "removed" else ready_versions(after, name)
+            )
             for name, kind in kinds.items()
         ]
         try:
@@ -114,7 +116,7 @@ class Updater:
     ) -> tuple[dict[str, list[int]], dict[str, list[int]]]:
         """The versions that models have to serve in the end; and those of models that failed before this update."""
         served = {name: wanted.served(name) for name, kind in kinds.items() if kind != "removed"}
-        others = {n: v for n, v in served.items() if kinds[n] == "same" and _ready(before, n) != v}
+        others = {n: v for n, v in served.items() if kinds[n] == "same" and ready_versions(before, n) != v}
         return {name: versions for name, versions in served.items() if name not in others}, others
 
     def _unload(self, names: Sequence[str]) -> dict[str, str]:
@@ -134,7 +136,7 @@ class Updater:
         for models in wanted.pipelines:
             changed = [name for name in models if kinds.get(name) in {"added", "changed"}]
             for name in models if changed else []:
-                config, ready = wanted.config(name), _ready(before, name)
+                config, ready = wanted.config(name), ready_versions(before, name)
                 if not config.response_cache.enable or not ready:
                     continue
                 # An ensemble's version says nothing of its members'.
@@ -150,7 +152,11 @@ class Updater:
         """
         for models in wanted.pipelines:
             for name in models[1:]:
-                if kinds.get(name) != "changed" or not _ready(before, name) or not _ready(before, models[0]):
+                if (
+                    kinds.get(name) != "changed"
+                    or not ready_versions(before, name)
+                    or not ready_versions(before, models[0])
+                ):
                     continue
                 if _tensors(self._control.config(name)) != _tensors(wanted.config(name)):
                     raise UserError(
@@ -177,7 +183,7 @@ class Updater:
 
     def _new_versions(self, wanted: Wanted, name: str, before: Index) -> list[int]:
         """The wanted versions that are not served with these very files."""
-        ready = _ready(before, name)
+        ready = ready_versions(before, name)
         had = {path: value for path, value in self._loaded.items() if path.startswith(f"{name}/")}
         has = {f"{name}/{path}": value for path, value in hashes(wanted.of(name)).items()}
 
@@ -280,10 +286,6 @@ def _tensors(config: ModelConfig) -> list[tuple[str, str, int, tuple[int, ...]]]
     return sorted((side, t.name, t.data_type, tuple(t.dims)) for side, tensors in sides for t in tensors)
 
 
-def _ready(index: Index, model: str) -> list[int]:
-    return sorted(version for version, state in index.get(model, {}).items() if state == READY)
-
-
 def _in_state(index: Index, models: Mapping[str, Sequence[int]], state: str) -> list[str]:
     return [f"{name} version {v}" for name in models for v, found in index.get(name, {}).items() if found == state]
 
@@ -293,5 +295,5 @@ def _differences(index: Index, expected: Mapping[str, Sequence[int]]) -> list[st
     return [
         f"{name} has {', '.join(map(str, ready)) or 'none'} instead of {', '.join(map(str, versions)) or 'none'}"
         for name, versions in expected.items()
-        if (ready := _ready(index, name)) != sorted(versions)
+        if (ready := ready_versions(index, name)) != sorted(versions)
     ]

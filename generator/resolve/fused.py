@@ -10,11 +10,11 @@ from generator.collector import Collector, names
 from generator.plan import EngineProgram, EnsemblePlan, FilesProgram, FlowProgram, ModelPlan, Stage, TargetPlan
 from generator.project import Project
 from generator.resolve.python_model import check_python_model
-from generator.resolve.targets import instances_on, merged_batching
+from generator.resolve.targets import dynamic, instances_on, merged_batching
 from generator.resolve.warmup import check_warmup
 from generator.spec import Spec, Target
 from generator.spec.models import Model, Serving
-from generator.spec.serving import Batching, InstanceGroup
+from generator.spec.serving import InstanceGroup
 
 # What the only engine says of how it is served holds for the whole: it is why there are versions and warm-ups.
 _SERVING = frozenset(Serving.model_fields)
@@ -51,7 +51,7 @@ class Fuser:
         fused = ModelPlan(
             name=ensemble.name, key=ensemble.name, backend="python", program=FlowProgram(stages),
             inputs=ensemble.inputs, outputs=ensemble.outputs,
-            max_batch_size=ensemble.max_batch_size, batching=self._dynamic(batching),
+            max_batch_size=ensemble.max_batch_size, batching=dynamic(batching),
             instances=self._instances(config),
             response_cache=ensemble.response_cache, metrics=ensemble.metrics, config=ensemble.config,
             comments=(*ensemble.comments, *_comments(stages)),
@@ -112,9 +112,6 @@ class Fuser:
                 f"layout `fused` makes the pipeline one model: `{field}` of model `{model.key}` has no effect there",
                 f"say `{field}` at the top of the spec" if field in {"batching", "instances"} else "remove it",
             )
-
-    def _dynamic(self, batching: Batching) -> Batching | None:
-        return batching if batching.dynamic and batching.max_batch_size > 0 else None
 
     def _instances(self, config: Mapping[str, Any]) -> tuple[InstanceGroup, ...]:
         """Of the pipeline: what the target says, else the spec; none where Triton's own words say it."""

@@ -23,7 +23,7 @@ from generator.resolve.fused import is_fused
 from generator.resolve.onnx_graph import OnnxGraph
 from generator.resolve.own_class import own_class
 from generator.resolve.python_model import check_labels, check_names, check_python_model
-from generator.resolve.targets import instances_on, merged_batching
+from generator.resolve.targets import dynamic, instances_on, merged_batching
 from generator.resolve.versions import check_versions
 from generator.resolve.warmup import check_warmup
 from generator.spec import Spec, Target
@@ -65,7 +65,7 @@ class ModelResolver:
             name=name, key=key, backend=self._backend(program), program=program,
             inputs=tensors[0], outputs=tensors[1],
             max_batch_size=batching.max_batch_size,
-            batching=batching if batching.dynamic and batching.max_batch_size > 0 else None,
+            batching=dynamic(batching),
             instances=self._instances(model, origin),
             versions=model.versions, warmup=tuple(model.warmup), response_cache=model.response_cache,
             cuda_graphs=self._cuda_graphs(model, program, origin), metrics=model.metrics,

@@ -54,6 +54,11 @@ def merged_batching(base: Batching, override: Batching | None) -> Batching:
     return base.model_copy(update={field: getattr(override, field) for field in override.model_fields_set})
 
 
+def dynamic(batching: Batching) -> Batching | None:
+    """What a model is told of dynamic batching: nothing where it does not batch."""
+    return batching if batching.dynamic and batching.max_batch_size > 0 else None
+
+
 def instances_on(
     groups: list[InstanceGroup], target: TargetPlan, path: tuple[str | int, ...], collect: Collector
 ) -> tuple[InstanceGroup, ...]:

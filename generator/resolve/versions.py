@@ -12,6 +12,7 @@ from generator.project import Project
 from generator.resolve.onnx_graph import OnnxGraph, OnnxGraphError, read
 from generator.spec.models import EngineModel, Model, onnx_versions
 from generator.spec.serving import NEWEST
+from generator.write.names import version_number
 
 
 def read_graphs(
@@ -71,7 +72,8 @@ def _numbers_of(model: ModelPlan, project: Project) -> Sequence[int]:
     """The version directories that a model gets, the oldest first."""
     if isinstance(model.program, FilesProgram):
         root = project.path(model.program.directory)
-        return sorted(int(p.name) for p in root.iterdir() if p.is_dir() and p.name.isdecimal() and p.name[0] != "0")
+        numbers = (version_number(path.name) for path in root.iterdir() if path.is_dir())
+        return sorted(number for number in numbers if number is not None)
     return model.version_numbers()
 
 

@@ -21,6 +21,11 @@ def is_valid(path: str) -> bool:
     return all(_PART.fullmatch(part) for part in parts)
 
 
+def version_number(name: str) -> int | None:
+    """The version that a model's directory of this name holds; None for any other directory."""
+    return int(name) if name.isascii() and name.isdecimal() and not name.startswith("0") else None
+
+
 def ancestors(path: str) -> list[str]:
     """The directories above `path` inside the repository, outermost first (`a/b/c`: `a`, `a/b`)."""
     parts = path.split("/")

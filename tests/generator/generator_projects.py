@@ -59,3 +59,23 @@ instances: [{kind: gpu, count: 2}]
 targets:
   production: {server: "26.07", engine: tensorrt, precision: fp16, gpu: h200}
 """
+
+FULL = """\
+name: two
+inputs: {image: {type: bytes}}
+outputs: {label: {type: int64, dims: [1]}, score: {type: fp32, dims: [1]}}
+models:
+  before:
+    steps: [{decode: {to: gray}}, {resize: {size: [8, 8]}}, normalize, channels_first]
+    inputs: {image: {type: bytes}}
+    outputs: {pixels: {type: fp32, dims: [1, 8, 8]}}
+  net: {onnx: models/net.onnx}
+  after:
+    steps: [softmax, top_k]
+    inputs: {logits: {type: fp32, dims: [10]}}
+flow:
+  - {model: before}
+  - {model: net}
+  - {model: after}
+batching: {max_batch_size: 4}
+"""

@@ -12,29 +12,16 @@ from generator.plan import FlowProgram, Plan
 from generator.problems import Problem, Severity
 from generator.project import Project
 from generator.workspace import Workspace, open_workspace, render_trees
+from generator_projects import FULL as ENSEMBLE
 from generator_projects import SHORT, make_project
 
 FUSED = SHORT.replace("targets:\n", "targets:\n  embedded: {layout: fused}\n")
-FULL = """\
-name: two
-layout: fused
-inputs: {image: {type: bytes}}
-outputs: {label: {type: int64, dims: [1]}, score: {type: fp32, dims: [1]}}
-models:
-  before:
-    steps: [{decode: {to: gray}}, {resize: {size: [8, 8]}}, normalize, channels_first]
-    inputs: {image: {type: bytes}}
-    outputs: {pixels: {type: fp32, dims: [1, 8, 8]}}
-  net: {onnx: models/net.onnx}
-  after:
-    steps: [softmax, top_k]
-    inputs: {logits: {type: fp32, dims: [10]}}
-flow:
-  - {model: after}
-  - {model: before}
-  - {model: net}
-batching: {max_batch_size: 4, max_queue_delay_us: 100}
-"""
+FLOW = "  - {model: before}\n  - {model: net}\n  - {model: after}\n"
+FULL = (
+    ENSEMBLE.replace("name: two\n", "name: two\nlayout: fused\n")
+    .replace(FLOW, "  - {model: after}\n  - {model: before}\n  - {model: net}\n")
+    .replace("max_batch_size: 4}", "max_batch_size: 4, max_queue_delay_us: 100}")
+)
 OWN = "steps/{}.py:Own, inputs: {{{}: {{type: fp32, dims: [10]}}}}, outputs: {{{}: {{type: fp32, dims: [10]}}}}"
 
 

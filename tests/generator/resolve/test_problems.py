@@ -9,27 +9,7 @@ import pytest
 from generator.problems import Problem, Severity
 from generator.resolve.codes import CODES
 from generator.workspace import open_workspace
-from generator_projects import SHORT, make_project, write_onnx
-
-FULL = """\
-name: two
-inputs: {image: {type: bytes}}
-outputs: {label: {type: int64, dims: [1]}, score: {type: fp32, dims: [1]}}
-models:
-  before:
-    steps: [{decode: {to: gray}}, {resize: {size: [8, 8]}}, normalize, channels_first]
-    inputs: {image: {type: bytes}}
-    outputs: {pixels: {type: fp32, dims: [1, 8, 8]}}
-  net: {onnx: models/net.onnx}
-  after:
-    steps: [softmax, top_k]
-    inputs: {logits: {type: fp32, dims: [10]}}
-flow:
-  - {model: before}
-  - {model: net}
-  - {model: after}
-batching: {max_batch_size: 4}
-"""
+from generator_projects import FULL, SHORT, make_project, write_onnx
 
 # (what is changed, into what, code, field path)
 SHORT_MISTAKES = [
