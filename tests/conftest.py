@@ -9,4 +9,4 @@ from pathlib import Path
 # Its wheels send usage data unless told otherwise; the runtime says so too, but some tests import it by themselves.
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
-sys.path.insert(0, str(Path(__file__).parent / "generator"))
+sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parent / "generator")]

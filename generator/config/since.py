@@ -43,7 +43,7 @@ def check(message: Any, release: str, locate: Callable[[str], tuple[Place, str]]
     `locate` gives the position and the spec's name of a field. Releases compare as text: YY.MM.
     """
     found: list[Problem] = []
-    for path in dict.fromkeys(_set_fields(message, "")):
+    for path in dict.fromkeys(set_paths(message)):
         first = SINCE.get(path)
         if first is not None and first > release:
             place, name = locate(path)
@@ -52,7 +52,7 @@ def check(message: Any, release: str, locate: Callable[[str], tuple[Place, str]]
     return found
 
 
-def _set_fields(message: Any, prefix: str) -> Iterator[str]:
+def set_paths(message: Any, prefix: str = "") -> Iterator[str]:
     """The paths of fields that are set, of those that a later field is at or below."""
     for field, value in set_fields(message):
         path = prefix + field.name
@@ -66,4 +66,4 @@ def _set_fields(message: Any, prefix: str) -> Iterator[str]:
         else:
             entries = value if field.is_repeated else (value,)
         for entry in entries:
-            yield from _set_fields(entry, path + ".")
+            yield from set_paths(entry, path + ".")

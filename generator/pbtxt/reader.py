@@ -33,7 +33,12 @@ class Read:
     @cached_property
     def message(self) -> ModelConfig | None:
         """The configuration, equal to what the server reads; None where it refuses the file."""
-        return None if errors(self.problems) else _message_type()(**self.tree.value)
+        return None if errors(self.problems) else self.partial
+
+    @cached_property
+    def partial(self) -> ModelConfig:
+        """What could be read of the configuration: fields with an error are as if they were not there."""
+        return _message_type()(**self.tree.value)
 
 
 def read(data: str | bytes, file: str) -> Read:

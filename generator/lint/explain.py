@@ -1,0 +1,96 @@
+"""The page of a code: what a rule is about, why it matters, and how a mistake looks and is mended."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from generator.problems import Severity, UserError
+
+LIVE, READ = "run on the live server", "read from source, not run"
+
+
+@dataclass(frozen=True)
+class Page:
+    """What is known of a code. A code that is no rule has a title and a stage alone (`why` and so on are empty)."""
+
+    code: str
+    title: str
+    stage: str
+    severity: Severity | None = None
+    why: str = ""
+    bad: str = ""
+    good: str = ""
+    source: str = ""
+    is_live: bool = False
+
+    @property
+    def is_rule(self) -> bool:
+        """Whether it is of a rule."""
+        return bool(self.why)
+
+    @property
+    def seen(self) -> str:
+        """How the rule is known to hold; empty for other codes."""
+        return (LIVE if self.is_live else READ) if self.is_rule else ""
+
+    def as_json(self) -> dict[str, Any]:
+        """For scripts."""
+        return {
+            "code": self.code, "title": self.title, "stage": self.stage, "rule": self.is_rule,
+            "severity": self.severity.value if self.severity else None, "why": self.why, "bad": self.bad,
+            "good": self.good, "source": self.source, "run_live": self.is_live if self.is_rule else None,
+        }  # fmt: skip
+
+    def text(self) -> str:
+        """Plain lines."""
+        head = f"{self.code}: {self.title}\n"
+        if not self.is_rule:
+            return f"{head}\nStage: {self.stage}.\n\n{MORE}\n"
+        return (
+            f"{head}\n{self.severity} · {self.stage}\n\n{self.why}\n\n"
+            f"Bad:\n{_indented(self.bad)}\nGood:\n{_indented(self.good)}\nSource: {self.source} ({self.seen})\n"
+        )
+
+    def markdown(self, level: int = 0) -> str:
+        """The same for the reference page, below a heading of `level` (0: without a heading)."""
+        head = f"{'#' * level} {self.code}: {self.title}\n\n" if level else ""
+        return (
+            f"{head}*{self.severity}*\n\n{self.why}\n\nBad:\n\n```protobuf\n{self.bad}\n```\n\n"
+            f"Good:\n\n```protobuf\n{self.good}\n```\n\nSource: {self.source} ({self.seen}).\n"
+        )
+
+
+MORE = (
+    "The problem's own message says what was found, what is valid, and where; its hint says how to mend it.\n"
+    "docs/reference/codes.md lists all codes."
+)
+
+
+def pages() -> list[Page]:
+    """Of every code, by stage."""
+    from generator.codes import STAGES
+
+    return [page_of(code) for stage in STAGES.values() for code in sorted(stage)]
+
+
+def page_of(code: str) -> Page:
+    """The page of a code. Raises UserError where there is no such code."""
+    from generator.codes import CODES, STAGES
+    from generator.lint.rule import RULES
+    from generator.lint.select import closest
+
+    code = code.strip().upper()
+    if code not in CODES:
+        raise UserError(f"there is no code `{code}`", closest(code))
+    stage = next(name for name, codes in STAGES.items() if code in codes)
+    rule = RULES.get(code)
+    if rule is None:
+        return Page(code, CODES[code], stage)
+    return Page(
+        code, rule.title, stage, rule.severity, rule.why, rule.bad, rule.good, rule.source, rule.is_live
+    )  # fmt: skip
+
+
+def _indented(text: str) -> str:
+    return "".join(f"    {line}".rstrip() + "\n" for line in text.splitlines())

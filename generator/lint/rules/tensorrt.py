@@ -1,0 +1,307 @@
+"""TensorRT plans: the file, its header, and what the backend wants of the configuration around it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from functools import lru_cache
+from typing import Any, NamedTuple
+
+from generator.lint.files import Folder
+from generator.lint.model import Model
+from generator.lint.plan_header import HEADER_BYTES, Header, is_older, read_header, shown, tensorrt_of
+from generator.lint.rule import ERROR, WARNING, Finding, rule
+from generator.lint.rules.instances import profile_number
+from generator.problems import Place
+
+_INSTANCE = "tensorrt_backend instance_state.cc"
+_REQUEST = "engine.request.json"
+_NO_TYPES = ("TYPE_STRING", "TYPE_FP64", "TYPE_INT16", "TYPE_UINT16", "TYPE_UINT32", "TYPE_UINT64")
+_SPECS = "optimization.cuda.graph_spec"
+
+
+@lru_cache(maxsize=1)  # all rules look at one model before the next
+def _is_plan(model: Model) -> bool:
+    """Whether the model is a TensorRT plan, and the server has the backend for it."""
+    has = model.server.backends is None or "tensorrt" in model.server.backends
+    return has and model.completed.backend == "tensorrt"
+
+
+def _plans(model: Model) -> Iterator[tuple[str, str, Folder, str | None]]:
+    """Each plan that a version may load: its field, its path in the model's directory, the version's directory, and
+    its name in that, None where it is missing. A plan that tritonkit is still to build is left out."""
+    config = model.completed
+    default = config.default_model_filename or "model.plan"
+    named = {f"cc_model_filenames[{key}].value": name for key, name in sorted(config.cc_model_filenames.items())}
+    for version in model.served:
+        for field, name in {"default_model_filename": default, **named}.items():
+            found = version.folder.find(name)
+            if found is not None and not found[0].entries[found[1]]:
+                yield field, f"{version.number}/{name}", version.folder, name
+            elif not _is_to_be_built(version.folder, name):
+                yield field, f"{version.number}/{name}", version.folder, None
+
+
+def _is_to_be_built(version: Folder, name: str) -> bool:
+    """Whether a request of tritonkit stands in the place of the plan."""
+    if not version.has_file(_REQUEST):
+        return False
+    try:
+        request = json.loads(version.read(_REQUEST))
+    except (OSError, ValueError, RecursionError):
+        return False
+    return isinstance(request, dict) and request.get("file") == name
+
+
+class _Plan(NamedTuple):
+    """A plan that is there: its place, its path in the model's directory, its header and its size."""
+
+    place: Place
+    path: str
+    header: Header
+    size_bytes: int
+
+
+def _headers(model: Model) -> Iterator[_Plan]:
+    """Each plan that is there, looked at once."""
+    for _, path, version, name in _plans(model) if _is_plan(model) else ():
+        if name is None:
+            continue
+        folder, file = version.find(name) or (version, name)
+        place = Place(folder.shown(file))
+        try:
+            yield _Plan(place, path, read_header(folder.read(file, HEADER_BYTES)), folder.size_bytes(file))
+        except OSError as error:
+            yield _Plan(place, path, Header(None, None, f"cannot be read: {error.strerror}"), -1)
+
+
+@rule("TK700", ERROR, f"{_INSTANCE}, Create (rule 32)", live=False)
+def plan_missing(model: Model) -> Iterator[Finding]:
+    """A TensorRT model has no plan in its version directory.
+
+    The backend loads the file that cc_model_filenames gives for the GPU's compute capability, else
+    default_model_filename, else `model.plan`. Without it the model is refused. Where only some of the files are
+    there, it loads on some GPUs. A version that tritonkit rendered and has not built yet is no mistake.
+
+    Bad:
+        default_model_filename: "digits.plan"
+    Good:
+        default_model_filename: "model.plan"
+    """
+    if not _is_plan(model):
+        return
+    plans = list(_plans(model))
+    usable = {version.path for _, _, version, name in plans if name is not None}
+    told = set()
+    for field, path, version, name in plans:
+        if name is not None or version.path in told:
+            continue
+        if version.path not in usable:
+            told.add(version.path)
+            yield model.found(field, f"there is no plan {path} in the model's directory", "build it, or name another")
+        else:
+            others = field == "default_model_filename"
+            gpus = "other GPUs" if others else f"compute capability {field.removesuffix('].value').partition('[')[2]}"
+            text = f"there is no plan {path}, which is loaded for {gpus}"
+            yield model.found(field, text, "there the model is refused", severity=WARNING)
+
+
+@rule("TK701", ERROR, f"{_INSTANCE}, ModelInstanceState (rule 32)", live=False)
+def not_on_a_gpu(model: Model) -> Iterator[Finding]:
+    """A TensorRT model has an instance group that is not on a GPU.
+
+    The backend runs plans on GPUs alone: KIND_CPU is refused, and KIND_AUTO on a machine without a GPU is KIND_CPU.
+    KIND_MODEL is for plans over several GPUs (parameter `enable_multi_device`, TensorRT 11).
+
+    Bad:
+        instance_group { kind: KIND_CPU }
+    Good:
+        instance_group { kind: KIND_GPU }
+    """
+    if not _is_plan(model):
+        return
+    parameters = model.config.parameters
+    is_multi = "enable_multi_device" in parameters and parameters["enable_multi_device"].string_value == "true"
+    for i, group in enumerate(model.completed.instance_group):
+        kind = group.Kind.Name(group.kind)
+        if kind == "KIND_CPU" or (kind == "KIND_MODEL" and not is_multi):
+            text = f"{kind}, and a TensorRT plan runs on a GPU"
+            yield model.found(f"instance_group[{i}].kind", text, "write KIND_GPU, and serve it where there is one")
+
+
+@rule("TK702", ERROR, "TensorRT samples/common/sampleEngines.cpp, printPlanVersion", live=False)
+def no_plan(model: Model) -> Iterator[Finding]:
+    """The plan file of a TensorRT model is no plan.
+
+    A plan begins with the tag `ftrt`; TensorRT refuses every other file. What mostly stands there instead: an ONNX
+    model, a Git LFS pointer, or an export that puts something of its own before the plan. The header also tells the
+    size of the file, and one that was cut short is refused (seen with 8.6.1; of newer ones it is a warning, and so is
+    a header of a layout that is not known).
+
+    Bad:
+        platform: "tensorrt_plan"
+    Good:
+        platform: "tensorrt_plan"
+    """
+    for plan in _headers(model):
+        header = plan.header
+        if header.version is None:
+            severity = WARNING if header.is_plan is None else ERROR
+            text = f"{plan.path} {header.problem}"
+            yield model.found("", text, "put the plan itself there", place=plan.place, severity=severity)
+        elif header.size_bytes != plan.size_bytes:
+            text = f"{plan.path} has {plan.size_bytes} bytes, and its header tells of {header.size_bytes}"
+            yield model.found("", text, "copy it anew: a part is missing", place=plan.place, severity=WARNING)
+
+
+@rule("TK703", ERROR, "TensorRT samples/common/sampleEngines.cpp, printPlanVersion", live=False)
+def another_tensorrt(model: Model) -> Iterator[Finding]:
+    """A plan was built by another TensorRT than the server has.
+
+    A plan is loaded by the TensorRT that built it and by no other; its header names that one. The exception is a plan
+    that was built as VERSION_COMPATIBLE, which a newer TensorRT loads if the server is started with
+    `--backend-config=tensorrt,version-compatible=true`. Of releases whose TensorRT is not known, only what lies
+    outside of their neighbours' versions is told.
+
+    Bad:
+        platform: "tensorrt_plan"
+    Good:
+        platform: "tensorrt_plan"
+    """
+    if not _is_plan(model):
+        return
+    oldest, newest = tensorrt_of(model.release)
+    for place, path, header, _ in _headers(model):
+        if header.version is None:
+            continue
+        if oldest is not None and is_older(header.version, oldest):
+            limit, word = oldest, "newer"
+            hint = "build it in that release's image, or as VERSION_COMPATIBLE for a server that allows it"
+        elif newest is not None and is_older(newest, header.version):
+            limit, word = newest, "older"
+            hint = "build it in that release's image, or serve a newer release"
+        else:
+            continue
+        has = shown(limit) if oldest == newest else f"{shown(limit)} or {word}"
+        text = f"{path} was built by TensorRT {shown(header.version)}; Triton {model.release} has {has}"
+        yield model.found("", text, hint, place=place)
+
+
+@rule("TK704", ERROR, f"{_INSTANCE}, ValidateGraphSpec (rule 32)", live=False)
+def graph_spec(model: Model) -> Iterator[Finding]:
+    """A CUDA graph is specified for a batch or shape that cannot be.
+
+    With `graphs: true` the backend checks each graph_spec at load. Its batch_size is within 1 and max_batch_size (0
+    if that is 0), its lower bound too, and not above it. A lower bound names the same inputs, with as many dims, none
+    of them larger or below 0.
+
+    Bad:
+        graph_spec { batch_size: 16 }
+    Good:
+        graph_spec { batch_size: 8 }
+    """
+    if not _is_plan(model) or not model.config.optimization.cuda.graphs:
+        return
+    if model.is_open and model.completed.max_batch_size == 0:
+        return  # the engine may say it
+    largest = model.completed.max_batch_size
+    for i, spec in enumerate(model.config.optimization.cuda.graph_spec):
+        path = f"{_SPECS}[{i}]"
+        has_bound = spec.HasField("graph_lower_bound")
+        bound = spec.graph_lower_bound if has_bound else spec
+        valid = f"1 to max_batch_size, which is {largest}" if largest else "0, as max_batch_size is 0"
+        for at, size in ((path, spec.batch_size), (f"{path}.graph_lower_bound", bound.batch_size)):
+            if (at == path or has_bound) and not min(1, largest) <= size <= largest:
+                text = f"a CUDA graph for a batch of {size}; valid is {valid}"
+                yield model.found(f"{at}.batch_size", text, "take a size that a batch can have")
+        if bound.batch_size > spec.batch_size:
+            text = f"a lower bound of {bound.batch_size} above the graph's own batch of {spec.batch_size}"
+            yield model.found(f"{path}.graph_lower_bound.batch_size", text, "swap the two")
+        yield from _shapes(model, path, spec, bound if has_bound else None)
+
+
+def _shapes(model: Model, path: str, spec: Any, bound: Any) -> Iterator[Finding]:
+    for name, shape in sorted(spec.input.items()):
+        at = f"{path}.input[{name}].value.dim[0]"
+        dims = list(shape.dim)
+        if any(dim < 0 for dim in dims):
+            yield model.found(at, f"a CUDA graph with a dim below 0 for `{name}`", "a graph has fixed shapes")
+        elif bound is None:
+            continue
+        elif name not in bound.input:
+            text = f"the lower bound says nothing about `{name}`"
+            yield model.found(f"{path}.graph_lower_bound", text, "give it all inputs of the graph")
+        else:
+            low = list(bound.input[name].dim)
+            at = f"{path}.graph_lower_bound.input[{name}].value.dim[0]"
+            if len(low) != len(dims):
+                text = f"the lower bound of `{name}` has {len(low)} dims, the graph {len(dims)}"
+                yield model.found(at, text, "Triton wants as many")
+            elif any(dim < 0 or dim > dims[i] for i, dim in enumerate(low)):
+                text = f"the lower bound {low} of `{name}` is not within 0 and the graph's {dims}"
+                yield model.found(at, text, "take dims up to the graph's")
+
+
+@rule("TK705", ERROR, f"{_INSTANCE}, ValidateIOHelper (rule 32)", live=False)
+def type_without_engine(model: Model) -> Iterator[Finding]:
+    """A TensorRT model has an input or output of a type that TensorRT lacks.
+
+    Plans take and give FP32, FP16, BF16, INT8, UINT8, INT32, INT64 and BOOL. Text is decoded before, in a Python
+    model of an ensemble; wider or unsigned integers are cast where they come from.
+
+    Bad:
+        input { name: "image" data_type: TYPE_STRING dims: 1 }
+    Good:
+        input { name: "image" data_type: TYPE_UINT8 dims: 1 }
+    """
+    if not _is_plan(model):
+        return
+    from generator.config.messages import ModelConfig
+
+    types = ModelConfig.DESCRIPTOR.file.enum_types_by_name["DataType"].values_by_number
+    for side in ("input", "output"):
+        for i, tensor in enumerate(getattr(model.config, side)):
+            name = types[tensor.data_type].name
+            if name in _NO_TYPES:
+                text = f"`{tensor.name}` is {name}, which no TensorRT plan has"
+                yield model.found(f"{side}[{i}].data_type", text, "write the type that the engine has")
+
+
+@rule("TK706", WARNING, f"{_INSTANCE}, InitOptimizationProfiles", live=False)
+def profile_twice(model: Model) -> Iterator[Finding]:
+    """An instance group names one optimization profile twice.
+
+    Profiles go by their number alone, and a name counts up to its first character that is no digit: `0` and `0_small`
+    are the same one. The second is left out with a warning in the log.
+
+    Bad:
+        instance_group { kind: KIND_GPU profile: [ "0", "0_small" ] }
+    Good:
+        instance_group { kind: KIND_GPU profile: [ "0", "1" ] }
+    """
+    for i, group in enumerate(model.config.instance_group if _is_plan(model) else ()):
+        seen: set[int | None] = set()
+        for j, text in enumerate(group.profile):
+            number = profile_number(text)
+            if number is not None and number in seen:
+                what = f"`{text}` is profile {number}, which stands there already"
+                yield model.found(f"instance_group[{i}].profile[{j}]", what, "name each profile once")
+            seen.add(number)
+
+
+@rule("TK707", WARNING, "tensorrt_backend tensorrt_model.cc, ParseModelConfig", live=False)
+def graphs_off(model: Model) -> Iterator[Finding]:
+    """CUDA graphs are specified, and switched off.
+
+    The backend looks at graph_spec only with `graphs: true`. Without it nothing is captured and nothing is checked.
+
+    Bad:
+        cuda { graph_spec { batch_size: 4 } }
+    Good:
+        cuda { graphs: true graph_spec { batch_size: 4 } }
+    """
+    if not _is_plan(model):
+        return
+    cuda = model.config.optimization.cuda
+    if cuda.graph_spec and not cuda.graphs:
+        yield model.found(f"{_SPECS}[0]", "CUDA graphs are specified without `graphs: true`", "add it to `cuda`")
