@@ -1,4 +1,4 @@
-"""Writes the reference pages from the code: docs/reference/{cli,spec,codes}.md.
+"""Writes the reference pages from the code: docs/reference/{cli,spec,codes,rules}.md.
 
 python docs/generate.py            write them
 python docs/generate.py --check    exit 1 if they are not what the code says
@@ -6,6 +6,7 @@ python docs/generate.py --check    exit 1 if they are not what the code says
 
 from __future__ import annotations
 
+import re
 import sys
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from typing import Any
 import click
 
 from generator.codes import STAGES
+from generator.lint import explain
 from generator.spec import Spec
 from tritonkit.cli.group import COMMANDS, tritonkit
 
@@ -96,9 +98,39 @@ def codes_page() -> str:
     return page
 
 
+def rules_page() -> str:
+    """Every rule of the linter with all that its docstring says, by family."""
+    rules = [page for page in explain.pages() if page.is_rule]
+    page = HEAD + "# Rules\n\n"
+    page += (
+        f"`tritonkit lint` has {len(rules)} rules; `tritonkit explain CODE` prints one of them. An *error* is what "
+        "the server refuses at load, a *warning* what it accepts and is broken or slow, a *note* what is worth "
+        "knowing. How to use them: [lint.md](../how-to/lint.md). All other codes: [codes.md](codes.md).\n"
+    )
+    stage = ""
+    for rule in rules:
+        if rule.stage != stage:
+            stage = rule.stage
+            page += f"\n## {stage}\n\n| code | | rule |\n|---|---|---|\n"
+            page += "".join(_row(other) for other in rules if other.stage == stage)
+        page += "\n" + rule.markdown(3)
+    page += "\n## Read from source, not run\n\n"
+    page += (
+        "The other rules were run against a live server, by cases that it refuses and cases that it accepts. These "
+        "were not: they are about backends, GPUs or releases that the embedded server has not.\n\n"
+    )
+    not_run = sorted((rule for rule in rules if not rule.is_live), key=lambda rule: rule.code)
+    return page + "".join(f"- {rule.code}: {rule.title} ({rule.source})\n" for rule in not_run)
+
+
+def _row(rule: explain.Page) -> str:
+    anchor = re.sub(r"[^\w\- ]", "", f"{rule.code}: {rule.title}".lower()).replace(" ", "-")
+    return f"| [{rule.code}](#{anchor}) | {rule.severity} | {rule.title} |\n".replace("||", "\\|\\|")
+
+
 def main() -> int:
     """Writes or checks all pages."""
-    pages = {"cli.md": cli_page(), "spec.md": spec_page(), "codes.md": codes_page()}
+    pages = {"cli.md": cli_page(), "spec.md": spec_page(), "codes.md": codes_page(), "rules.md": rules_page()}
     stale = [n for n, text in pages.items() if not (REFERENCE / n).is_file() or (REFERENCE / n).read_text() != text]
     if "--check" in sys.argv[1:]:
         for name in stale:

@@ -2,20 +2,39 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Mapping
+
+from generator.adopt.codes import CODES as ADOPT
 from generator.config.codes import CODES as CONFIG
-from generator.lint import CODES as LINT
+from generator.lint import rules  # noqa: F401  (registers them)
+from generator.lint.rule import RULES, Rule
+from generator.lint.suppress import CODES as COMMENTS
 from generator.load.codes import CODES as LOAD
 from generator.pbtxt.codes import CODES as PBTXT
 from generator.resolve.codes import CODES as RESOLVE
 from generator.write.codes import CODES as WRITE
 
 # Where a code comes from, and its meaning.
-STAGES = {
+STAGES: dict[str, Mapping[str, str]] = {
     "Reading a spec": LOAD,
     "Resolving it on a target": RESOLVE,
     "Making a configuration of it": CONFIG,
     "Writing the repository": WRITE,
-    "Checking configurations on disk": LINT,
-    "Reading a config.pbtxt": PBTXT,
+    "Reading a config.pbtxt": {"TK501": "A config.pbtxt cannot be parsed", **PBTXT},
+    "Ignoring problems": COMMENTS,
+    "Importing a repository": ADOPT,
 }
-CODES = {code: title for stage in STAGES.values() for code, title in stage.items()}
+
+
+def family_of(rule: Rule) -> str:
+    """What the rules of its module are about: the beginning of the module's docstring."""
+    text = " ".join((sys.modules[rule.check.__module__].__doc__ or "").split())
+    return text.partition(":")[0].partition(". ")[0].rstrip(".")
+
+
+_rules: dict[str, dict[str, str]] = {}
+for _, _rule in sorted(RULES.items()):
+    _rules.setdefault(family_of(_rule), {})[_rule.code] = _rule.title
+STAGES.update(_rules)
+CODES: dict[str, str] = {code: title for stage in STAGES.values() for code, title in stage.items()}

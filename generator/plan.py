@@ -99,9 +99,10 @@ class PythonProgram:
 
 @dataclass(frozen=True)
 class FilesProgram:
-    """A directory that is copied as it is: a model of any backend."""
+    """A directory that is copied as it is: a model of any backend. Of a `whole` one `config` is the ModelConfig."""
 
     directory: str
+    whole: bool = False
 
 
 @dataclass(frozen=True)
@@ -172,17 +173,22 @@ class ModelPlan:
         return ((self.versions or NEWEST).served(numbers) or numbers)[-1]
 
     def instance_count(self) -> int:
-        """Instances on one GPU or on the CPU."""
+        """Instances on one GPU or on the CPU; of a group in `config` without a count it is 1."""
+        groups = self.config.get("instance_group")
+        if isinstance(groups, list):
+            counts = [group.get("count", 1) for group in groups if isinstance(group, Mapping)]
+            return sum(max(1, count) for count in counts if isinstance(count, int)) or 1
         return sum(group.count for group in self.instances) or 1
 
 
 @dataclass(frozen=True)
 class EnsembleStep:
-    """One hop: `inputs` and `outputs` map the model's tensor to the ensemble's."""
+    """One hop: `inputs` and `outputs` map the model's tensor to the ensemble's. Without a `version`: the newest."""
 
     model: str
     inputs: Mapping[str, str]
     outputs: Mapping[str, str]
+    version: int | None = None
 
 
 @dataclass(frozen=True)

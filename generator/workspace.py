@@ -90,8 +90,9 @@ def specs_of(project: Project, pipelines: Sequence[str]) -> list[Path]:
 
 
 def targets_of(spec: Spec) -> list[str]:
-    """`embedded`, which is always there, and the spec's own."""
-    return [EMBEDDED, *(name for name in spec.targets if name != EMBEDDED)]
+    """`embedded`, which is always there unless the spec says null of it, and the spec's own."""
+    names = dict.fromkeys([EMBEDDED, *spec.targets])
+    return [name for name in names if name not in spec.targets or spec.targets[name] is not None]
 
 
 def _resolve(work: Workspace, document: Loaded[Spec], target: str, project: Project) -> None:

@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from generator.codes import CODES, STAGES
+from generator.lint.rule import RULES
 from generator.load import load
 from generator.spec import Spec, json_schema
 from tritonkit.cli.group import COMMANDS
@@ -112,12 +113,12 @@ def test_pages_that_are_not_up_to_date_are_named_and_written(
     monkeypatch.setattr(generate, "REFERENCE", tmp_path / "reference")
     monkeypatch.setattr(sys, "argv", ["generate.py", "--check"])
     assert generate.main() == 1
-    assert capsys.readouterr().err.count("is not what the code says") == 3
+    assert capsys.readouterr().err.count("is not what the code says") == 4
     monkeypatch.setattr(sys, "argv", ["generate.py"])
     assert generate.main() == 0
     monkeypatch.setattr(sys, "argv", ["generate.py", "--check"])
     assert generate.main() == 0
-    for name in ("cli.md", "spec.md", "codes.md"):
+    for name in ("cli.md", "spec.md", "codes.md", "rules.md"):
         assert (tmp_path / "reference" / name).read_text() == (CLONE / "docs" / "reference" / name).read_text()
 
 
@@ -127,7 +128,28 @@ def test_the_pages_hold_every_command_field_and_code(generate: ModuleType) -> No
     )
     fields = {name for part in [schema(), *schema()["$defs"].values()] for name in part["properties"]}
     assert set(re.findall(r"^\| `(\w+)` \|", generate.spec_page(), re.MULTILINE)) == fields
-    assert re.findall(r"^\| (TK\d+) \|", generate.codes_page(), re.MULTILINE) == sorted(CODES)
+    assert re.findall(r"^\| (TK\d+) \|", generate.codes_page(), re.MULTILINE) == [
+        code for stage in STAGES.values() for code in sorted(stage)
+    ]
+
+
+def test_the_page_of_rules_holds_every_rule_with_all_of_its_parts(generate: ModuleType) -> None:
+    page = generate.rules_page()
+    assert re.findall(r"^### (TK\d+): ", page, re.MULTILINE) == [
+        code for stage in STAGES.values() for code in sorted(stage) if code in RULES
+    ]
+    assert set(re.findall(r"\]\((#[^)]*)\)", page)) == {
+        f"#{anchor}" for anchor in _anchors(page) if re.match(r"tk\d", anchor)
+    }
+    parts = re.split(r"^### (?=TK)", page, flags=re.MULTILINE)[1:]
+    for part in parts:
+        rule = RULES[part[:5]]
+        for text in (rule.title, rule.why, f"*{rule.severity}*", rule.bad, rule.good, rule.source):
+            assert text in part
+    _, _, not_run = page.partition("## Read from source, not run\n")
+    assert set(re.findall(r"^- (TK\d+): ", not_run, re.MULTILINE)) == {
+        c for c, rule in RULES.items() if not rule.is_live
+    }
 
 
 def test_links_within_the_page_of_fields_lead_somewhere(generate: ModuleType) -> None:
@@ -146,7 +168,7 @@ def test_every_code_has_one_meaning() -> None:
     titles = list(CODES.values())
     assert len(set(titles)) == len(titles)
     for stage in STAGES.values():
-        assert len({code[:3] for code in stage}) == 1, "a stage has a hundred of its own"
+        assert len({code[:3] for code in stage}) == 1 or set(stage) <= set(RULES), "a stage has a hundred of its own"
 
 
 def test_every_code_is_known_and_every_known_code_is_used() -> None:

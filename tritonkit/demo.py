@@ -76,7 +76,8 @@ def demonstrate(spec: Path, project: Project, progress: Callable[[str], None]) -
     from deploy.embedded.needs import needs_of
     from deploy.embedded.server import EmbeddedServer
     from generator.engine import Alone
-    from generator.workspace import open_workspace, render_trees
+    from generator.lint.specs import checked_trees
+    from generator.workspace import open_workspace
     from generator.write import write
     from loadtest.gate_set import read_gate_set
 
@@ -85,7 +86,7 @@ def demonstrate(spec: Path, project: Project, progress: Callable[[str], None]) -
     [plan] = work.plans["embedded"]
     if plan.accuracy_data is None or plan.accuracy_floor is None:
         raise UserError(f"{plan.spec_file} names no gate set", "add `accuracy: {data: …, floor: …}` to its model")
-    [tree] = render_trees(work)
+    [tree] = checked_trees(work)
     repository = project.root / "build" / "demo" / "model_repository"
     write(tree.files, repository, owner_of=tree.owners.__getitem__, prune=True, whole=True)
 

@@ -94,7 +94,7 @@ def rendered_configs(repository: Path) -> dict[str, ModelConfig]:
 
     Raises UserError when there is none, ProblemsError when one cannot be parsed.
     """
-    from generator.lint import lint_config
+    from generator.lint.run import lint_config
     from generator.pbtxt.reader import read
 
     configs = {}

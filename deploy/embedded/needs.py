@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from deploy.embedded.flags import MIN_SHM_BYTES, ServerNeeds
-from generator.plan import ModelPlan, Plan
+from generator.plan import EnsemblePlan, ModelPlan, Plan
 
 MAX_SHM_BYTES = 64 << 20  # of one instance at start; it grows when a batch of large images needs more
+UNKNOWN_SHM_BYTES = 8 << 20  # where no spec says what the tensors are
 RESPONSE_CACHE_BYTES = 64 << 20
 # What can change the server or read other clients' memory. Reading configurations and statistics stays open, since
 # the server listens on loopback alone and clients ask for a pipeline's contract.
@@ -19,10 +20,12 @@ RESTRICTED = ("shared-memory", "model-repository", "trace", "logging")
 def needs_of(plans: Sequence[Plan]) -> ServerNeeds:
     """The needs of all pipelines of one server."""
     models = [model for plan in plans for model in plan.models]
-    python = [model for model in models if model.backend == "python"]
+    # Of a model of `files` only its `config` names the backend.
+    python = [model for model in models if "python" in (model.backend, model.config.get("backend"))]
     shm_bytes = max((_shm_bytes(model) for model in python), default=MIN_SHM_BYTES)
     in_flight = max((_in_flight(plan) for plan in plans), default=1)
-    cached = any(m.response_cache for m in models) or any(p.ensemble and p.ensemble.response_cache for p in plans)
+    ensembles = [plan.ensemble for plan in plans if plan.ensemble is not None]
+    cached = any(map(_caches, models)) or any(map(_caches, ensembles))
     return ServerNeeds(
         python_instances=sum(model.instance_count() for model in python),
         most_instances_of_a_model=max((model.instance_count() for model in models), default=1),
@@ -50,7 +53,7 @@ def needs_of_repository(repository: Path) -> ServerNeeds:
     return ServerNeeds(
         python_instances=sum(instances) - 1 or 1,
         most_instances_of_a_model=max(instances),
-        shm_default_bytes=8 << 20,
+        shm_default_bytes=UNKNOWN_SHM_BYTES,
         shm_growth_bytes=8 << 20,
         restricted_apis=RESTRICTED,
     )
@@ -65,8 +68,16 @@ def for_updates(needs: ServerNeeds) -> ServerNeeds:
     return replace(needs, control_mode="explicit", load_models=("*",))
 
 
+def _caches(model: ModelPlan | EnsemblePlan) -> bool:
+    """Whether its answers are cached, which `config` may say too."""
+    said = model.config.get("response_cache")
+    return model.response_cache or (isinstance(said, Mapping) and said.get("enable") is True)
+
+
 def _shm_bytes(model: ModelPlan) -> int:
     """Room for one batch in flight and one being put together, a power of two."""
+    if not (model.inputs or model.outputs):
+        return UNKNOWN_SHM_BYTES
     wanted = 2 * model.batch_bytes()
     return min(MAX_SHM_BYTES, max(MIN_SHM_BYTES, 1 << (wanted - 1).bit_length()))
 

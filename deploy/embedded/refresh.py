@@ -11,11 +11,12 @@ from deploy.embedded.changes import Files, Hashes, Wanted, hashes
 from deploy.embedded.control import Control
 from deploy.embedded.state import ServerRecord
 from deploy.embedded.update import Update, Updater
+from generator.lint.specs import checked_trees
 from generator.plan import Plan
 from generator.problems import Problem, UserError
 from generator.project import Project
 from generator.resolve.targets import EMBEDDED_BACKENDS
-from generator.workspace import Tree, Workspace, model_names, open_workspace, render_trees, specs_of
+from generator.workspace import Tree, Workspace, model_names, open_workspace, specs_of
 from generator.write import WriteReport, write
 from generator.write.manifest import load as load_manifest
 
@@ -53,7 +54,7 @@ def render_for(project: Project, target: str, pipelines: Sequence[str] = ()) -> 
             + (f", and the target needs {', '.join(foreign)}" if foreign else ""),
             "serve `--target embedded`",
         )
-    [tree] = render_trees(work)
+    [tree] = checked_trees(work)
     return ForEmbedded(work, plans, tree)
 
 

@@ -12,12 +12,13 @@ from deploy.embedded.refresh import Refreshed, refresh
 from deploy.embedded.state import ServerRecord
 from generator.collector import did_you_mean, names
 from generator.edit import serve_only
+from generator.lint.specs import checked_trees
 from generator.plan import EngineProgram, ModelPlan, Plan
 from generator.problems import Problem, ProblemsError, UserError, errors
 from generator.project import EMBEDDED, Project
 from generator.spec.serving import NEWEST
 from generator.whole_file import write_whole
-from generator.workspace import Workspace, open_workspace, render_trees, specs_of, targets_of
+from generator.workspace import Workspace, open_workspace, specs_of, targets_of
 from generator.write import write
 
 
@@ -148,6 +149,5 @@ def roll_back(
 def _render(project: Project, pipeline: str, target: str) -> None:
     """Brings the files of one pipeline in a target's repository to its spec. Raises ProblemsError."""
     work = open_workspace(project, specs_of(project, [pipeline]), target)
-    work.stop_on_errors()
-    [tree] = render_trees(work)
+    [tree] = checked_trees(work)
     write(tree.files, project.repository(target), owner_of=tree.owners.__getitem__, prune=True)

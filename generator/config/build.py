@@ -78,7 +78,7 @@ def _build(plan: Plan, model: ModelPlan | EnsemblePlan, collect: Collector) -> M
 
 def _check_backend(model: ModelPlan | EnsemblePlan, message: ModelConfig, collect: Collector) -> None:
     copied = isinstance(model, ModelPlan) and isinstance(model.program, FilesProgram)
-    if copied and not (message.backend or message.platform):
+    if copied and not (message.backend or message.platform or "backend" in model.config):
         collect.error(
             codes.NO_BACKEND,
             (*model.source, "config"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import PurePath
 from typing import Any
 
+from generator.config.descriptors import fields_of
 from generator.plan import EnsemblePlan, ModelPlan, Plan, Tensor
 
 
@@ -68,7 +69,7 @@ def _queue(policy: Any) -> str:
 def _instances(group: Any) -> str:
     count = max(1, group.count)
     noun = "1 instance" if count == 1 else f"{count} instances"
-    kind = group.DESCRIPTOR.fields_by_name["kind"].enum_type.values_by_number[group.kind].name
+    kind = fields_of(group.DESCRIPTOR)["kind"].choices.get(group.kind, "")
     if kind == "KIND_GPU":
         if len(group.gpus) == 1:
             return f"{noun} on GPU {group.gpus[0]}"
@@ -80,7 +81,7 @@ def _instances(group: Any) -> str:
         "KIND_MODEL": "placed by the model itself",
         "KIND_AUTO": "on each GPU, or on the CPU where there is none",
     }
-    return f"{noun} {places[kind]}"
+    return f"{noun} {places.get(kind, f'of kind {group.kind}')}"
 
 
 def _steps(plan: Plan, ensemble: Any) -> dict[str, str]:

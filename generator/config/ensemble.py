@@ -15,7 +15,8 @@ NEWEST = -1
 def ensemble_words(ensemble: EnsemblePlan) -> dict[str, Any]:
     """The ensemble's ModelConfig as plain data. An ensemble runs nothing itself: no backend, no instances."""
     words: dict[str, Any] = {
-        "name": ensemble.name,
+        # `config: {name: ""}` leaves it out: then it is the directory's.
+        **({} if ensemble.config.get("name") == "" else {"name": ensemble.name}),
         "platform": "ensemble",
         "max_batch_size": ensemble.max_batch_size,
         "input": [input_words(t) for t in ensemble.inputs],
@@ -24,7 +25,7 @@ def ensemble_words(ensemble: EnsemblePlan) -> dict[str, Any]:
             "step": [
                 {
                     "model_name": step.model,
-                    "model_version": NEWEST,
+                    "model_version": NEWEST if step.version is None else step.version,
                     "input_map": dict(step.inputs),
                     "output_map": dict(step.outputs),
                 }

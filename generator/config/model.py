@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from generator.config.tensors import input_words, output_words, warmup_file_name
-from generator.plan import ModelPlan
+from generator.plan import FilesProgram, ModelPlan
 from generator.spec.serving import Batching, CudaGraphs, Metrics, Queue, Versions, Warmup
 
 # The only histogram that Triton has for a model's latency; its bounds are in milliseconds.
@@ -17,14 +17,17 @@ _PLATFORMS = {"tensorrt": "tensorrt_plan", "onnxruntime": "onnxruntime_onnx"}
 
 def model_words(model: ModelPlan) -> dict[str, Any]:
     """The ModelConfig of the friendly names as plain data; what they leave at Triton's default is left out."""
-    words: dict[str, Any] = {"name": model.name}
+    words = _name(model)
+    if isinstance(model.program, FilesProgram) and model.program.whole:
+        return words
     if model.backend in _PLATFORMS:
         words["platform"] = _PLATFORMS[model.backend]
     if model.backend:
         words["backend"] = model.backend
     words["max_batch_size"] = model.max_batch_size
-    words["input"] = [input_words(t) for t in model.inputs]
-    words["output"] = [output_words(t) for t in model.outputs]
+    # Of a copied model one side may be left to `config`.
+    tensors = {"input": [input_words(t) for t in model.inputs], "output": [output_words(t) for t in model.outputs]}
+    words |= {side: entries for side, entries in tensors.items() if entries}
     if model.batching is not None and model.batching.dynamic:
         words["dynamic_batching"] = _batching(model.batching)
     if model.instances:
@@ -45,6 +48,15 @@ def model_words(model: ModelPlan) -> dict[str, Any]:
     if model.metrics is not None:
         words["model_metrics"] = metrics_words(model.metrics)
     return words
+
+
+def _name(model: ModelPlan) -> dict[str, Any]:
+    """The name, unless `config` of a copied model leaves it out (then it is the directory's) or says all."""
+    if isinstance(model.program, FilesProgram):
+        said = model.config.get("name")
+        if said == "" or (said is not None and model.program.whole):
+            return {}
+    return {"name": model.name}
 
 
 def metrics_words(metrics: Metrics) -> dict[str, Any]:

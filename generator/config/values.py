@@ -83,7 +83,7 @@ def _whole(field: FieldDescriptor, value: Any) -> int:
     if isinstance(value, bool) or not isinstance(value, int):
         digits = isinstance(value, str) and value.lstrip("-").isdigit()
         raise _wrong(field, value, "a whole number", "write it without quotes" if digits else "")
-    low, high = _RANGES[field.cpp_type]
+    low, high = _RANGES.get(field.cpp_type, (-(2**31), 2**31 - 1))  # numbers of enums have 32 bits
     if not low <= value <= high:
         raise BadValueError(
             codes.OUT_OF_RANGE, f"`{field.name}` is {low} to {high}; found {value}", "use a number in that range"
@@ -120,6 +120,8 @@ def _choice(field: FieldDescriptor, value: Any) -> int:
     known = choices(field)
     if isinstance(value, str) and value in known:
         return known[value]
+    if isinstance(value, int) and not isinstance(value, bool) and value not in known.values():
+        return _whole(field, value)  # one that a later server may have a name for
     if not isinstance(value, str):
         raise _wrong(field, value, f"one of {names(known)}")
     short = [name for name in known if name.endswith("_" + value.upper())]

@@ -79,7 +79,8 @@ def problems_of(model: Model) -> Iterator[tuple[Problem, tuple[Edit, ...]]]:
     for problem in reading.problems:
         yield problem, ()
     told: set[Problem] = set()
-    for each in _asked(model.is_complete, _needed().intersection(reading.tree.value)):
+    backend = model.completed.backend if model.is_complete else ""
+    for each in _asked(model.is_complete, backend, _needed().intersection(reading.tree.value)):
         for finding in each.check(model):
             problem = _problem(model, each, finding)
             if problem not in told:
@@ -93,9 +94,10 @@ def _needed() -> frozenset[str]:
 
 
 @cache
-def _asked(is_complete: bool, given: frozenset[str]) -> tuple[Rule, ...]:
-    """The rules that a configuration with these fields is asked."""
-    rules = (each for each in RULES.values() if is_complete or each.is_local)
+def _asked(is_complete: bool, backend: str, given: frozenset[str]) -> tuple[Rule, ...]:
+    """The rules that a configuration of this backend and with these fields is asked."""
+    rules = [each for each in RULES.values() if is_complete or each.is_local]
+    rules = [each for each in rules if each.backend in ("", backend)]
     return tuple(each for each in rules if not each.needs or not given.isdisjoint(each.needs))
 
 

@@ -105,6 +105,9 @@ def _complete(model: Model) -> _Draft:
         elif draft.config.backend == "tensorrt":
             _from_engine(draft)
             _defaults(draft)
+        elif draft.config.backend == "python":
+            _from_python(draft, model)
+            _defaults(draft)
     return draft
 
 
@@ -215,7 +218,7 @@ def _decoupled(draft: _Draft, model: Model) -> None:
                 seen.add(member.name)
                 left.append(member)
                 ensemble = member.config.HasField("ensemble_scheduling")
-                decoupled = decoupled or (not ensemble and member.config.model_transaction_policy.decoupled)
+                decoupled = decoupled or (not ensemble and member.completed.model_transaction_policy.decoupled)
     policy = draft.config.model_transaction_policy
     if policy.decoupled is not decoupled:
         word = "true" if decoupled else "false"
@@ -262,10 +265,31 @@ def _has_tensors(config: ModelConfig) -> bool:
 
 
 def _python_completes(model: Model, config: ModelConfig) -> bool:
-    """Whether a Python model has, or may have, an `auto_complete_config`."""
-    from generator.lint.python_source import sources
+    """Whether a Python model has, or may have, an `auto_complete_config` that does more than can be read."""
+    from generator.lint.python_completion import readable_calls
 
-    return any(source.may_complete for source in sources(model, config))
+    return readable_calls(model, config) is None
+
+
+def _from_python(draft: _Draft, model: Model) -> None:
+    """The Python backend: what the model's own code does in any case, if that is all it does."""
+    from generator.lint.python_completion import complete, readable_calls
+
+    calls = readable_calls(model, draft.config)
+    if not calls:
+        return
+    config, before, why = draft.config, _copy(draft.config), "its auto_complete_config says so"
+    complete(config, calls)
+    if config.max_batch_size != before.max_batch_size:
+        draft.say("max_batch_size", config.max_batch_size, why)
+    for where in ("input", "output"):
+        for i, tensor in enumerate(getattr(config, where)):
+            old = getattr(before, where)
+            if i >= len(old) or tensor != old[i]:
+                draft.say(f"{where}[{i}]", f"{{ {' '.join(str(tensor).split())} }}", why)
+    for name in ("dynamic_batching", "model_transaction_policy"):
+        if config.HasField(name) and not before.HasField(name):
+            draft.say(name, f"{{ {' '.join(str(getattr(config, name)).split())} }}".replace("{  }", "{ }"), why)
 
 
 def _graph(model: Model, config: ModelConfig) -> Signature | None:

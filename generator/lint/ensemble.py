@@ -11,6 +11,7 @@ from generator.pbtxt.words import guess
 if TYPE_CHECKING:
     from generator.lint.model import Model
 
+_MOST_GUESSES = 50  # to look for what was meant takes longer than all else
 STEPS = "ensemble_scheduling.step"
 
 
@@ -65,8 +66,8 @@ class Flow:
         unread = [t.name for t in every if t.writers and not t.readers and not t.is_output and not t.is_input]
         self.meant: dict[str, str] = {}
         for names, choices in ((self.unused_inputs, lost), (self.absent_outputs, unread), (lost, unread)):
-            for name in names:
-                close = guess(name, choices) if choices and name not in self.meant.values() else ""
+            for name in names[:_MOST_GUESSES]:
+                close = guess(name, choices[:_MOST_GUESSES]) if choices and name not in self.meant.values() else ""
                 if close or (len(names) == len(choices) == 1 and name not in self.meant.values()):
                     self.meant[name] = close or choices[0]
         told = set(self.meant.values())
@@ -82,19 +83,20 @@ class Flow:
         return self.is_whole and not wrong and not written_twice and len(self.order()) == len(self.steps)
 
     def circles(self) -> list[list[int]]:
-        """Steps that wait for each other, each circle once."""
+        """Steps that wait for each other. Of circles that hang together not every one is named."""
         waiting = set(range(len(self.steps))).difference(self.order())
-        found: dict[frozenset[int], list[int]] = {}
+        found, seen = [], set[int]()
         for start in sorted(waiting):
-            way, at = [start], start
-            while True:
+            way: dict[int, None] = {}
+            at = start
+            while at not in way and at not in seen:
+                way[at] = None
                 at = next(step for step in self.before(at) if step in waiting)
-                if at in way:
-                    circle = way[way.index(at) :][::-1]
-                    break
-                way.append(at)
-            found.setdefault(frozenset(circle), circle)
-        return list(found.values())
+            if at in way:
+                steps = list(way)
+                found.append(steps[steps.index(at) :][::-1])
+            seen.update(way)
+        return found
 
     def order(self) -> list[int]:
         """The steps in an order in which they can run, if all that is read were there; without those in circles and
@@ -151,14 +153,14 @@ def members(model: Model) -> Iterator[tuple[int, Any, Model]]:
 
 def is_decoupled(model: Model) -> bool:
     """Whether a model may answer a request any number of times; an ensemble does where one of its models does."""
-    config = model.completed if model.is_ensemble else model.config
+    config = model.completed if model.is_ensemble or model.server.auto_complete else model.config
     return bool(config.model_transaction_policy.decoupled)
 
 
 def judged(member: Model) -> Any:
     """The configuration of a step's model as the ensemble is compared with it."""
     # Without completion by a backend, tensors and batch size are as they are written.
-    return member.completed if member.server.auto_complete and member.backend != "python" else member.config
+    return member.completed if member.server.auto_complete else member.config
 
 
 def circle_below(model: Model) -> list[str]:

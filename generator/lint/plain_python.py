@@ -23,6 +23,7 @@ _OTHER_KINDS = (
 )  # fmt: skip
 _OF_EVERY_CLASS = ("__name__", "__module__", "__qualname__", "__doc__", "__firstlineno__", "__static_attributes__")
 _STORE_NAME = dis.opmap["STORE_NAME"]
+_BINDING = (_STORE_NAME, dis.opmap["DELETE_NAME"])
 
 
 def is_plain(data: bytes, code: CodeType) -> bool:
@@ -44,13 +45,13 @@ def is_plain(data: bytes, code: CodeType) -> bool:
         and method.co_argcount == _ARGUMENTS[method.co_name]
         and method.co_kwonlyargcount == 0
         and not method.co_flags & _OTHER_KINDS
-        and _stores(classes[0], method.co_name) == 1
+        and _is_bound_once(classes[0], method.co_name)
         for method in methods
     )
 
 
-def _stores(code: CodeType, name: str) -> int:
-    """How often a class's body binds a name."""
+def _is_bound_once(code: CodeType, name: str) -> bool:
+    """Whether a class's body gives a name one meaning and does not take it away."""
     number = code.co_names.index(name)
     steps = zip(code.co_code[::2], code.co_code[1::2], strict=True)
-    return sum(step == (_STORE_NAME, number) for step in steps) if number < 256 else 0
+    return number < 256 and [step for step, of in steps if of == number and step in _BINDING] == [_STORE_NAME]

@@ -228,7 +228,8 @@ def yields(method: Function) -> bool:
 
 def returns(method: Function) -> bool:
     """Whether a call can give anything but None."""
-    return any(isinstance(node, ast.Return) and node.value is not None for node in own_nodes(method))
+    values = (node.value for node in own_nodes(method) if isinstance(node, ast.Return))
+    return any(not (value is None or (isinstance(value, ast.Constant) and value.value is None)) for value in values)
 
 
 def _names(node: ast.AST, name: str) -> bool:

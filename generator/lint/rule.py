@@ -51,7 +51,8 @@ class Rule:
     `source` says where it was read, `is_live` whether the embedded server can judge it too (else: read, not run).
     `is_local` says that it looks at one value alone, so that it also holds of a file with other mistakes.
     `needs` are fields of the top: where none of them is written, the rule has nothing to say and is not asked. A
-    family's file says it of all of its rules by `NEEDS`.
+    family's file says it of all of its rules by `NEEDS`, and by `BACKEND` which backend's models (after completion)
+    they are about.
     """
 
     code: str
@@ -60,6 +61,7 @@ class Rule:
     is_live: bool
     is_local: bool
     needs: tuple[str, ...]
+    backend: str
     check: Check
     title: str
     why: str
@@ -85,8 +87,8 @@ def rule(
         if set(examples) != {"Bad", "Good"} or not why.strip():
             raise ValueError(f"the docstring of {code} is no page: a title, why, `Bad:` and `Good:`")
         RULES[code] = Rule(
-            code, severity, source, live, local, check.__globals__.get("NEEDS", ()), check,
-            title.rstrip("."), why.strip(), examples["Bad"], examples["Good"],
+            code, severity, source, live, local, check.__globals__.get("NEEDS", ()),
+            check.__globals__.get("BACKEND", ""), check, title.rstrip("."), why.strip(), examples["Bad"], examples["Good"],
         )  # fmt: skip
         return check
 

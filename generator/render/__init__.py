@@ -6,6 +6,7 @@ from functools import lru_cache
 
 from generator.config import model_configs
 from generator.config.tensors import model_files
+from generator.copied import files_of
 from generator.plan import EngineProgram, EnsemblePlan, FilesProgram, ModelPlan, Plan
 from generator.project import Project
 from generator.render.beside import file_names, source_of
@@ -79,7 +80,6 @@ def _named_files(model: ModelPlan | EnsemblePlan, project: Project) -> Files:
 
 
 def _directory(program: FilesProgram, project: Project) -> Files:
-    """The user's directory as it is, but for its config.pbtxt, which is rendered."""
-    root = project.path(program.directory)
-    files = (path for path in sorted(root.rglob("*")) if path.is_file())
-    return {path.relative_to(root).as_posix(): path.read_bytes() for path in files if path != root / "config.pbtxt"}
+    """The user's directory as it is."""
+    found = files_of(project.path(program.directory))
+    return {path: b"" if file is None else file.read_bytes() for path, file in found.items()}

@@ -15,6 +15,7 @@ from generator.resolve.fused import Fuser, is_fused
 from generator.resolve.models import ModelResolver
 from generator.resolve.python_model import check_labels
 from generator.resolve.targets import merged_batching, target_plan
+from generator.resolve.versions import check_step
 from generator.spec import Spec
 
 __all__ = ["Resolved", "resolve"]
@@ -89,6 +90,9 @@ def _ensemble(
     if expanded.flow is None:
         return None
     wired = wiring.wire(expanded.flow)
+    for index, step in enumerate(expanded.flow):
+        if step.model in wiring.by_key:
+            check_step(step, wiring.by_key[step.model], ("flow", index), project, collect)
     check_labels(wired.outputs, ("outputs",), project, collect)
     unused = [key for key in expanded.models if key not in {step.model for step in expanded.flow}]
     for key in unused:

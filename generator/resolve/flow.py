@@ -56,7 +56,8 @@ class FlowWiring:
         for index, step in enumerate(flow):
             model = self._model(step, index)
             if model is not None:
-                made = EnsembleStep(model.name, self._inputs(step, model, index), self._outputs(step, model, index))
+                inputs, outputs = self._inputs(step, model, index), self._outputs(step, model, index)
+                made = EnsembleStep(model.name, inputs, outputs, step.version)
                 steps.append((index, made, model))
         known_all = len(steps) == len(flow)
         for index, made, model in steps:
@@ -179,8 +180,10 @@ class FlowWiring:
         ordered: list[EnsembleStep] = []
         left = list(steps)
         while left:
-            now = [s for s in left if all(t in ready or t not in self.sources for t in s[1].inputs.values())]
-            if not now:
+            # Each at the first place that it can have: a flow that is written in an order that works keeps it.
+            waits = self.sources.keys() - ready  # what comes from a step that is not there yet
+            now = next((item for item in left if waits.isdisjoint(item[1].inputs.values())), None)
+            if now is None:
                 circle = _without_followers(left)
                 through = names(sorted({step.model for _, step in circle}))
                 self.collect.error(
@@ -188,10 +191,9 @@ class FlowWiring:
                     "one of them has to take its input from elsewhere",
                 )  # fmt: skip
                 return ordered
-            for item in now:
-                ordered.append(item[1])
-                ready.update(item[1].outputs.values())
-                left.remove(item)
+            ordered.append(now[1])
+            ready.update(now[1].outputs.values())
+            left.remove(now)
         return ordered
 
     def _check_batch(self) -> None:

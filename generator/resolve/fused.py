@@ -41,6 +41,7 @@ class Fuser:
         engines = [model for model in models if isinstance(model.program, EngineProgram)]
         engine = engines[0] if len(engines) == 1 else None
         self._check_versions(engines)
+        self._check_steps()
         for model in models:
             self._check_model(model, ensemble.max_batch_size)
             self._note_unused(model, engine)
@@ -82,6 +83,15 @@ class Fuser:
                 f"there are {names(model.key for model in engines)}, and `{several[0].key}` has versions",
                 "use `layout: ensemble`, or one file for each engine",
             )
+
+    def _check_steps(self) -> None:
+        for index, step in enumerate(self.spec.flow or ()):
+            if step.version is not None:
+                self.collect.error(
+                    "TK229", ("flow", index, "version"),
+                    f"layout `fused` makes the pipeline one model, which has no step of version {step.version}",
+                    "remove it, or use `layout: ensemble`",
+                )  # fmt: skip
 
     def _check_model(self, model: ModelPlan, max_batch_size: int) -> None:
         if isinstance(model.program, FilesProgram):

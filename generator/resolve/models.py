@@ -51,15 +51,17 @@ class ModelResolver:
         elif model.kind == "steps":
             program, tensors = self._steps(model, origin)
         else:
+            if self._is_whole(model):
+                batching = _whole_batching(model)
             program = (
                 own_class(model, (*origin, "python"), self.project, self.collect)
                 if model.kind == "python"
                 else self._files(model, origin)
             )
-            tensors = _declared(model.inputs), _declared(model.outputs)
+            tensors = self._tensors(model)
         if program is None or tensors is None:
             return None
-        name = model.name or (self.spec.name if self.alone else f"{self.spec.name}_{key}")
+        name = model.name or (self.spec.name if self._is_pipeline(model) else f"{self.spec.name}_{key}")
         check_labels(tensors[1], (*origin, "outputs"), self.project, self.collect)
         plan = ModelPlan(
             name=name, key=key, backend=self._backend(program), program=program,
@@ -79,10 +81,10 @@ class ModelResolver:
         check_names(plan, self.project, self.collect)
         return plan
 
-    @property
-    def alone(self) -> bool:
-        """Whether the pipeline is one model and no ensemble."""
-        return self.spec.models is not None and self.spec.flow is None
+    def _is_pipeline(self, model: Model) -> bool:
+        """Whether the model is what clients ask for: without a flow it is the first one."""
+        models = self.spec.models
+        return models is not None and self.spec.flow is None and model is next(iter(models.values()))
 
     def _backend(self, program: Program) -> str:
         if isinstance(program, FilesProgram):
@@ -250,6 +252,16 @@ class ModelResolver:
         outputs = self._with_declared(outputs, model.outputs, where, "the last step")
         return StepsProgram(chain.json), ((source,), outputs)
 
+    def _tensors(self, model: Model) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
+        """As declared; a copied model that is the pipeline may leave them to the pipeline."""
+        inherits = model.kind == "files" and self._is_pipeline(model)
+        inputs = model.inputs or (self.spec.inputs if inherits else {})
+        return _declared(inputs), _declared(model.outputs or (self.spec.outputs if inherits else {}))
+
+    def _is_whole(self, model: Model) -> bool:
+        """Whether nothing but `config` says what a copied model is."""
+        return model.kind == "files" and not any(self._tensors(model))
+
     def _files(self, model: Model, origin: FieldPath) -> FilesProgram | None:
         directory = model.files or ""
         if not self.project.path(directory).is_dir():
@@ -259,7 +271,15 @@ class ModelResolver:
             self.collect.error(
                 "TK223", origin, "a model of `files` has to say what runs it", "add `config: {backend: NAME}`"
             )
-        return FilesProgram(directory)
+        whole = self._is_whole(model)
+        for field in sorted(model.model_fields_set - {"files", "config", "name"}) if whole else ():
+            self.collect.error(
+                "TK223",
+                (*origin, field),
+                f"a model without `inputs` and `outputs` says all in `config`; found `{field}`",
+                "declare its tensors, or say it in Triton's own words under `config`",
+            )
+        return FilesProgram(directory, whole)
 
     def _cuda_graphs(self, model: Model, program: Program, origin: FieldPath) -> CudaGraphs | None:
         if model.cuda_graphs is None:
@@ -286,6 +306,12 @@ class ModelResolver:
         if isinstance(program, StepsProgram):
             return ("Steps: " + " -> ".join(name for name, _ in program.steps) + ".",)
         return ()
+
+
+def _whole_batching(model: Model) -> Batching:
+    """What sizes count on where `config` alone says what the model is; it says nothing of it to Triton."""
+    size = model.config.get("max_batch_size")
+    return Batching(max_batch_size=min(size, 65536) if isinstance(size, int) and size > 0 else 0, dynamic=False)
 
 
 def _declared(tensors: Mapping[str, TensorSpec]) -> tuple[Tensor, ...]:

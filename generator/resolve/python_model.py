@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import PurePosixPath
 
 from generator.collector import Collector, Path
+from generator.copied import files_of
 from generator.plan import FilesProgram, ModelPlan, PythonProgram, StepsProgram, Tensor
 from generator.problems import Severity
 from generator.project import Project
@@ -71,10 +72,8 @@ def check_names(plan: ModelPlan, project: Project, collect: Collector) -> None:
     if isinstance(plan.program, PythonProgram) and plan.program.file is not None:
         _name(plan.program.file, (*plan.source, "python"), collect)
     if isinstance(plan.program, FilesProgram):
-        root = project.path(plan.program.directory)
-        for file in sorted(root.rglob("*")):
-            if file.is_file():
-                _name(file.relative_to(root).as_posix(), (*plan.source, "files"), collect, whole=True)
+        for path in files_of(project.path(plan.program.directory)):
+            _name(path, (*plan.source, "files"), collect, whole=True)
 
 
 def _name(path: str, where: Path, collect: Collector, *, whole: bool = False) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from generator.load.scalars import NumberRefusedError, resolve
-from generator.plan import EngineProgram, FlowProgram, ModelPlan, Plan
+from generator.plan import EngineProgram, FilesProgram, FlowProgram, ModelPlan, Plan
 from generator.project import EMBEDDED
 from generator.resolve.expand import Expanded, as_spec
 from generator.spec import Spec, Target
@@ -44,11 +44,14 @@ def full_spec(spec: Spec, expanded: Expanded, plan: Plan) -> Spec:
 
 
 def _full_model(model: Model, plan: ModelPlan) -> Model:
+    if isinstance(plan.program, FilesProgram) and plan.program.whole:
+        return model  # its `config` says all
     update: dict[str, Any] = {"batching": _batching_of(plan), "instances": list(plan.instances) or None}
     if isinstance(plan.program, EngineProgram):
         update.update(engine=plan.program.engine, precision=plan.program.precision)
         update["inputs"] = {t.name: model.inputs.get(t.name, as_spec(t)) for t in plan.inputs}
-    update["outputs"] = {t.name: model.outputs.get(t.name, as_spec(t)) for t in plan.outputs}
+    if not isinstance(plan.program, FilesProgram):  # whose tensors are all declared, here or at the top
+        update["outputs"] = {t.name: model.outputs.get(t.name, as_spec(t)) for t in plan.outputs}
     return model.model_copy(update=update)
 
 

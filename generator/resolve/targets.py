@@ -15,10 +15,13 @@ IMAGE_BACKENDS = frozenset({"python", "onnxruntime", "tensorrt"})
 
 
 def target_plan(spec: Spec, name: str, collect: Collector) -> tuple[TargetPlan, Target]:
-    """The target `name` of a spec. `embedded` is always there; others have to be in `targets`."""
+    """The target `name` of a spec. `embedded` is there unless it is null; others have to be in `targets`."""
     given = spec.targets.get(name)
-    if given is None and name != EMBEDDED:
-        known = [EMBEDDED, *(t for t in spec.targets if t != EMBEDDED)]
+    if given is None and name in spec.targets:
+        message = f"the spec says `{name}: null`: the pipeline is for other targets"
+        collect.error("TK212", ("targets", name), message, f"say `{name}: {{}}` if it can run there")
+    elif given is None and name != EMBEDDED:
+        known = [t for t in dict.fromkeys([EMBEDDED, *spec.targets]) if t not in spec.targets or spec.targets[t]]
         collect.error(
             "TK212",
             ("targets",),

@@ -10,7 +10,7 @@ from generator.collector import Path as FieldPath
 from generator.plan import FilesProgram, ModelPlan, OnnxVersion
 from generator.project import Project
 from generator.resolve.onnx_graph import OnnxGraph, OnnxGraphError, read
-from generator.spec.models import EngineModel, Model, onnx_versions
+from generator.spec.models import EngineModel, FlowStep, Model, onnx_versions
 from generator.spec.serving import NEWEST
 from generator.write.names import version_number
 
@@ -75,6 +75,15 @@ def _numbers_of(model: ModelPlan, project: Project) -> Sequence[int]:
         numbers = (version_number(path.name) for path in root.iterdir() if path.is_dir())
         return sorted(number for number in numbers if number is not None)
     return model.version_numbers()
+
+
+def check_step(step: FlowStep, model: ModelPlan, path: FieldPath, project: Project, collect: Collector) -> None:
+    """A step of the flow that names a version which its model does not have: the server would refuse the ensemble."""
+    there = _numbers_of(model, project)
+    if step.version is not None and step.version not in there:
+        listed = ", ".join(map(str, there)) or "none"
+        message = f"model `{model.key}` has no version {step.version}; it has: {listed}"
+        collect.error("TK230", (*path, "version"), message, "name one of those, or leave it out for the newest")
 
 
 def check_versions(model: ModelPlan, project: Project, collect: Collector) -> None:

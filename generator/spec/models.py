@@ -78,10 +78,16 @@ class Model(Serving):
     )
     arguments: dict[str, Any] = Field(default_factory=dict, description="What the class is constructed with.")
     files: ProjectPath | None = Field(
-        None, description="A directory copied as it is; say `backend` or `platform` under `config`."
+        None,
+        description="A directory copied as it is, without hidden files; say `backend` or `platform` under `config` "
+        "(`backend: ''`: the server goes by the names of the files).",
     )
-    inputs: dict[TensorName, TensorSpec] = Field(default_factory=dict)
-    outputs: dict[TensorName, TensorSpec] = Field(default_factory=dict)
+    inputs: dict[TensorName, TensorSpec] = Field(
+        default_factory=dict, description="Its tensors. Of `files` without a `flow` left out: the pipeline's."
+    )
+    outputs: dict[TensorName, TensorSpec] = Field(
+        default_factory=dict, description="Its tensors. Of `files` without a `flow` left out: the pipeline's."
+    )
     batching: Batching | None = None
     instances: list[InstanceGroup] | None = None
 
@@ -96,9 +102,9 @@ class Model(Serving):
             for field in ("engine", "precision", "accuracy"):
                 if getattr(self, field) is not None:
                     raise ValueError(f"`{field}` goes with `onnx`, not with `{kind}`; remove it")
-            if not self.inputs:
+            if not self.inputs and kind != "files":
                 raise ValueError(f"a model of `{kind}` needs `inputs`: its tensors, by name")
-        if kind in {"python", "files"} and not self.outputs:
+        if kind == "python" and not self.outputs:
             raise ValueError(f"a model of `{kind}` needs `outputs`: its tensors, by name")
         if self.arguments and kind != "python":
             raise ValueError(f"`arguments` go with `python`, not with `{kind}`; remove them")
@@ -120,5 +126,6 @@ class FlowStep(Strict):
     """One model of the flow. Left of each pair the model's tensor, right the pipeline's."""
 
     model: Annotated[str, Field(min_length=1)] = Field(description="A key of `models`.")
+    version: Annotated[int, Field(ge=1)] | None = Field(None, description="One version of it; left out: the newest.")
     inputs: dict[TensorName, TensorName] | None = Field(None, description="Left out: tensors of the same name.")
     outputs: dict[TensorName, TensorName] | None = Field(None, description="Left out: tensors of the same name.")

@@ -54,8 +54,10 @@ class Spec(Strict):
     name: ModelName = Field(description="What clients ask for.")
     description: str = ""
     objective: Objective | None = None
-    inputs: Annotated[dict[TensorName, TensorSpec], Field(min_length=1)] = Field(description="What a client sends.")
-    outputs: Annotated[dict[TensorName, TensorSpec], Field(min_length=1)] = Field(description="What it gets back.")
+    inputs: dict[TensorName, TensorSpec] = Field(
+        description="What a client sends. Empty, as `outputs`, only where one model of `files` says all in `config`."
+    )
+    outputs: dict[TensorName, TensorSpec] = Field(description="What it gets back.")
 
     model: EngineModel | None = Field(None, description="Short form: the one engine.")
     preprocess: list[Step] = Field(default_factory=list, description="Short form: steps before the engine.")
@@ -64,7 +66,9 @@ class Spec(Strict):
 
     models: Annotated[dict[Key, Model], Field(min_length=1)] | None = Field(None, description="Full form.")
     flow: Annotated[list[FlowStep], Field(min_length=1)] | None = Field(
-        None, description="Full form: which model runs on which tensors. Left out where there is one model."
+        None,
+        description="Full form: which model runs on which tensors. Left out where there is one model, or where all "
+        "are of `files` and the first is what clients ask for.",
     )
 
     batching: Batching = Field(default_factory=Batching)
@@ -75,7 +79,9 @@ class Spec(Strict):
     response_cache: bool = Field(False, description="Cache whole answers of the pipeline.")
     metrics: Metrics | None = None
     config: Config = Field(default_factory=dict, description="Any other ModelConfig field of the pipeline itself.")
-    targets: dict[Key, Target] = Field(default_factory=dict)
+    targets: dict[Key, Target | None] = Field(
+        default_factory=dict, description="Where it runs. `embedded: null`: not on the embedded server."
+    )
 
     @model_validator(mode="after")
     def _one_form(self) -> Self:
@@ -88,8 +94,21 @@ class Spec(Strict):
             for field in ("preprocess", "postprocess"):
                 if getattr(self, field):
                     raise ValueError(f"`{field}` is of the short form; in the full form write a model with `steps`")
-            if self.flow is None and len(self.models) > 1:
+            copied = all(model.files is not None for model in self.models.values())
+            if self.flow is None and len(self.models) > 1 and not copied:
                 raise ValueError("several `models` need a `flow`: which model runs on which tensors")
         elif self.flow is not None:
             raise ValueError("`flow` is of the full form; with `model` the flow is known: remove it")
+        return self
+
+    @model_validator(mode="after")
+    def _tensors(self) -> Self:
+        only = next(iter(self.models.values())) if self.models and self.flow is None else None
+        for field in () if only is not None and only.files is not None else ("inputs", "outputs"):
+            if not getattr(self, field):
+                raise ValueError(f"`{field}` is empty; a pipeline has at least one tensor there")
+        for key, model in (self.models or {}).items() if self.flow is not None else ():
+            for field in ("inputs", "outputs"):
+                if model.files is not None and not getattr(model, field):
+                    raise ValueError(f"model `{key}` of `files` is in a `flow` and needs `{field}`, its tensors")
         return self

@@ -10,13 +10,13 @@ from generator.problems import Place, Problem, Severity
 
 _PART = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,254}")
 # An ensemble's version directory is empty, and version control keeps no empty directory without this file.
-_PLACEHOLDER = ".gitkeep"
+PLACEHOLDER = ".gitkeep"
 
 
 def is_valid(path: str) -> bool:
     """Whether `path` is relative, stays inside, and is made of plain names."""
     parts = path.split("/")
-    if len(parts) > 1 and parts[-1] == _PLACEHOLDER:
+    if len(parts) > 1 and parts[-1] == PLACEHOLDER:
         parts.pop()
     return all(_PART.fullmatch(part) for part in parts)
 

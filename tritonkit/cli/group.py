@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import importlib
+import keyword
 
 import click
+
+VERSION = "0.1.0"
 
 # In the order of use. The short help stands here so that `-h` imports none of them.
 COMMANDS = {
     "init": "Write a commented starter spec.",
     "render": "Render specs to model repositories.",
+    "import": "Make specs of an existing model repository.",
     "lint": "Check specs and repositories without a server.",
+    "explain": "Explain the code of a problem, or list all codes.",
     "serve": "Serve a model repository until Ctrl-C.",
     "update": "Bring a running server to the specs, without losing a request.",
     "rollback": "Serve an earlier version of a model again.",
@@ -25,7 +30,7 @@ COMMANDS = {
 
 
 class LazyGroup(click.Group):
-    """Finds commands as functions of the same name in `tritonkit.cli.<command>`."""
+    """Finds commands in `tritonkit.cli.commands.<command>`, with a `_` behind a name that is a word of Python."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """All names, in the order of use."""
@@ -35,7 +40,8 @@ class LazyGroup(click.Group):
         """The command, imported now."""
         if cmd_name not in COMMANDS:
             return None
-        module = importlib.import_module(f"tritonkit.cli.commands.{cmd_name}")
+        name = f"{cmd_name}_" if keyword.iskeyword(cmd_name) else cmd_name
+        module = importlib.import_module(f"tritonkit.cli.commands.{name}")
         command: click.Command = module.command
         return command
 
@@ -58,7 +64,7 @@ class LazyGroup(click.Group):
 
 
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
-@click.version_option("0.1.0", prog_name="tritonkit")
+@click.version_option(VERSION, prog_name="tritonkit")
 def tritonkit() -> None:
     """One short YAML spec and an ONNX model become a Triton service.
 

@@ -6,7 +6,7 @@ import json
 import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,6 +17,8 @@ from generator.problems import Problem
 
 if TYPE_CHECKING:
     from rich.table import Table
+
+_LARGEST_SHOWN_BYTES = 1_000_000  # of larger files no lines are shown
 
 
 def may_colour() -> bool:
@@ -40,7 +42,7 @@ def show_problems(problems: Sequence[Problem], form: str = "text") -> None:
     """All problems: as text on standard error, or as `json` or `github` on standard output."""
     from generator import report
 
-    problems = [replace(p, place=replace(p.place, file=shown_path(p.place.file))) for p in problems]
+    problems = with_shown_paths(problems)
     if form == "json":
         click.echo(report.render_json(problems), nl=False)
     elif form == "github":
@@ -49,15 +51,19 @@ def show_problems(problems: Sequence[Problem], form: str = "text") -> None:
         click.echo(report.render_text(problems, sources(problems), colour=colour(sys.stderr)), err=True, nl=False)
 
 
+def with_shown_paths(problems: Sequence[Problem]) -> list[Problem]:
+    """The problems with their files as `shown_path` names them."""
+    return [replace(p, place=replace(p.place, file=shown_path(p.place.file))) for p in problems]
+
+
 def sources(problems: Sequence[Problem]) -> dict[str, str]:
     """The texts of the files that problems point into, for the excerpts; unreadable ones are left out."""
-    from generator.load.read import read_bytes
-
     texts = {}
     for file in {problem.place.file for problem in problems if problem.place.line}:
-        data, unreadable = read_bytes(Path(file), file)
-        if not unreadable:
-            texts[file] = data.decode("utf-8-sig", "replace")
+        path = Path(file)
+        with suppress(OSError, ValueError):
+            if path.is_file() and path.stat().st_size <= _LARGEST_SHOWN_BYTES:
+                texts[file] = path.read_bytes().decode("utf-8-sig", "replace")
     return texts
 
 

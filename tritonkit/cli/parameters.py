@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
+
     Parameter = click.ParamType[float]
     TextParameter = click.ParamType[str]
 else:
@@ -27,6 +29,31 @@ class Version(TextParameter):
         if not re.fullmatch(r"[1-9][0-9]{0,17}", text):
             self.fail(f"{text} is no version; versions are numbers from 1 on", param, ctx)
         return text
+
+
+class Release(TextParameter):
+    """A release of Triton whose fields and backends are known, or `embedded`."""
+
+    name = "release"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """The release. Raises click.BadParameter."""
+        from generator.lint.server import NEWEST, OLDEST, RELEASES
+
+        text = str(value)
+        if text not in (*RELEASES, "embedded"):
+            self.fail(f"{text} is no release that is known; known are {OLDEST} to {NEWEST} and embedded", param, ctx)
+        return text
+
+    def shell_complete(
+        self, ctx: click.Context, param: click.Parameter, incomplete: str  # noqa: ARG002  (click's)
+    ) -> list[CompletionItem]:  # fmt: skip
+        """The releases that begin so."""
+        from click.shell_completion import CompletionItem
+
+        from generator.lint.server import RELEASES
+
+        return [CompletionItem(name) for name in ("embedded", *RELEASES) if name.startswith(incomplete)]
 
 
 class Seconds(Parameter):

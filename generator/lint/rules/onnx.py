@@ -13,6 +13,7 @@ from generator.problems import Place
 if TYPE_CHECKING:
     from generator.resolve.onnx_graph import OnnxTensor
 
+BACKEND = "onnxruntime"
 _SOURCE = "onnxruntime_backend onnxruntime.cc"
 # What ONNX Runtime 1.20.1 reads, which is the newest of the releases up to 25.02.
 _OLD_RELEASES, _OLD_IR_VERSION, _OLD_OPSET = "25.02", 10, 21

@@ -6,15 +6,15 @@ import ast
 from collections.abc import Iterator
 
 from generator.lint.model import Model
+from generator.lint.python_completion import complete
 from generator.lint.python_source import Function, Source, certain_calls, returns, sources, takes, unbound, yields
 from generator.lint.rule import ERROR, NOTE, WARNING, Finding, rule
-from generator.lint.rules.onnx import type_name
 from generator.problems import Place
 
+BACKEND = "python"
 _STUB = "python_backend pb_stub.cc"
 _FORCE_CPU, _ENVIRONMENT = "FORCE_CPU_ONLY_INPUT_TENSORS", "EXECUTION_ENV_PATH"
 _MODEL_DIRECTORY = "$$TRITON_MODEL_DIRECTORY"
-_PROPERTIES = ("name", "data_type", "dims")
 
 
 def _sources(model: Model) -> Iterator[Source]:
@@ -220,11 +220,11 @@ def forbidden_completion(model: Model) -> Iterator[Finding]:
         method = source.parsed.method("auto_complete_config")
         if method is None or source.parsed.is_mixed or isinstance(method, ast.AsyncFunctionDef):
             continue
-        for node, name, arguments in certain_calls(method):
-            text = _forbidden(model, name, arguments)
-            if text:
-                yield Finding("", text, "the server refuses the model then", source.place(node))
-                break
+        config = type(model.config)()
+        config.CopyFrom(model.config)
+        wrong = complete(config, certain_calls(method))
+        if wrong is not None:
+            yield Finding("", wrong[1], "the server refuses the model then", source.place(wrong[0]))
 
 
 @rule("TK718", WARNING, f"{_STUB}, ProcessRequests (rule 33)")
@@ -274,34 +274,6 @@ def one_by_one(model: Model) -> Iterator[Finding]:
         if call is not None:
             text = "the model is run once for each request of a batch"
             yield Finding("", text, "concatenate the inputs, run once, split the outputs", source.place(call))
-
-
-def _forbidden(model: Model, name: str, arguments: list[object]) -> str:
-    """What is wrong with a call of the configuration that auto_complete_config gets; empty where nothing is."""
-    config, given = model.config, arguments[0] if arguments else None
-    if name == "set_max_batch_size" and isinstance(given, int) and given < config.max_batch_size:
-        return f"auto_complete_config lowers max_batch_size to {given}, and {config.max_batch_size} is written"
-    if name == "set_dynamic_batching" and config.HasField("sequence_batching"):
-        return "auto_complete_config sets the dynamic batcher, and sequence_batching is written"
-    if name not in ("add_input", "add_output") or not isinstance(given, dict):
-        return ""
-    where = name.removeprefix("add_")
-    allowed = _PROPERTIES if where == "output" else (*_PROPERTIES, "optional")
-    for key in given:
-        if key not in allowed:
-            return f"auto_complete_config gives an {where} the property `{key}`; valid: {', '.join(allowed)}"
-    for key in _PROPERTIES:
-        if key not in given:
-            return f"auto_complete_config adds an {where} without `{key}`"
-    for tensor in getattr(config, where):
-        if tensor.name == given["name"]:
-            written = f"TYPE_{type_name(tensor)}"
-            if written not in ("TYPE_INVALID", given["data_type"]):
-                return f"auto_complete_config gives `{tensor.name}` another type than {written}, which is written"
-            if tensor.dims and list(tensor.dims) != given["dims"]:
-                return f"auto_complete_config gives `{tensor.name}` other dims than are written"
-            break
-    return ""
 
 
 def _is(method: Function, decorator: str) -> bool:

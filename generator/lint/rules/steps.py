@@ -10,6 +10,7 @@ from generator.lint.rule import ERROR, NOTE, Edit, Finding, rule
 from generator.pbtxt.words import guess
 
 NEEDS = ("ensemble_scheduling",)
+_MOST_GUESSED = 500  # models; to look for what was meant among more takes longer than all else
 _GRAPH = "core model_repository_manager.cc"
 
 
@@ -30,7 +31,8 @@ def no_such_model(model: Model) -> Iterator[Finding]:
         return
     for index, step in enumerate(flow.steps):
         if model.other(step.model_name) is None:
-            close = guess(step.model_name, model.repository.models)
+            names = model.repository.models
+            close = guess(step.model_name, names) if len(names) <= _MOST_GUESSED else ""
             hint = f"did you mean `{close}`?" if close else "add it, or name one that is there"
             path = f"{flow.path(index)}.model_name"
             yield model.found(path, f"model `{step.model_name}` is not in the repository", hint)

@@ -14,6 +14,7 @@ from generator.lint.rule import ERROR, WARNING, Finding, rule
 from generator.lint.rules.instances import profile_number
 from generator.problems import Place
 
+BACKEND = "tensorrt"
 _INSTANCE = "tensorrt_backend instance_state.cc"
 _REQUEST = "engine.request.json"
 _NO_TYPES = ("TYPE_STRING", "TYPE_FP64", "TYPE_INT16", "TYPE_UINT16", "TYPE_UINT32", "TYPE_UINT64")

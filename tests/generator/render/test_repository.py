@@ -9,7 +9,7 @@ from google.protobuf import text_format
 from tritonclient.grpc.model_config_pb2 import ModelConfig, ModelInstanceGroup
 
 from generator.config import model_configs
-from generator.lint import lint_config
+from generator.lint.run import lint_config
 from generator.plan import EngineProgram
 from generator.problems import errors
 from generator.project import Project

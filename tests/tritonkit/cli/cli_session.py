@@ -19,7 +19,11 @@ from generator_projects import SHORT
 
 SNAPSHOTS = Path(__file__).parent / "snapshots"
 CLONE = Path(__file__).parents[3]
-QUIET = SHORT.replace("kind: gpu", "kind: cpu").replace(", queue: {max_size: 256}", "")
+QUIET = (
+    SHORT.replace("kind: gpu", "kind: cpu")
+    .replace(", queue: {max_size: 256}", "")
+    .replace("gpu: h200}", "gpu: h200, instances: [{kind: gpu, count: 2}]}")
+)
 
 
 @dataclass(frozen=True)

@@ -30,8 +30,9 @@ def command(
     prune: bool, self_contained: bool, as_json: bool,
 ) -> None:  # fmt: skip
     """Render SPECs (default: all in specs/) to model_repository/<target>/."""
+    from generator.lint.specs import checked_trees
     from generator.project import Project
-    from generator.workspace import open_workspace, render_trees
+    from generator.workspace import open_workspace
     from tritonkit.cli.output import show_problems
 
     project = Project.find()
@@ -42,7 +43,7 @@ def command(
     if mode == "show":
         _show_plans(work)
         return
-    trees = render_trees(work, self_contained=self_contained)
+    trees = checked_trees(work, self_contained=self_contained)
     show_problems(work.problems)
     pairs = [(tree, out or project.repository(tree.target)) for tree in trees]
     if mode is None:

@@ -105,17 +105,17 @@ def _render(project: Project, target: str) -> tuple[Path, ServerNeeds, dict[str,
 def _lint(repository: Path) -> ServerNeeds:
     """Stops at what the server would refuse anyway; what a repository without specs needs."""
     from deploy.embedded.needs import needs_of_repository
-    from generator.lint import lint_config
-    from generator.problems import ProblemsError, UserError, errors
+    from generator.lint.files import DiskFolder
+    from generator.lint.server import EMBEDDED
+    from generator.lint.specs import checked_tree
+    from generator.problems import UserError
+    from tritonkit.cli.output import show_problems
 
-    configs = sorted(repository.glob("*/config.pbtxt"))
-    if not configs:
+    if not any(repository.glob("*/config.pbtxt")):
         raise UserError(
             f"there is no model in {repository}", "a repository holds a directory a model, with a config.pbtxt in it"
         )
-    problems = [p for file in configs for p in lint_config(file)]
-    if errors(problems):
-        raise ProblemsError(problems)
+    show_problems(checked_tree([DiskFolder(repository)], EMBEDDED).problems)
     return needs_of_repository(repository)
 
 
