@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: help demo test fast bench nightly style check render clean
+.PHONY: help demo test fast bench nightly oracle style check render clean
 
 help:
 	@echo "make demo    serve the digits with the embedded Triton server and classify the held-out ones"
@@ -10,6 +10,7 @@ help:
 	@echo "make fast    the tests that start no server"
 	@echo "make bench   measure again what benchmarks/ says (a quarter of an hour; wants a quiet machine)"
 	@echo "make nightly 100,000 nearly-images for the decoders (COUNT=, SEED=)"
+	@echo "make oracle  3,000 made-up repositories: lint against the live server (MUTANTS=, SEEDS=)"
 	@echo "make style   ruff and mypy"
 	@echo "make check   everything generated is up to date"
 	@echo "make render  render specs/ to model_repository/"
@@ -32,10 +33,14 @@ bench:
 	@$(BIN)/python benchmarks/photos.py
 	@$(BIN)/python benchmarks/photos.py --profile
 	@$(BIN)/python benchmarks/render.py
+	@$(BIN)/python benchmarks/lint.py
 	@$(BIN)/python benchmarks/startup.py
 
 nightly: .installed
 	@$(BIN)/python tests/python_backend/fuzz/decoder_fuzz.py --count $(or $(COUNT),100000) $(if $(SEED),--seed $(SEED))
+
+oracle: .installed
+	@$(BIN)/python tests/oracle/run.py --mutants $(or $(MUTANTS),1000) $(or $(addprefix --seed ,$(SEEDS)),--fresh 3) --json build/oracle.json --keep tests/corpus/regressions
 
 style: .installed
 	@$(BIN)/ruff check .

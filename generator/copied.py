@@ -23,7 +23,7 @@ def files_of(root: Path) -> dict[str, Path | None]:
     followed as the server follows them; one that leads back above itself is not. Raises OSError.
     """
     found: dict[str, Path | None] = {}
-    _walk(root, "", frozenset(), found)
+    _walk(root, "", frozenset(), found, [])
     for name in (CONFIG, PLACEHOLDER):
         found.pop(name, None)
     for folder in sorted(path.name for path in root.iterdir() if path.is_dir()):
@@ -32,14 +32,22 @@ def files_of(root: Path) -> dict[str, Path | None]:
     return dict(sorted(found.items()))
 
 
-def _walk(folder: Path, prefix: str, above: frozenset[str], found: dict[str, Path | None]) -> None:
+def hidden_in(root: Path) -> list[str]:
+    """What of `root` is hidden and so left behind, by path, sorted; of a hidden directory its own. Raises OSError."""
+    hidden: list[str] = []
+    _walk(root, "", frozenset(), {}, hidden)
+    return sorted(hidden)
+
+
+def _walk(folder: Path, prefix: str, above: frozenset[str], found: dict[str, Path | None], hidden: list[str]) -> None:
     real = os.path.realpath(folder)
     if real in above:
         return
     for entry in folder.iterdir():
         if is_left_behind(entry.name):
-            continue
-        if entry.is_dir():
-            _walk(entry, f"{prefix}{entry.name}/", above | {real}, found)
+            if entry.name != COMPILED:
+                hidden.append(prefix + entry.name)
+        elif entry.is_dir():
+            _walk(entry, f"{prefix}{entry.name}/", above | {real}, found, hidden)
         elif entry.is_file():
             found[prefix + entry.name] = entry

@@ -11,15 +11,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from generator.elements import ELEMENT_BYTES
 from generator.problems import Place
 from generator.spec.pipeline import Limits, Objective
 from generator.spec.serving import NEWEST, Batching, CudaGraphs, InstanceGroup, Metrics, Versions, Warmup
 
-# Bytes of one element. Text has none: what an encoded image and a text are taken to be when sizes are derived.
-ELEMENT_BYTES = {
-    "BOOL": 1, "UINT8": 1, "UINT16": 2, "UINT32": 4, "UINT64": 8, "INT8": 1, "INT16": 2, "INT32": 4, "INT64": 8,
-    "FP16": 2, "BF16": 2, "FP32": 4, "FP64": 8,
-}  # fmt: skip
+# Text has no size: what an encoded image and a text are taken to be when sizes are derived.
 ENCODED_BYTES = 65_536
 TEXT_BYTES = 256
 

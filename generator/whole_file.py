@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import stat
 import tempfile
@@ -11,7 +12,8 @@ from pathlib import Path
 def write_whole(file: Path, text: str) -> None:
     """Replaces `file` by `text` in one step; a crash or a full disk leaves what was there. Raises OSError.
 
-    A file that was there keeps its mode. A symbolic link stays one: what it leads to is replaced.
+    A file that was there keeps its mode, and its owner where that may be given. A symbolic link stays one: what it
+    leads to is replaced.
     """
     try:
         _write(file, text)
@@ -26,11 +28,19 @@ def _write(file: Path, text: str) -> None:
     try:
         with os.fdopen(handle, "w", encoding="utf-8") as stream:
             stream.write(text)
+        _keep_owner(file, name)  # first: it may take bits of the mode away
         Path(name).chmod(_mode(file))
         Path(name).replace(file)
     except BaseException:
         Path(name).unlink(missing_ok=True)
         raise
+
+
+def _keep_owner(file: Path, name: str) -> None:
+    """Gives `name` the owner of the file that it will replace."""
+    with contextlib.suppress(FileNotFoundError, PermissionError):
+        owner = file.stat()
+        os.chown(name, owner.st_uid, owner.st_gid)
 
 
 def _mode(file: Path) -> int:

@@ -46,8 +46,12 @@ class Workspace:
             raise ProblemsError(self.problems)
 
 
-def open_workspace(project: Project, specs: Sequence[Path] = (), target: str | None = None) -> Workspace:
+def open_workspace(
+    project: Project, specs: Sequence[Path] = (), target: str | None = None, *, first_only: bool = False
+) -> Workspace:
     """Loads and resolves `specs` (default: all of the project) on `target` (default: each spec's own targets).
+
+    With `first_only` it is only the first of each spec's own: `embedded`, unless the spec is not for it.
 
     Raises UserError when there is no spec at all; problems of specs are collected in the result.
     """
@@ -57,7 +61,7 @@ def open_workspace(project: Project, specs: Sequence[Path] = (), target: str | N
     # A target asked for of all specs is of those that have it; of named specs, or if none has it, of each.
     of_each = bool(specs) or not any(target in targets_of(document.value) for document in loaded.documents)
     for document in loaded.documents:
-        own = targets_of(document.value)
+        own = targets_of(document.value)[: 1 if first_only else None]
         if target is not None and of_each:
             own = [target]
         for name in own if target is None else [name for name in own if name == target]:

@@ -95,17 +95,25 @@ def parse(path: Path) -> Case:
             _expectation(case, line)
     for match, following in zip(starts, [*starts[1:], None], strict=True):
         content = text[match.end() : following.start() if following else len(text)]
-        letter, colon, name = match["path"].partition(":")
+        shown = _named(match["path"])
+        letter, colon, name = shown.partition(":")
         files = case.repositories.setdefault(letter if colon else "", {})
-        files[name if colon else match["path"]] = _content(match["made"], content)
+        files[name if colon else shown] = _content(match["made"], content)
     return case
+
+
+def _named(path: str) -> str:
+    """A path as it stands in a case: `\\xe9` is the byte of that number."""
+    return re.sub(
+        r"\\x([89a-f][0-9a-f])", lambda byte: bytes.fromhex(byte[1]).decode("utf-8", "surrogateescape"), path
+    )
 
 
 def _expectation(case: Case, line: str) -> None:
     key, _, value = line.partition(": ")
     words = value.split()
     if key == "problem" and len(words) == 2:
-        case.problems.append((words[0], words[1]))
+        case.problems.append((words[0], _named(words[1])))
     elif key == "server" and words[:2] == ["cannot", "judge"]:
         case.cannot_judge = value
     elif key == "server" and words[:1] == ["accepts"]:
@@ -133,7 +141,7 @@ def _server(given: dict[str, str]) -> Server:
         elif name == "auto_complete":
             facts[name] = value == "yes"
         elif name in ("release", "config_name"):
-            facts[name] = value
+            facts[name] = None if value == "unknown" else value
         else:
             raise ValueError(f"a server has no {name!r}")
     return Server(**facts)

@@ -6,10 +6,7 @@ python tests/corpus_live.py [CODE ...] [--path DIRECTORY] [--log]
 from __future__ import annotations
 
 import argparse
-import sys
 from pathlib import Path
-
-sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[1])]
 
 from corpus_cases import Case, cases, parse
 from live_verdicts import live_server

@@ -10,13 +10,13 @@ from deploy.embedded import state
 from deploy.embedded.changes import Files, Hashes, Wanted, hashes
 from deploy.embedded.control import Control
 from deploy.embedded.state import ServerRecord
-from deploy.embedded.update import Update, Updater
+from deploy.embedded.update import Update, Updater, called_first
 from generator.lint.specs import checked_trees
 from generator.plan import Plan
 from generator.problems import Problem, UserError
 from generator.project import Project
 from generator.resolve.targets import EMBEDDED_BACKENDS
-from generator.workspace import Tree, Workspace, model_names, open_workspace, specs_of
+from generator.workspace import Tree, Workspace, open_workspace, specs_of
 from generator.write import WriteReport, write
 from generator.write.manifest import load as load_manifest
 
@@ -119,7 +119,7 @@ def _refresh(
     def put_back() -> None:
         write(before, root, owner_of=owned_before.__getitem__, prune=True, whole=True)
 
-    wanted = Wanted(files, [_called_first(plan) for plan in made.plans if not pipelines or plan.name in pipelines])
+    wanted = Wanted(files, called_first(files))
     others = {path: value for path, value in record.files.items() if path not in loaded}
 
     def note(known: Hashes) -> None:
@@ -129,12 +129,6 @@ def _refresh(
         updater = Updater(control, loaded, root, hashes(before), interrupt=interrupt, on_progress=on_progress)
         update = updater.run(wanted, bring, put_back, note)
     return Refreshed(update, [*made.work.problems, *report.warnings])
-
-
-def _called_first(plan: Plan) -> list[str]:
-    """The models of a pipeline, first the one that clients call."""
-    *others, called = model_names(plan)
-    return [called, *others]
 
 
 def _on_disk(root: Path) -> tuple[Files, Mapping[str, str]]:

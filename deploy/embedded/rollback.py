@@ -50,7 +50,7 @@ def plan_rollback(project: Project, name: str, to: int | None, record: ServerRec
     newest that the spec serves. Raises ProblemsError when the specs that it may be in have errors, UserError when
     there is no such version.
     """
-    work = open_workspace(project, target=record.target if record else EMBEDDED)
+    work = open_workspace(project, target=record.target) if record else open_workspace(project, first_only=True)
     plan, model, part = _find(work, name)
     assert isinstance(part.program, EngineProgram)  # noqa: S101  (for the type checker: _find has looked)
     there = [version.number for version in part.program.versions]
@@ -119,7 +119,8 @@ def roll_back(
 ) -> RolledBack:  # fmt: skip
     """Writes the spec, then brings the server to it, then the pipeline's other repositories that are there.
 
-    Raises what `refresh` does, and ProblemsError when no repository can be written: the spec is as it was then.
+    Raises what `refresh` does, ProblemsError when no repository can be written, and UserError when there is none:
+    the spec is as it was then.
     """
     refreshed, written, left = None, [], {}
     write_whole(planned.spec, planned.after)
@@ -137,8 +138,13 @@ def roll_back(
                 left[target] = errors(error.problems)
             else:
                 written.append(target)
-        if not written:
+        if left and not written:
             raise ProblemsError([problem for problems in left.values() for problem in problems])
+        if not written:
+            raise UserError(
+                f"no repository of `{planned.pipeline}` is there to be changed; it is for {names(planned.targets)}",
+                "`tritonkit render` writes them",
+            )
     except BaseException:
         if not written:
             write_whole(planned.spec, planned.before)

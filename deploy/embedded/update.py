@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from deploy.embedded.changes import Hashes, Kind, Wanted, changes, hashes, version_of
+from deploy.embedded.changes import Files, Hashes, Kind, Wanted, changes, hashes, version_of
 from deploy.embedded.control import LOADING, UNLOADING, Control, Index, LoadFailedError, LogSince, ready_versions
 from deploy.embedded.trial import try_model, unload_left_over
 from generator.problems import ProblemsError, UserError
@@ -45,6 +45,39 @@ class Update:
     untried: list[str]
     stale: list[str]
     warnings: list[str]
+
+
+def called_first(files: Files) -> list[list[str]]:
+    """The models of each pipeline, first the one that clients call: a model that is a step of no other.
+
+    A model may be of several. Of ensembles that are steps of each other, which no server loads, it is any.
+    """
+    steps = _steps(files)
+    below = {step for found in steps.values() for step in found}
+    pipelines: list[list[str]] = []
+    for name in sorted(steps, key=lambda name: (name in below, not steps[name])):
+        if name not in below or not any(name in found for found in pipelines):
+            pipelines.append(_with_steps(name, steps))
+    return pipelines
+
+
+def _steps(files: Files) -> dict[str, list[str]]:
+    """The models of the repository, and of each those that its steps run, if it is an ensemble."""
+    known = Wanted(files, [])
+    models = [path.removesuffix("/config.pbtxt") for path in files if path.endswith("/config.pbtxt")]
+    steps = {name: known.config(name).ensemble_scheduling.step for name in models if "/" not in name}
+    return {
+        name: list(dict.fromkeys(s.model_name for s in found if s.model_name in steps and s.model_name != name))
+        for name, found in steps.items()
+    }
+
+
+def _with_steps(name: str, steps: Mapping[str, Sequence[str]]) -> list[str]:
+    """A model, those of its steps, theirs, and so on."""
+    found = [name]
+    for model in found:  # which grows meanwhile
+        found += [step for step in steps[model] if step not in found]
+    return found
 
 
 class Updater:
@@ -132,17 +165,16 @@ class Updater:
 
     def _stale(self, wanted: Wanted, kinds: Mapping[str, Kind], before: Index) -> list[str]:
         """Models that may answer from a cache what they would not say now: an answer is kept by model and version."""
-        found = []
-        for models in wanted.pipelines:
-            changed = [name for name in models if kinds.get(name) in {"added", "changed"}]
-            for name in models if changed else []:
-                config, ready = wanted.config(name), ready_versions(before, name)
-                if not config.response_cache.enable or not ready:
-                    continue
-                # An ensemble's version says nothing of its members'.
-                replaced = [v for v in self._new_versions(wanted, name, before) if v in ready]
-                if config.platform == "ensemble" or replaced:
-                    found.append(name)
+        found, steps = [], _steps(wanted.files)
+        changed = {name for name, kind in kinds.items() if kind in {"added", "changed"}}
+        for name in dict.fromkeys(name for models in wanted.pipelines for name in models):
+            config, ready = wanted.config(name), ready_versions(before, name)
+            if changed.isdisjoint(_with_steps(name, steps)) or not config.response_cache.enable or not ready:
+                continue
+            # An ensemble's version says nothing of its members'.
+            replaced = [v for v in self._new_versions(wanted, name, before) if v in ready]
+            if config.platform == "ensemble" or replaced:
+                found.append(name)
         return found
 
     def _check_between(self, wanted: Wanted, kinds: Mapping[str, Kind], before: Index) -> None:
@@ -193,8 +225,10 @@ class Updater:
         return [v for v in wanted.served(name) if v not in ready or part(had, v) != part(has, v)]
 
     def _load(self, wanted: Wanted, kinds: Mapping[str, Kind], which: set[Kind]) -> None:
+        loaded: set[str] = set()
         for models in wanted.pipelines:
-            changed = [name for name in models if kinds.get(name) in which]
+            changed = [name for name in models if kinds.get(name) in which and name not in loaded]
+            loaded.update(changed)
             for name in changed:
                 # The server loads what is newer than what it has, and does not see that a directory went.
                 os.utime(self._root / name / "config.pbtxt")

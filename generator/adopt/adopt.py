@@ -10,11 +10,11 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 
 from generator.adopt.repository import Found, Repository, read_repository
-from generator.adopt.specs import Draft, Drafter
-from generator.adopt.verify import Overlay
+from generator.adopt.specs import Draft, Drafter, not_carried
+from generator.adopt.verify import Overlay, too_long
 from generator.collector import names
 from generator.config import since
-from generator.problems import Place, Problem, ProblemsError, Severity, errors
+from generator.problems import Place, Problem, ProblemsError, Severity, UserError, errors
 from generator.project import EMBEDDED, Project
 from generator.resolve.targets import EMBEDDED_BACKENDS, EMBEDDED_SERVER, NEWEST
 from generator.spec.base import ModelName, ProjectPath
@@ -41,10 +41,12 @@ class Adopted:
     A file that is None is empty: it keeps a version directory.
     """
 
+    repository: Path
     target: str
     drafts: Mapping[str, Draft]
     texts: Mapping[str, str]
     copies: Mapping[str, Path | None]
+    runs_on: Mapping[str, tuple[str, ...]]  # the targets of each spec
     notes: tuple[Problem, ...] = ()
     folders: tuple[str, ...] = field(default=())  # of the copies, one a model
 
@@ -52,8 +54,10 @@ class Adopted:
 def adopt(folder: Path, project: Project, where: Where) -> Adopted:
     """The specs of the repository `folder` for `project`, each verified to come back.
 
-    Raises UserError where there is no repository, ProblemsError with all that stands in the way of carrying it.
+    Raises UserError where there is no repository, or none that this project and target can be for, ProblemsError
+    with all that stands in the way of carrying it.
     """
+    _check_where(folder, project, where)
     repository = read_repository(folder)
     models = repository.models
     problems = [*repository.notes, *_not_carried(repository, where)]
@@ -69,11 +73,33 @@ def adopt(folder: Path, project: Project, where: Where) -> Adopted:
         raise ProblemsError(problems)
     targets = _targets(drafter, drafts, repository, where)
     texts = {draft.name: draft.text(_head(folder), targets[draft.name]) for draft in drafts}
+    problems += [
+        not_carried(draft.models[draft.name], why) for draft in drafts if (why := too_long(texts[draft.name]))
+    ]
+    if errors(problems):
+        raise ProblemsError(problems)
     copies = {} if above else _copies(drafts, folders)
     return Adopted(
-        where.target, {draft.name: draft for draft in drafts}, texts, copies, tuple(problems),
+        folder, where.target, {draft.name: draft for draft in drafts}, texts, copies,
+        {name: _runs_on(targets[name]) for name in texts}, tuple(problems),
         tuple(dict.fromkeys("/".join(path.split("/")[:2]) for path in copies)),
     )  # fmt: skip
+
+
+def _check_where(folder: Path, project: Project, where: Where) -> None:
+    """Raises UserError for a target that cannot be what is said of it, and a project inside of the repository."""
+    if where.target == EMBEDDED and (where.server or where.gpu):
+        raise UserError(
+            f"the target is `{EMBEDDED}`, the server on this machine (Triton {EMBEDDED_SERVER}, no GPU): it has no "
+            "`--server` and no `--gpu`",
+            "leave them out, or name another target with --target",
+        )
+    root = project.root.resolve()
+    if root.is_relative_to(folder.resolve()):
+        raise UserError(
+            f"specs and models would be written into the repository itself, since the project is {root}",
+            "make a folder for the project elsewhere and import there, or name it: `--out FOLDER/specs`",
+        )
 
 
 def _facts(repository: Repository, where: Where) -> dict[str, Any]:
@@ -95,7 +121,7 @@ def _not_carried(repository: Repository, where: Where) -> list[Problem]:
             ))  # fmt: skip
         problems += [
             Problem("TK804", Place(str(found.folder / path)), "", f"{path!r} is no name of a rendered file",
-                    "use letters, digits, `_`, `-` and `.` in it, and no `.` in front")
+                    "use letters, digits, `_`, `-` and `.` in each part, the first of them a letter, a digit or `_`")
             for path in found.files if not is_valid(path)
         ]  # fmt: skip
         problems += since.check(found.message, release, lambda path, found=found: (found.place(path), path))  # type: ignore[misc]
@@ -108,7 +134,7 @@ def _place_in(project: Project, folder: Path) -> str:
     What is rendered stands in model_repository/, so that what stands there is no source of it.
     """
     root, real = project.root.resolve(), folder.resolve()
-    if not real.is_relative_to(root) or real == root or real.is_relative_to(root / "model_repository"):
+    if not real.is_relative_to(root) or real.is_relative_to(root / "model_repository"):
         return ""
     path = real.relative_to(root).as_posix()
     return path if _valid(ProjectPath, path) else ""
@@ -126,6 +152,11 @@ def _targets(
     return found
 
 
+def _runs_on(targets: Mapping[str, Any]) -> tuple[str, ...]:
+    """The names of the targets that a spec with these `targets` is for: the embedded server, unless it says no."""
+    return tuple(name for name in dict.fromkeys([EMBEDDED, *targets]) if targets.get(name, {}) is not None)
+
+
 def _runs_embedded(found: Found, repository: Repository) -> bool:
     """Whether the server as tritonkit starts it could load it: Python and ensembles, no GPU, nothing to complete."""
     if not (found.message.input and found.message.output):
@@ -138,8 +169,9 @@ def _runs_embedded(found: Found, repository: Repository) -> bool:
 
 
 def _wants_gpu(found: Found) -> bool:
-    kinds = found.message.instance_group
-    return any(group.gpus or group.kind == group.KIND_GPU for group in kinds) or found.message.backend == "tensorrt"
+    message = found.message
+    is_plan = "tensorrt" in (message.backend, message.platform.removesuffix("_plan"))
+    return is_plan or any(group.gpus or group.kind == group.KIND_GPU for group in message.instance_group)
 
 
 def _unused(drafts: list[Draft], folders: Mapping[str, str]) -> list[Problem]:

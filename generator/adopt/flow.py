@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from generator.adopt import serving
@@ -15,6 +15,7 @@ from generator.config.messages import ModelConfig
 Words = dict[str, Any]
 NEWEST = -1
 _KEY = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
+_ROOM = 50  # of a key's 64 characters, so that a number fits behind them
 
 
 class NoFlowError(Exception):
@@ -137,9 +138,14 @@ def member_keys(pipeline: str, names: Sequence[str]) -> dict[str, str]:
     keys: dict[str, str] = {}
     for name in names:
         short = name.removeprefix(f"{pipeline}_")
-        key = short if _KEY.fullmatch(short) else re.sub(r"[^A-Za-z0-9_-]", "_", name)[:60]
-        number = 2
-        while key in keys.values():
-            key, number = f"{key[:60]}_{number}", number + 1
-        keys[name] = key
+        key = short if _KEY.fullmatch(short) else re.sub(r"[^A-Za-z0-9_-]", "_", name)[:_ROOM]
+        keys[name] = free_key(key, keys.values())
     return keys
+
+
+def free_key(key: str, taken: Collection[str]) -> str:
+    """The key, with a number behind it if it is among those `taken`."""
+    found, number = key, 2
+    while found in taken:
+        found, number = f"{key[:_ROOM]}_{number}", number + 1
+    return found

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import os
 import shutil
-import tempfile
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 from generator.adopt.adopt import Adopted
-from generator.load import load
+from generator.adopt.together import together
+from generator.load import Loaded, load
 from generator.problems import Place, Problem, ProblemsError
 from generator.project import Project
 from generator.spec import Spec
+from generator.workspace import model_names, open_workspace
 
 
 def put(adopted: Adopted, project: Project, out: Path, *, force: bool = False) -> list[Path]:
@@ -24,13 +24,13 @@ def put(adopted: Adopted, project: Project, out: Path, *, force: bool = False) -
     """
     specs = {out / f"{name}.yaml": text for name, text in adopted.texts.items()}
     folders = [project.root / folder for folder in adopted.folders]
-    _check(specs, folders, out, force=force)
-    with _transaction([*specs, *folders]) as staged:
+    _check(adopted, project, out, specs=list(specs), folders=folders, force=force)
+    with together([*specs, *folders]) as built:
         for path, text in specs.items():
-            staged(path).write_text(text, encoding="utf-8")
+            built[path].write_text(text, encoding="utf-8")
         for relative, file in adopted.copies.items():
             above, name, inside = relative.split("/", 2)
-            place = staged(project.root / above / name) / inside
+            place = built[project.root / above / name] / inside
             place.parent.mkdir(parents=True, exist_ok=True)
             if file is None:
                 place.touch()
@@ -39,79 +39,61 @@ def put(adopted: Adopted, project: Project, out: Path, *, force: bool = False) -
     return list(specs)
 
 
-def _check(specs: Iterable[Path], folders: Iterable[Path], out: Path, *, force: bool) -> None:
+def _check(
+    adopted: Adopted, project: Project, out: Path, *, specs: list[Path], folders: list[Path], force: bool
+) -> None:
     """Raises ProblemsError with what is in the way of the files that are to be."""
-    wanted = list(specs)
     problems = [
-        _in_the_way(path, "is there already", "`--force` replaces it")
-        for path in [*wanted, *folders]
+        _in_the_way(path, f"{path.name} is there already", "`--force` replaces it")
+        for path in [*specs, *folders]
         if os.path.lexists(path) and not force
     ]
-    names = {path.stem: path.resolve() for path in wanted}
-    for other in load([out], Spec).documents if out.is_dir() else []:
-        name = other.value.name
-        if names.get(name, other.path.resolve()) != other.path.resolve():
-            what = f"is a spec of a pipeline `{name}` already"
-            problems.append(_in_the_way(other.path, what, "rename that pipeline, or move the spec away"))
+    problems += _of_the_repository(adopted, out, folders)
+    replaced = {path.resolve() for path in specs}
+    around = [folder for folder in dict.fromkeys([project.specs, out]) if folder.is_dir()]
+    others = {spec.path.resolve(): spec for spec in load(around, Spec).documents}
+    problems += _same_names(adopted, project, [spec for path, spec in others.items() if path not in replaced])
     if problems:
         raise ProblemsError(problems)
 
 
-def _in_the_way(path: Path, what: str, hint: str) -> Problem:
-    return Problem("TK806", Place(str(path)), "", f"{path.name} {what}", hint)
+def _of_the_repository(adopted: Adopted, out: Path, folders: Iterable[Path]) -> Iterator[Problem]:
+    """What would be written into the repository that is read, or in place of what it is made of: never, through
+    whatever links, since what stands there may be the only one.
+    """
+    repository = adopted.repository.resolve()
+    if out.resolve().is_relative_to(repository):
+        message = f"{out} lies in the repository that is imported"
+        yield _in_the_way(out, message, "write the specs elsewhere: the server takes a folder there for a model")
+    models = [found for draft in adopted.drafts.values() for found in draft.models.values()]
+    sources = {repository, *(found.folder.resolve() for found in models)}
+    sources |= {file.resolve() for file in adopted.copies.values() if file is not None}
+    around = {folder for source in sources for folder in source.parents}
+    for folder in folders:
+        place = folder.resolve()
+        if place in around or not sources.isdisjoint((place, *place.parents)):
+            message = f"{folder.name} leads to {place}, which is of the repository that is imported"
+            yield _in_the_way(folder, message, f"make {folder.parent} a folder of the project's own, without links")
 
 
-class _Stage:
-    """A hidden folder beside each final place: renaming within one file system is one step."""
-
-    def __init__(self) -> None:
-        self.folders: dict[Path, Path] = {}
-        self.made: list[Path] = []
-
-    def beside(self, final: Path) -> Path:
-        """The stage in the folder of `final`, which is made with its parents if need be."""
-        parent = final.parent
-        if parent not in self.folders:
-            missing = [folder for folder in (parent, *parent.parents) if not folder.exists()]
-            parent.mkdir(parents=True, exist_ok=True)
-            self.made += missing
-            self.folders[parent] = Path(tempfile.mkdtemp(prefix=".import-", dir=parent))
-            for name in ("new", "old"):
-                (self.folders[parent] / name).mkdir()
-        return self.folders[parent]
-
-
-@contextmanager
-def _transaction(finals: Iterable[Path]) -> Iterator[_Where]:
-    """Yields where each final path is built; on the way out all of them are exchanged, or on an error none."""
-    stage, moved = _Stage(), []
-    places = list(finals)
-    done = False
-    try:
-        yield _Where(stage)
-        for final in places:
-            beside = stage.beside(final)
-            if os.path.lexists(final):
-                final.rename(beside / "old" / final.name)
-                moved.append((beside / "old" / final.name, final))
-            (beside / "new" / final.name).rename(final)
-            moved.append((final, beside / "new" / final.name))
-        done = True
-    finally:
-        if not done:
-            for now, before in reversed(moved):
-                now.rename(before)
-        for folder in stage.folders.values():
-            shutil.rmtree(folder, ignore_errors=True)
-        for folder in () if done else stage.made:
-            folder.rmdir()
+def _same_names(adopted: Adopted, project: Project, others: list[Loaded[Spec]]) -> Iterator[Problem]:
+    """Specs that stay, of which a pipeline has the name of one that is to be, or on the same target a model."""
+    left = []
+    for other in others:
+        if other.value.name in adopted.texts:
+            message = f"{other.path.name} is a spec of a pipeline `{other.value.name}` already"
+            yield _in_the_way(other.path, message, "rename that pipeline, or move the spec away")
+        else:
+            left.append(other.path)
+    runs_on = {name: adopted.runs_on[draft.name] for draft in adopted.drafts.values() for name in draft.models}
+    plans = open_workspace(project, left).plans if left else {}  # those without mistakes
+    for target, plan in ((target, plan) for target, found in plans.items() for plan in found):
+        for name in model_names(plan):
+            if target in runs_on.get(name, ()):
+                message = f"target `{target}` has a model `{name}` already"
+                hint = "rename one of the two, or move this spec away"
+                yield Problem("TK806", plan.places("name"), "name", message, hint)
 
 
-class _Where:
-    """Says where a final path is built."""
-
-    def __init__(self, stage: _Stage) -> None:
-        self._stage = stage
-
-    def __call__(self, final: Path) -> Path:
-        return self._stage.beside(final) / "new" / final.name
+def _in_the_way(path: Path, message: str, hint: str) -> Problem:
+    return Problem("TK806", Place(str(path)), "", message, hint)

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import stat
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from generator.config.messages import ModelConfig
-from generator.copied import COMPILED, CONFIG, files_of, is_left_behind
-from generator.load.read import read_bytes
+from generator.copied import CONFIG, files_of, hidden_in, is_left_behind
+from generator.load.codes import FILE_UNREADABLE
 from generator.pbtxt.reader import Read, read
 from generator.problems import Place, Problem, ProblemsError, Severity, UserError, errors
 from generator.write.names import version_number
@@ -81,17 +82,20 @@ def read_repository(folder: Path) -> Repository:
         )
     repository = Repository(folder)
     problems: list[Problem] = []
-    for path in sorted(p for p in folder.iterdir() if p.is_dir() and not is_left_behind(p.name)):
+    for path in sorted(p for p in folder.iterdir() if p.is_dir()):
         if not (path / CONFIG).is_file():
-            repository.notes.append(_without_config(path))
+            if not is_left_behind(path.name):  # as `.git` is; with a configuration it is a model to the server
+                repository.notes.append(_without_config(path))
             continue
-        data, found = read_bytes(path / CONFIG, str(path / CONFIG))
-        if not found:
-            said = read(data, str(path / CONFIG))
-            found = said.problems
-            if said.message is not None:
-                repository.models[path.name] = Found(path.name, path, said, said.message)
-        problems += found
+        try:
+            said = read((path / CONFIG).read_bytes(), str(path / CONFIG))
+        except OSError as error:
+            message = f"the file cannot be read: {error.strerror}"
+            problems.append(Problem(FILE_UNREADABLE, Place(str(path / CONFIG)), "", message))
+            continue
+        problems += said.problems
+        if said.message is not None:
+            repository.models[path.name] = Found(path.name, path, said, said.message)
     if errors(problems):
         raise ProblemsError([*repository.notes, *problems])
     if not repository.models:
@@ -120,22 +124,28 @@ def _left_behind(model: Found) -> list[Problem]:
         count = "a comment stays" if len(comments) == 1 else f"{len(comments)} comments stay"
         text, hint = f"{count} behind", "the spec is the place for them now"
         notes.append(Problem("TK805", comments[0].place, "", text, hint, Severity.NOTE))
-    inside = sorted(path for path in model.folder.rglob("*") if path.name != COMPILED)
-    hidden = [path for path in inside if is_left_behind(path.name)]
-    nothing = [path for path in inside if path not in hidden and not (path.is_dir() or path.is_file())]
+    hidden = hidden_in(model.folder)
+    seen = sorted(path for path in model.folder.rglob("*") if not is_left_behind(path.name))
+    nothing = [path.relative_to(model.folder).as_posix() for path in seen if not (path.is_dir() or path.is_file())]
+    files = model.files.items() if not model.is_ensemble else ()  # which runs nothing itself
+    runnable = [path for path, file in files if file is not None and file.stat().st_mode & stat.S_IXUSR]
     place = Place(str(model.folder))
+    if runnable:
+        text = f"these files may be executed, and those that are rendered may not: {_listed(runnable)}"
+        hint = "set the bit where the repository is served, or have the model do it before it starts one"
+        notes.append(Problem("TK805", place, "", text, hint, Severity.WARNING))
     if hidden:
-        text = f"hidden files stay behind: {_listed(hidden, model.folder)}"
+        text = f"hidden files stay behind: {_listed(hidden)}"
         notes.append(Problem("TK805", place, "", text, "rename what the model needs", Severity.NOTE))
     if nothing:
-        text = f"these are no files, or links that lead nowhere, and stay behind: {_listed(nothing, model.folder)}"
+        text = f"these are no files, or links that lead nowhere, and stay behind: {_listed(nothing)}"
         notes.append(Problem("TK805", place, "", text, "put the files there", Severity.WARNING))
     return notes
 
 
-def _listed(paths: list[Path], folder: Path) -> str:
-    """The first few, by their path in the folder."""
-    shown = [f"`{path.relative_to(folder).as_posix()}`" for path in paths[:MOST_LISTED]]
+def _listed(paths: list[str]) -> str:
+    """The first few."""
+    shown = [f"`{path}`" for path in paths[:MOST_LISTED]]
     return ", ".join(shown) + (", …" if len(paths) > MOST_LISTED else "")
 
 

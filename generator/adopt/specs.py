@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from generator.adopt.flow import NoFlowError, check_steps, flow_spec, member, member_keys
+from generator.adopt.flow import NoFlowError, check_steps, flow_spec, free_key, member, member_keys
 from generator.adopt.model import Drafted, friendly, whole
 from generator.adopt.repository import Found, Repository
 from generator.adopt.text import spec_text
@@ -105,9 +105,7 @@ class Drafter:
             if not why:
                 yield draft
                 return
-        self.problems.append(
-            Problem("TK803", self.models[main].place(), "", f"model `{main}` would not come back as it is: {why}")
-        )
+        self.problems.append(not_carried(self.models[main], why))
 
     def _asked_for(self, names: Sequence[str]) -> str:
         """The ensemble that is a step of no other, if there is one."""
@@ -124,7 +122,7 @@ class Drafter:
         first = parts[main]
         keys = member_keys(main, others)
         models = {keys[name]: member(name, keys[name], main, parts[name]) for name in others}
-        key = "ensemble" if self.models[main].is_ensemble and "ensemble" not in models else "model"
+        key = free_key("ensemble" if self.models[main].is_ensemble else "model", models)
         form: Form = "models" if others else "model" if first.inputs or first.outputs else "config"
         data = {
             "name": main,
@@ -133,6 +131,11 @@ class Drafter:
             "models": {key: first.model, **models},
         }
         return Draft(data, form, {name: self.models[name] for name in parts})
+
+
+def not_carried(found: Found, why: str) -> Problem:
+    """That a model's spec would not say what its configuration says, or could not be read."""
+    return Problem("TK803", found.place(), "", f"model `{found.name}` would not come back as it is: {why}")
 
 
 def _users(models: Iterable[Found]) -> dict[str, list[str]]:

@@ -10,6 +10,7 @@ from typing import Any
 from google.protobuf import text_format
 
 from generator.config import model_configs
+from generator.load.read import MAX_FILE_BYTES
 from generator.load.validate import validate
 from generator.load.yaml_tree import parse_bytes
 from generator.plan import Places
@@ -43,6 +44,8 @@ def difference(text: str, file: str, target: str, project: Project, wanted: Mapp
     problems = list(parsed.problems)
     if parsed.tree is None or problems:
         return problems[0].message
+    if why := too_long(text):
+        return why
     spec, problems = validate(parsed.tree, Spec)
     if spec is None:
         return f"`{problems[0].field}`: {problems[0].message}"
@@ -58,6 +61,12 @@ def difference(text: str, file: str, target: str, project: Project, wanted: Mapp
         if not same(made[name], wanted[name]):
             return f"{_first_field(made[name], wanted[name])} of model `{name}` would not be the same"
     return ""
+
+
+def too_long(text: str) -> str:
+    """Why no command would read a spec of this text for its size; empty if it would."""
+    size = len(text.encode())
+    return f"its spec would have {size:,} bytes; valid: at most {MAX_FILE_BYTES:,}" if size > MAX_FILE_BYTES else ""
 
 
 def same(one: Any, other: Any) -> bool:

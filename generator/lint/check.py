@@ -14,6 +14,7 @@ from generator.lint.suppress import without_ignored
 from generator.problems import Place, Problem, Severity, errors
 
 WITH_A_MODEL = "TK792"  # the rule that can only be asked when all models have been judged
+UNREADABLE = "TK102"
 
 
 @dataclass
@@ -45,12 +46,14 @@ def check(folders: Sequence[Folder], server: Server, only: Collection[str] | Non
     for model in models:
         repository.add(model)
     checked = Checked(dict(repository.models))
+    checked.problems += [_unreadable(path, why) for folder in folders for path, why in folder.unread()]
     broken: set[str] = set()
+    asked = None if only is None else _below(only, repository)
     told: list[tuple[Model, list[tuple[Problem, tuple[Edit, ...]]]]] = []
     for model in models:
-        if only is not None and model.name not in only and not _is_below(model.name, only, repository):
+        if asked is not None and model.name not in asked:
             continue
-        found = list(problems_of(model))
+        found = problems_of(model)
         model.python_files.clear()  # syntax trees are large
         if errors(problem for problem, _ in found):
             broken.add(model.name)
@@ -69,18 +72,33 @@ def check(folders: Sequence[Folder], server: Server, only: Collection[str] | Non
     return checked
 
 
-def problems_of(model: Model) -> Iterator[tuple[Problem, tuple[Edit, ...]]]:
-    """The problems of one model, with the edits that mend them."""
+def problems_of(model: Model) -> list[tuple[Problem, tuple[Edit, ...]]]:
+    """The problems of one model, with the edits that mend them; and what of it could not be read.
+
+    Where a directory could not be read, what is missing and what is there is not known: no rule is believed.
+    """
     try:
-        reading = model.text
+        syntax = model.text.problems
     except OSError as error:
-        yield Problem("TK501", Place(model.file), "", f"cannot be read: {error.strerror}"), ()
-        return
-    for problem in reading.problems:
-        yield problem, ()
+        return [(Problem("TK501", Place(model.file), "", f"cannot be read: {error.strerror}"), ())]
+    found = list(_problems_of_rules(model))
+    unread = list(model.folder.unread())
+    if any(path.endswith("/") for path, _ in unread):
+        found = []
+    told = {problem.place.file for problem, _ in found}
+    found += [(_unreadable(path, why), ()) for path, why in unread if path not in told]
+    return [*((problem, ()) for problem in syntax), *found]
+
+
+def _unreadable(path: str, reason: str) -> Problem:
+    hint = "the server has to be able to read it, and so has who asks here"
+    return Problem(UNREADABLE, Place(path.rstrip("/") or path or "."), "", f"cannot be read: {reason}", hint)
+
+
+def _problems_of_rules(model: Model) -> Iterator[tuple[Problem, tuple[Edit, ...]]]:
     told: set[Problem] = set()
-    backend = model.completed.backend if model.is_complete else ""
-    for each in _asked(model.is_complete, backend, _needed().intersection(reading.tree.value)):
+    backend = model.completed.backend  # of a file with mistakes, as far as it can be told
+    for each in _asked(model.is_complete, backend, _needed().intersection(model.text.tree.value)):
         for finding in each.check(model):
             problem = _problem(model, each, finding)
             if problem not in told:
@@ -107,21 +125,19 @@ def _problem(model: Model, each: Rule, finding: Finding) -> Problem:
     return Problem(each.code, place, finding.field, finding.message, finding.hint, severity)
 
 
-def _is_below(name: str, only: Collection[str], repository: Repository) -> bool:
-    """Whether a model is one of those that `only` are made of."""
+def _below(only: Collection[str], repository: Repository) -> set[str]:
+    """The models that `only` are made of, and they themselves."""
     left, seen = list(only), set(only)
     while left:
         model = repository.models.get(left.pop())
-        for used in members(model) if model is not None else ():
-            if used == name:
-                return True
+        for used in member_names(model) if model is not None else ():
             if used not in seen:
                 seen.add(used)
                 left.append(used)
-    return False
+    return seen
 
 
-def members(model: Model) -> list[str]:
+def member_names(model: Model) -> list[str]:
     """The models that an ensemble runs; none for others, and for what cannot be read."""
     try:
         return [step.model_name for step in model.config.ensemble_scheduling.step]
@@ -133,7 +149,7 @@ def _with_ensembles(broken: set[str], repository: Repository) -> set[str]:
     """`broken` and every ensemble that needs one of them, however far above."""
     above: dict[str, list[str]] = {}
     for name, model in repository.models.items():
-        for member in members(model):
+        for member in member_names(model):
             above.setdefault(member, []).append(name)
     refused, left = set(broken), list(broken)
     while left:

@@ -23,7 +23,11 @@ SEQUENCE_IDLE_US = 1_000_000
 DEFAULT_MAX_BATCH_SIZE = 4
 _CPU_PAIRS = ("onnxruntime", "tensorflow")  # two instances on the CPU where nothing is said
 _ALWAYS_CPU = ("openvino",)
-_NEVER_COMPLETED = ("pytorch",)
+_NEVER_COMPLETED = ("identity", "pytorch", "repeat", "square")
+AOTI, AOTI_SINCE = (
+    "torch_aoti",
+    "26.05",
+)  # a second platform of PyTorch's backend, for packages that are compiled ahead
 # backend, platform, file, in the order in which the server tries them; it sets the platform too unless it is empty.
 _KNOWN = (
     ("tensorrt", "tensorrt_plan", "model.plan"),
@@ -32,6 +36,7 @@ _KNOWN = (
     ("pytorch", "pytorch_libtorch", "model.pt"),
     ("python", "", "model.py"),
 )
+_KNOWN_SINCE_AOTI = (*_KNOWN[:3], ("pytorch", AOTI, "model.pt2"), *_KNOWN[3:])
 _TENSORFLOW = (("tensorflow_savedmodel", "model.savedmodel", True), ("tensorflow_graphdef", "model.graphdef", False))
 
 
@@ -123,24 +128,30 @@ def _copy(config: ModelConfig) -> ModelConfig:
 def _backend_and_file(draft: _Draft, model: Model) -> None:
     """AutoCompleteBackendFields: the name, and backend, platform and file from each other or from what is there."""
     config = draft.config
-    draft.text("name", model.name, f"{CORE} takes the directory's name")
+    # A name that is no text becomes one here: another rule tells of it.
+    name = model.name.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+    draft.text("name", name, f"{CORE} takes the directory's name")
     names_nothing = not config.backend and not config.platform and not config.default_model_filename
     there = _first_version(model.folder) if not config.platform and not config.default_model_filename else None
     if _tensorflow(draft, there):
         return
-    for backend, platform, file in _KNOWN:
+    for backend, platform, file in _KNOWN if model.release < AOTI_SINCE else _KNOWN_SINCE_AOTI:
         if not config.backend:
             if (platform and config.platform == platform) or config.default_model_filename == file:
                 draft.text("backend", backend, f"{CORE} knows it by platform or file")
             elif not config.platform and not config.default_model_filename and _holds(there, file, backend):
+                if platform == AOTI and _holds(there, "model.pt", backend):
+                    continue
                 draft.text("backend", backend, f"{CORE} found `{file}` in the first version")
-        if config.backend == backend:
+                if platform == AOTI:
+                    draft.text("platform", platform, f"{CORE} found `{file}` in the first version")
+        if config.backend == backend and (platform != AOTI or config.platform == AOTI):
             draft.text("platform", platform, f"{CORE} knows it by the backend")
             if not (backend == "pytorch" and config.runtime == "model.py"):
                 draft.text("default_model_filename", file, f"{CORE} knows it by the backend")
             return
-    if names_nothing and "." in model.name:
-        backend = model.name.partition(".")[2]
+    if names_nothing and "." in name:
+        backend = name.partition(".")[2]
         draft.text("backend", backend, f"{CORE} takes it from the model's name")
         draft.text("default_model_filename", f"model.{backend}", f"{CORE} takes it from the model's name")
 
@@ -210,15 +221,9 @@ def _preferred(draft: _Draft, path: str, sizes: Any) -> None:
 
 def _decoupled(draft: _Draft, model: Model) -> None:
     """An ensemble is decoupled if one of the models that it is made of is, whatever it says itself."""
-    left, seen, decoupled = [model], {model.name}, False
-    while left and not decoupled:
-        for step in left.pop().config.ensemble_scheduling.step:
-            member = None if step.model_name in seen else model.other(step.model_name)
-            if member is not None:
-                seen.add(member.name)
-                left.append(member)
-                ensemble = member.config.HasField("ensemble_scheduling")
-                decoupled = decoupled or (not ensemble and member.completed.model_transaction_policy.decoupled)
+    from generator.lint.ensemble import decoupled_ensembles
+
+    decoupled = model.name in decoupled_ensembles(model.repository)
     policy = draft.config.model_transaction_policy
     if policy.decoupled is not decoupled:
         word = "true" if decoupled else "false"
@@ -265,10 +270,12 @@ def _has_tensors(config: ModelConfig) -> bool:
 
 
 def _python_completes(model: Model, config: ModelConfig) -> bool:
-    """Whether a Python model has, or may have, an `auto_complete_config` that does more than can be read."""
-    from generator.lint.python_completion import readable_calls
+    """Whether a Python model has, or may have, an `auto_complete_config` that does more than can be read,
+    or ends in an error."""
+    from generator.lint.python_completion import complete, readable_calls
 
-    return readable_calls(model, config) is None
+    calls = readable_calls(model, config)
+    return calls is None or complete(_copy(config), calls) is not None
 
 
 def _from_python(draft: _Draft, model: Model) -> None:
@@ -276,7 +283,7 @@ def _from_python(draft: _Draft, model: Model) -> None:
     from generator.lint.python_completion import complete, readable_calls
 
     calls = readable_calls(model, draft.config)
-    if not calls:
+    if not calls or complete(_copy(draft.config), calls) is not None:
         return
     config, before, why = draft.config, _copy(draft.config), "its auto_complete_config says so"
     complete(config, calls)

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+from generator.lint.model import kept
 from generator.pbtxt.words import guess
 
 if TYPE_CHECKING:
-    from generator.lint.model import Model
+    from generator.lint.model import Model, Repository
 
-_MOST_GUESSES = 50  # to look for what was meant takes longer than all else
+_MOST_GUESSES, MOST_CHOICES = 50, 500  # to look for what was meant takes longer than all else
+_MOST_SHOWN = 8  # models of a circle
 STEPS = "ensemble_scheduling.step"
 
 
@@ -103,9 +106,12 @@ class Flow:
         behind them."""
         missing = [{t for t in step.input_map.values() if t not in self._given} for step in self.steps]
         ready = [index for index, names in enumerate(missing) if not names]
+        written: set[str] = set()
         for index in ready:
             for name in sorted(self.steps[index].output_map.values()):
-                for reader, _ in self.tensors[name].readers:
+                readers = () if name in written else self.tensors[name].readers
+                written.add(name)
+                for reader, _ in readers:
                     if name in missing[reader]:
                         missing[reader].discard(name)
                         if not missing[reader]:
@@ -113,9 +119,10 @@ class Flow:
         return ready
 
     def before(self, index: int) -> list[int]:
-        """The steps that write what a step reads."""
+        """The steps that write what a step reads; of a tensor that several write, the first of them."""
         names = sorted(self.steps[index].input_map.values())
-        return [writer for name in names if name not in self._given for writer, _ in self.tensors[name].writers]
+        writers = [self.tensors[name].writers for name in names if name not in self._given]
+        return [of[0][0] for of in writers if of]
 
     # Where it stands ------------------------------------------------------------------------------------------------
 
@@ -157,33 +164,121 @@ def is_decoupled(model: Model) -> bool:
     return bool(config.model_transaction_policy.decoupled)
 
 
+class Tensors:
+    """The inputs or outputs of a step's model, by name."""
+
+    def __init__(self, tensors: Iterable[Any]) -> None:
+        self.every = list(tensors)
+        self.named: dict[str, list[int]] = {}
+        for index, tensor in enumerate(self.every):
+            self.named.setdefault(tensor.name, []).append(index)
+
+    @cached_property
+    def needed(self) -> Collection[str]:
+        """Of inputs, those that are not optional, in their order."""
+        return {tensor.name: None for tensor in self.every if tensor.name and not tensor.optional}
+
+    def first(self, name: str) -> Any:
+        """The first one of a name; None where there is none."""
+        return self.every[self.named[name][0]] if name in self.named else None
+
+    def mapped(self, mapping: Iterable[str]) -> list[Any]:
+        """Those that a step maps, in the model's order."""
+        return [self.every[index] for index in sorted(i for own in mapping for i in self.named.get(own, ()))]
+
+
+@kept
+def inputs_of(member: Model) -> Tensors:
+    """The inputs of a step's model."""
+    return Tensors(judged(member).input)
+
+
+@kept
+def outputs_of(member: Model) -> Tensors:
+    """The outputs of a step's model."""
+    return Tensors(judged(member).output)
+
+
+def guessed(repository: Repository, word: str, choices: Collection[str]) -> str:
+    """The choice that a word is close to, or empty: of many choices, and after many words, nothing is looked for."""
+    guesses = repository.facts.get("guesses", 0)
+    if guesses >= _MOST_GUESSES or len(choices) > MOST_CHOICES:
+        return ""
+    repository.facts["guesses"] = guesses + 1
+    return guess(word, choices)
+
+
+def decoupled_ensembles(repository: Repository) -> set[str]:
+    """The ensembles that are decoupled, because one of the models that they are made of is."""
+    if "decoupled" not in repository.facts:
+        above: dict[str, list[str]] = {}
+        for name, model in repository.models.items():
+            for member in {step.model_name for step in model.config.ensemble_scheduling.step}:
+                above.setdefault(member, []).append(name)
+        members = [(name, repository.models[name]) for name in above if name in repository.models]
+        left = [
+            name
+            for name, member in members
+            if not member.config.HasField("ensemble_scheduling")
+            and member.completed.model_transaction_policy.decoupled
+        ]
+        found: set[str] = set()
+        while left:
+            new = [name for name in above.get(left.pop(), ()) if name not in found]
+            found.update(new)
+            left += new
+        repository.facts["decoupled"] = found
+    ensembles: set[str] = repository.facts["decoupled"]
+    return ensembles
+
+
 def judged(member: Model) -> Any:
     """The configuration of a step's model as the ensemble is compared with it."""
     # Without completion by a backend, tensors and batch size are as they are written.
     return member.completed if member.server.auto_complete else member.config
 
 
-def circle_below(model: Model) -> list[str]:
-    """A circle of ensembles that is reached from this one, as names whose last one is the first; empty if none is."""
+class Circle:
+    """Models that need each other, in order, and how far along each of them is."""
+
+    def __init__(self, names: list[str]) -> None:
+        self.names, self.at = names, {name: at for at, name in enumerate(names)}
+
+    def shown(self, model: str) -> str:
+        """The way around, from a model if that is in it: `` `a` → `b` → `a` ``. Of a long one the beginning."""
+        start, size = self.at.get(model, 0), len(self.names)
+        shown = [f"`{self.names[(start + step) % size]}`" for step in range(min(size, _MOST_SHOWN))]
+        left = size - len(shown)
+        return " → ".join([*shown, *([f"{left} more"] if left else []), shown[0]])
+
+
+def circle_below(model: Model) -> Circle | None:
+    """A circle of ensembles that is reached from this one; None if none is."""
     if not model.is_ensemble:
-        return []
-    way: list[str] = []
-    done: set[str] = set()
+        return None
+    circles: dict[str, Circle | None] = model.repository.facts.setdefault("circles", {})
+    if model.name not in circles:
+        _find_circle(model, circles)
+    return circles[model.name]
+
+
+def _find_circle(model: Model, circles: dict[str, Circle | None]) -> None:
+    """Looks below a model for a circle, and notes what that says of it and of the models on the way."""
+    way: dict[str, int] = {}  # and how far along each is
     left: list[tuple[str, bool]] = [(model.name, True)]
     while left:
         name, comes = left.pop()
         if not comes:
-            way.pop()
-            done.add(name)
-            continue
-        if name in done:
-            continue
-        if name in way:
-            return [*way[way.index(name) :], name]
-        way.append(name)
-        left.append((name, False))
-        left += [(used, True) for used in _used(model.other(name))]
-    return []
+            way.popitem()
+            circles[name] = None
+        elif name in way or circles.get(name):
+            circle = circles.get(name) or Circle(list(way)[way[name] :])
+            circles.update(dict.fromkeys(way, circle))
+            return
+        elif name not in circles:
+            way[name] = len(way)
+            left.append((name, False))
+            left += [(used, True) for used in _used(model.other(name))]
 
 
 def _used(model: Model | None) -> Collection[str]:

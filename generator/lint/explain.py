@@ -49,18 +49,27 @@ class Page:
             return f"{head}\nStage: {self.stage}.\n\n{MORE}\n"
         return (
             f"{head}\n{self.severity} · {self.stage}\n\n{self.why}\n\n"
-            f"Bad:\n{_indented(self.bad)}\nGood:\n{_indented(self.good)}\nSource: {self.source} ({self.seen})\n"
+            f"Bad:\n{_indented(self.bad)}\nGood:\n{_indented(self.good)}\n{self._files}"
+            f"Source: {self.source} ({self.seen})\n"
         )
+
+    @property
+    def _files(self) -> str:
+        """What lines between files mean, where the examples have some."""
+        has_files = any(line.startswith("-- ") for line in f"{self.bad}\n{self.good}".splitlines())
+        return f"{FILES}\n\n" if has_files else ""
 
     def markdown(self, level: int = 0) -> str:
         """The same for the reference page, below a heading of `level` (0: without a heading)."""
         head = f"{'#' * level} {self.code}: {self.title}\n\n" if level else ""
         return (
             f"{head}*{self.severity}*\n\n{self.why}\n\nBad:\n\n```protobuf\n{self.bad}\n```\n\n"
-            f"Good:\n\n```protobuf\n{self.good}\n```\n\nSource: {self.source} ({self.seen}).\n"
+            f"Good:\n\n```protobuf\n{self.good}\n```\n\n{self._files}"
+            f"Source: {self.source} ({self.seen}).\n"
         )
 
 
+FILES = "A line `-- PATH --` is no part of a file: it says which one stands there, or of what it is made."
 MORE = (
     "The problem's own message says what was found, what is valid, and where; its hint says how to mend it.\n"
     "docs/reference/codes.md lists all codes."

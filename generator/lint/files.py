@@ -6,7 +6,7 @@ import errno
 import os
 import stat
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from functools import cached_property
 from pathlib import Path
 
@@ -16,6 +16,11 @@ class Folder(ABC):
 
     path: str
     name: str
+
+    @property
+    @abstractmethod
+    def parent(self) -> Folder | None:
+        """The directory that `..` leads to from here; None where that is not looked into."""
 
     @property
     @abstractmethod
@@ -44,7 +49,14 @@ class Folder(ABC):
 
     def shown(self, name: str) -> str:
         """How places name the file `name` of it."""
-        return f"{self.path}/{name}" if self.path else name
+        return f"{self.path.rstrip('/')}/{name}" if self.path else name
+
+    def unread(self) -> Iterator[tuple[str, str]]:
+        """What of it could not be read although it is there, of all that was looked at: its path and the reason.
+
+        A directory's path ends in `/`.
+        """
+        return iter(())
 
     def find(self, relative: str) -> tuple[Folder, str] | None:
         """The directory of a path below this one and the entry's name; None where there is no such entry.
@@ -65,26 +77,34 @@ class Folder(ABC):
 class DiskFolder(Folder):
     """A directory on disk, each looked at once. Links are followed, as the server does."""
 
-    def __init__(self, path: Path | str, shown: str | None = None) -> None:
+    def __init__(self, path: Path | str, shown: str | None = None, above: DiskFolder | None = None) -> None:
+        self._above = above
         self._root = str(path)  # joined by hand: of 1,000 models, Path would take a tenth of lint's time
         self.path = self._root if shown is None else shown
         last = self._root.rpartition("/")[2]
         self.name = Path(path).resolve().name if last in ("", ".") else last
         self._folders: dict[str, DiskFolder] = {}
+        self._unread: dict[str, str] = {}
+
+    @property
+    def parent(self) -> DiskFolder | None:
+        """The directory above; not of a link, which has another above it than the one that it was found in."""
+        return None if os.path.islink(self._root) else self._above  # noqa: PTH114
 
     @cached_property
     def entries(self) -> Mapping[str, bool]:
         """The names in it."""
         try:
             with os.scandir(self._root) as found:
-                return dict(sorted((entry.name, entry.is_dir()) for entry in found))
-        except OSError:
+                return dict(sorted((entry.name, is_folder(entry)) for entry in found))
+        except OSError as error:
+            self._note("", error)
             return {}
 
     def folder(self, name: str) -> DiskFolder:
         """The directory `name`."""
         if name not in self._folders:
-            self._folders[name] = DiskFolder(f"{self._root}/{name}", self.shown(name))
+            self._folders[name] = DiskFolder(f"{self._root}/{name}", self.shown(name), self)
         return self._folders[name]
 
     def read(self, name: str, limit_bytes: int = -1) -> bytes:
@@ -92,19 +112,43 @@ class DiskFolder(Folder):
         file = f"{self._root}/{name}"
         if not stat.S_ISREG(os.stat(file).st_mode):  # noqa: PTH116 - a pipe would wait for ever, a device never end
             raise OSError(errno.EINVAL, "it is not a regular file", file)
-        with open(file, "rb") as stream:  # noqa: PTH123
-            return stream.read(limit_bytes)
+        try:
+            with open(file, "rb") as stream:  # noqa: PTH123
+                return stream.read(limit_bytes)
+        except OSError as error:
+            self._note(name, error)
+            raise
+
+    def unread(self) -> Iterator[tuple[str, str]]:
+        """Itself, files of it, and the same of the directories in it."""
+        yield from ((self.shown(name), reason) for name, reason in self._unread.items())
+        for folder in self._folders.values():
+            yield from folder.unread()
+
+    def _note(self, name: str, error: OSError) -> None:
+        # What is gone meanwhile is for the rules, which say what is missing.
+        if error.errno not in (errno.ENOENT, errno.ENOTDIR):
+            self._unread[name] = error.strerror or str(error)
 
     def size_bytes(self, name: str) -> int:
         """The size of a file."""
         return os.stat(f"{self._root}/{name}").st_size  # noqa: PTH116
 
 
+def is_folder(entry: os.DirEntry[str]) -> bool:
+    """Whether an entry is a directory or leads to one; not where that cannot be found out (a link to itself)."""
+    try:
+        return entry.is_dir()
+    except OSError:
+        return False
+
+
 class MemoryFolder(Folder):
     """A directory that is made of files in memory: `{"digits/config.pbtxt": b"…"}`; a path that ends in `/` is a
     directory, and one with None a link that leads nowhere."""
 
-    def __init__(self, files: Mapping[str, bytes | None], path: str) -> None:
+    def __init__(self, files: Mapping[str, bytes | None], path: str, above: MemoryFolder | None = None) -> None:
+        self._above = above
         self.path = path
         self.name = path.rsplit("/", 1)[-1]
         self._files: dict[str, bytes | None] = {}
@@ -117,8 +161,13 @@ class MemoryFolder(Folder):
                 below.setdefault(first, {})[rest] = data
             else:
                 below.setdefault(first, {})
-        self._folders = {name: MemoryFolder(inner, self.shown(name)) for name, inner in below.items()}
+        self._folders = {name: MemoryFolder(inner, self.shown(name), self) for name, inner in below.items()}
         self._entries = dict(sorted([*((n, False) for n in self._files), *((n, True) for n in self._folders)]))
+
+    @property
+    def parent(self) -> MemoryFolder | None:
+        """The directory above."""
+        return self._above
 
     @property
     def entries(self) -> Mapping[str, bool]:
@@ -127,7 +176,7 @@ class MemoryFolder(Folder):
 
     def folder(self, name: str) -> MemoryFolder:
         """The directory `name`."""
-        return self._folders.get(name) or MemoryFolder({}, self.shown(name))
+        return self._folders.get(name) or MemoryFolder({}, self.shown(name), self)
 
     def read(self, name: str, limit_bytes: int = -1) -> bytes:
         """The contents of a file."""

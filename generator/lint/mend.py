@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import difflib
+import os
+import stat
+from bisect import bisect, insort
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from io import StringIO
 from pathlib import Path
 
 from generator.lint.check import Checked
@@ -16,22 +20,25 @@ from generator.problems import Problem, errors
 from generator.whole_file import write_whole
 
 RENDERED = "# Rendered by tritonkit"
+_Of = tuple[Problem, tuple[Edit, ...]]
 
 
 @dataclass
 class Mend:
-    """A file as it is and as it would be; `mended` are the problems that go away, `later` those of another turn."""
+    """A file as it is and as it would be; `mended` are the problems that go away, `later` those of another turn,
+    and `by_hand` those whose edits would not read as they say."""
 
     file: Path
     before: bytes
     after: str
     mended: list[Problem] = field(default_factory=list)
     later: list[Problem] = field(default_factory=list)
+    by_hand: list[Problem] = field(default_factory=list)
 
     def diff(self, shown: str) -> str:
         """What differs, as a unified diff."""
-        before = self.before.decode("utf-8").splitlines(keepends=True)
-        lines = difflib.unified_diff(before, self.after.splitlines(keepends=True), shown, shown)
+        before, after = (list(StringIO(text, newline="\n")) for text in (self.before.decode("utf-8"), self.after))
+        lines = difflib.unified_diff(before, after, shown, shown)
         return "".join(line if line.endswith("\n") else f"{line}\n\\ No newline at end of file\n" for line in lines)
 
     def write(self) -> bool:
@@ -44,10 +51,11 @@ class Mend:
 
 @dataclass
 class Mends:
-    """What can be mended, and the files that cannot be edited, with the reason."""
+    """What can be mended, and the files that cannot be edited, with the reason. `by_file` has what links lead to."""
 
     files: list[Mend] = field(default_factory=list)
     left: dict[str, str] = field(default_factory=dict)
+    by_file: dict[str, Path] = field(default_factory=dict)
 
     def __bool__(self) -> bool:
         return bool(self.files)
@@ -56,7 +64,8 @@ class Mends:
 def mends_of(checked: Iterable[Checked], told: Sequence[Problem]) -> Mends:
     """The edits that mend what is `told`, by file. Nothing is written.
 
-    Edits that meet each other wait for another turn; a file that would not read as the edits say is left.
+    Edits that meet each other wait for another turn; those of a problem after which a file would not read as they
+    say are left out.
     """
     wanted, mends, seen = set(told), Mends(), set()
     for each in checked:
@@ -82,27 +91,75 @@ def _add(mends: Mends, model: Model, file: str, edits: dict[Problem, tuple[Edit,
     except UnicodeEncodeError:  # a comment with other bytes
         mends.left[file] = "it is not UTF-8 text"
         return
-    chosen, mended, later = _chosen(edits)
-    after = _applied(text, chosen)
-    if not _reads_as_said(text, chosen, after, file):
-        mends.left[file] = "its edits do not fit together"
+    same = mends.by_file.get(os.path.realpath(file))
+    if same is not None:
+        mends.left[file] = f"it is a link to the same file as {same}, which comes first"
         return
-    mends.files.append(Mend(Path(file), before, after, mended, later))
+    if _is_read_only(file):
+        mends.left[file] = "it is read-only"
+        return
+    fitting = _fitting(text, list(edits.items()), file)
+    by_hand = [problem for problem in edits if problem not in fitting]
+    if not fitting:
+        mends.left[file] = f"{codes_of(by_hand)} cannot be mended for you: mend it by hand"
+        return
+    chosen, mended, later = _chosen(fitting)
+    mends.files.append(Mend(Path(file), before, _applied(text, chosen), mended, later, by_hand))
+
+
+def codes_of(problems: Iterable[Problem]) -> str:
+    """The codes of problems, each once."""
+    return ", ".join(sorted({problem.code for problem in problems}))
+
+
+def _fitting(text: str, edits: Sequence[_Of], file: str) -> dict[Problem, tuple[Edit, ...]]:
+    """All of the edits where the file then reads as they say, else those of the halves that do."""
+    chosen, _, _ = _chosen(dict(edits))
+    if _reads_as_said(text, chosen, _applied(text, chosen), file):
+        return dict(edits)
+    if len(edits) == 1:
+        return {}
+    middle = len(edits) // 2
+    first, second = _fitting(text, edits[:middle], file), _fitting(text, edits[middle:], file)
+    both = {**first, **second}
+    chosen, _, _ = _chosen(both)
+    return both if _reads_as_said(text, chosen, _applied(text, chosen), file) else first
+
+
+def _is_read_only(file: str) -> bool:
+    """Whether nobody is to write a file. Replacing it would not need that permission."""
+    try:
+        return not os.stat(file).st_mode & (stat.S_IWUSR | stat.S_IWGRP | stat.S_IWOTH)  # noqa: PTH116
+    except OSError:
+        return False
 
 
 def _chosen(edits: dict[Problem, tuple[Edit, ...]]) -> tuple[list[Edit], list[Problem], list[Problem]]:
     """Edits that do not meet, in order; the problems that they mend, all of each or nothing, and the others."""
-    chosen: list[Edit] = []
+    chosen: list[Edit] = []  # in order, so that a new one can meet its neighbours alone
+    known: set[Edit] = set()
     mended: list[Problem] = []
     later: list[Problem] = []
     for problem, changes in edits.items():
-        new = [edit for edit in changes if edit not in chosen]
-        if any(_meet(edit, other) for edit in new for other in chosen):
+        new = [edit for edit in changes if edit not in known]
+        if any(_meet(edit, other) for edit in new for other in _beside(chosen, edit)):
             later.append(problem)
-        else:
-            chosen += new
-            mended.append(problem)
-    return sorted(chosen, key=lambda edit: (edit.start, edit.end)), mended, later
+            continue
+        mended.append(problem)
+        known.update(new)
+        for edit in new:
+            insort(chosen, edit, key=_where)
+    return chosen, mended, later
+
+
+def _where(edit: Edit) -> tuple[int, int]:
+    return edit.start, edit.end
+
+
+def _beside(chosen: Sequence[Edit], edit: Edit) -> Sequence[Edit]:
+    """The edits before and behind a new one."""
+    at = bisect(chosen, _where(edit), key=_where)
+    return chosen[max(at - 1, 0) : at + 1]
 
 
 def _meet(one: Edit, other: Edit) -> bool:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
-from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Collection
+from dataclasses import dataclass, field, replace
+from functools import cached_property, wraps
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from generator.lint.files import Folder
 from generator.lint.rule import Edit, Finding
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
 CONFIG_FILE = "config.pbtxt"
 _RENDERED_FOR = re.compile(r"#[^\n]*\(Triton (\d\d\.\d\d)\)")
+T = TypeVar("T")
 _OF_PLATFORM = {"tensorrt_plan": "tensorrt", "onnxruntime_onnx": "onnxruntime", "pytorch_libtorch": "pytorch"}
 
 
@@ -51,6 +53,7 @@ class Model:
         self.name = folder.name
         self.server = repository.server
         self.python_files: dict[str, list[Source]] = {}  # by name; emptied when its rules have been asked
+        self.kept: dict[Callable[[Model], Any], Any] = {}  # see `kept`
 
     @cached_property
     def config_folder(self) -> tuple[Folder, str] | None:
@@ -85,20 +88,31 @@ class Model:
 
     @cached_property
     def config(self) -> ModelConfig:
-        """What is written; fields that could not be read are as if they were not there."""
-        return self.text.partial
+        """What is written; fields that could not be read are as if they were not there, and so is a whole file."""
+        try:
+            return self.text.partial
+        except OSError:
+            return read(b"", self.file).partial
 
     @cached_property
     def release(self) -> str:
         """The release of the server: the one asked for, else the one it was rendered for, else the newest."""
-        if self.server.release is not None:
-            return self.server.release
+        return self.server.release or self._rendered_for or NEWEST
+
+    @cached_property
+    def is_release_known(self) -> bool:
+        """Whether somebody named the server's release. Where nobody did, what depends on it is no error: `judged`."""
+        return bool(self.server.release or self._rendered_for)
+
+    @cached_property
+    def _rendered_for(self) -> str | None:
+        """The release that the configuration says that it was rendered for."""
         source = self.text.source.text
         if source.startswith("# Rendered by tritonkit"):
             found = _RENDERED_FOR.match(source)
             if found and found[1] in RELEASES:
                 return found[1]
-        return NEWEST
+        return None
 
     # What it is ----------------------------------------------------------------------------------------------------
 
@@ -142,6 +156,11 @@ class Model:
         return served_versions(self)
 
     @cached_property
+    def served_numbers(self) -> Collection[int]:
+        """Their numbers."""
+        return {version.number: None for version in self.served}
+
+    @cached_property
     def flow(self) -> Flow:
         """The steps of an ensemble and the tensors between them."""
         from generator.lint.ensemble import Flow
@@ -152,12 +171,9 @@ class Model:
 
     def place(self, path: str) -> Place:
         """Where a field stands, or the nearest thing around it that is written."""
-        while path:
-            node = self.text.tree.find(path)
-            if node is not None:
-                return self.text.source.place(node.start)
-            path = path.rpartition(".")[0]
-        return Place(self.file)
+        tree = self.text.tree
+        node, _ = tree.nearest(path)
+        return Place(self.file) if node is tree else self.text.source.place(node.start)
 
     def found(
         self, path: str, message: str, hint: str = "", *, severity: Severity | None = None,
@@ -165,6 +181,19 @@ class Model:
     ) -> Finding:  # fmt: skip
         """A finding about a field of the configuration (`input[1].dims`), or the whole (empty)."""
         return Finding(path, message, hint, place, severity, edits)
+
+    def judged(self, finding: Finding, usual: Severity = Severity.ERROR) -> Finding:
+        """A finding that depends on the server's release: where nobody named that, a warning that says so. `usual`
+        is the severity of its rule."""
+        if self.is_release_known:
+            return finding
+        assumed = f"judged for {self.release}, as no release was named: `--server RELEASE` makes it certain"
+        severity = finding.severity or usual
+        return replace(
+            finding,
+            hint=f"{finding.hint}; {assumed}" if finding.hint else assumed,
+            severity=Severity.WARNING if severity is Severity.ERROR else severity,
+        )
 
     # Edits ---------------------------------------------------------------------------------------------------------
 
@@ -178,11 +207,14 @@ class Model:
         return (Edit(source.offsets[node.start], end, text),)
 
     def removed(self, path: str) -> tuple[Edit, ...]:
-        """The edit that takes the field at `path` away, with its name and a separator behind it."""
+        """The edit that takes the field at `path` away, with its name and a separator behind it; none where the
+        value stands in a list, which others may share."""
         node = self.text.tree.find(path)
-        if node is None or self.text.source.tokens[node.name_at] != node.name:
-            return ()
         source = self.text.source
+        if node is None or source.tokens[node.name_at] != node.name:
+            return ()
+        if "[" in source.tokens[node.name_at + 1 : min(node.name_at + 3, node.start)]:
+            return ()
         last = node.end - (source.tokens[node.end] not in (",", ";"))
         return (Edit(source.offsets[node.name_at], source.offsets[last] + len(source.tokens[last]), ""),)
 
@@ -196,6 +228,19 @@ class Model:
     def other(self, name: str) -> Model | None:
         """Another model of what the server serves."""
         return self.repository.models.get(name)
+
+
+def kept(function: Callable[[Model], T]) -> Callable[[Model], T]:
+    """A function of a model that is asked once; what it gave is kept as long as the model."""
+
+    @wraps(function)
+    def asked(model: Model) -> T:
+        if function not in model.kept:
+            model.kept[function] = function(model)
+        found: T = model.kept[function]
+        return found
+
+    return asked
 
 
 def tensor_map(tensors: Any) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from weakref import WeakKeyDictionary
 
+from generator.lint import lfs
 from generator.lint.versions import served_versions
 
 if TYPE_CHECKING:
@@ -52,7 +53,8 @@ class Signature:
 
 @dataclass(frozen=True)
 class OnnxFile:
-    """The file of one version; `signature` is None where it is no ONNX model (`mistake` says why) or too large."""
+    """The file of one version; `signature` is None where it is no ONNX model (`mistake` says why), too large, or not
+    to be read."""
 
     file: str
     version: int
@@ -95,9 +97,12 @@ def _file(version: int, folder: Folder, name: str) -> OnnxFile:
     try:
         if folder.size_bytes(name) > LARGEST_BYTES:
             return OnnxFile(shown, version, None)
-        return OnnxFile(shown, version, signature(folder.read(name)))
-    except OSError as error:
-        return OnnxFile(shown, version, None, f"cannot be read: {error.strerror}")
+        data = folder.read(name)
+        if lfs.is_pointer(data):
+            return OnnxFile(shown, version, None, lfs.WHAT)
+        return OnnxFile(shown, version, signature(data))
+    except OSError:
+        return OnnxFile(shown, version, None)  # another rule tells of it
     except NotOnnxError as error:
         return OnnxFile(shown, version, None, str(error))
 

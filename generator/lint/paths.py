@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import os
 import re
+import stat
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
 
-from generator.lint.files import DiskFolder
+from generator.lint.files import DiskFolder, is_folder
 from generator.lint.model import CONFIG_FILE
 from generator.lint.server import EMBEDDED, Server
 from generator.problems import Place, Problem, UserError
 
 CONFIGS = "configs"  # beside a model's config.pbtxt: those that --model-config-name chooses from
+FILE_NOT_FOUND, FILE_UNREADABLE = "TK101", "TK102"  # generator.load.codes, which brings the whole reader of specs
+_SPECS = (".yaml", ".yml")
+_OF_PROJECT = ("specs", "model_repository")
 _HEAD_BYTES = 1000
-_LOOKED_AT = 20  # of a repository's configurations, for one that says what it was rendered for
+_LOOKED_AT = 20  # of a repository's configurations, for one that says what it was rendered for; of versions
 _RENDERED = re.compile(rb"# Rendered by tritonkit from .*? for target `([^`\n]+)` \(Triton (\d\d\.\d\d)\)", re.DOTALL)
 
 
@@ -86,16 +90,35 @@ def rendered_for(repository: Path) -> tuple[str, str] | None:
 
 
 def is_model(folder: Path) -> bool:
-    """Whether a directory is laid out as a model: with a configuration, or with versions."""
-    return (folder / CONFIG_FILE).exists() or any(
-        entry.name.isdecimal() or (entry.name == CONFIGS and any(Path(entry).glob("*.pbtxt")))
-        for entry in _folders(folder)
-    )
+    """Whether a directory is a model: it has a configuration, or a version with a model file."""
+    configs = folder / CONFIGS
+    if _is_there(folder / CONFIG_FILE) or (_is_there(configs) and any(configs.glob("*.pbtxt"))):
+        return True
+    return any(any(name.startswith("model.") for name in _names(version)) for version in _versions(folder))
 
 
 def is_repository(folder: Path) -> bool:
-    """Whether a directory holds models."""
-    return any(is_model(Path(entry)) for entry in _folders(folder))
+    """Whether a directory holds models. Hidden directories are no sign of anything."""
+    return any(is_model(Path(entry)) for entry in _folders(folder) if not entry.name.startswith("."))
+
+
+def may_be_repository(folder: Path) -> bool:
+    """Whether at least as many directories in it may be models as are certainly none.
+
+    Numbers name directories elsewhere, too (`/proc`, data sets), so it has to be named to be taken for one.
+    """
+    maybe = [may_be_model(Path(entry)) for entry in _folders(folder) if not entry.name.startswith(".")]
+    return maybe.count(True) >= max(maybe.count(False), 1)
+
+
+def may_be_model(folder: Path) -> bool:
+    """Whether a directory has a version with nothing in it."""
+    return any(all(name.startswith(".") for name in _names(version)) for version in _versions(folder))
+
+
+def _versions(folder: Path) -> Iterator[Path]:
+    """The first directories with a number as their name."""
+    return islice((Path(entry) for entry in _folders(folder) if entry.name.isdecimal()), _LOOKED_AT)
 
 
 class _Finding:
@@ -108,39 +131,84 @@ class _Finding:
         self._models: dict[tuple[Path, str], Group] = {}
 
     def add(self, path: Path) -> None:
-        if path.suffix == ".pbtxt" and not path.is_dir():
-            self._config(path)
-        elif not path.is_dir():
-            self.found.specs.append(path)
+        kind = self._kind(path)
+        if kind is None:
+            return
+        if not stat.S_ISDIR(kind):
+            self._file(path, kind)
         elif is_model(path):
             self._model(path)
         elif is_repository(path):
             self._together.append((_real(path), path))
+        elif self._folder(path):
+            return
+        elif may_be_model(path):
+            self._model(path)
+        elif may_be_repository(path):
+            self._together.append((_real(path), path))
         else:
-            self._folder(path)
-
-    def _folder(self, path: Path) -> None:
-        """A folder of specs, or of repositories, or of both."""
-        specs = sorted([*path.glob("*.yaml"), *path.glob("*.yml")])
-        below = sorted(Path(entry) for entry in _folders(path) if is_repository(Path(entry)))
-        if not specs and not below:
             raise UserError(
                 f"there is nothing to check in {path}",
-                "give specs (*.yaml), a model repository, a model's directory or a config.pbtxt" + _inside(path),
+                "give specs (*.yaml), a model's directory (with a config.pbtxt, or a version such as `1` with a "
+                "model file), or a model repository, in which such directories stand",
             )
+
+    def _kind(self, path: Path) -> int | None:
+        """What a path is; None for what is not there or cannot be looked at, which is a problem then."""
+        try:
+            kind = path.stat().st_mode
+            if stat.S_ISDIR(kind):
+                os.listdir(path)  # noqa: PTH208
+        except (FileNotFoundError, NotADirectoryError):
+            what = "file" if path.suffix in (*_SPECS, ".pbtxt") else "file or folder"
+            how = "the link leads to no" if os.path.islink(path) else "there is no such"  # noqa: PTH114  (may raise)
+            self._unreadable(path, FILE_NOT_FOUND, f"{how} {what}")
+        except OSError as error:
+            self._unreadable(path, FILE_UNREADABLE, f"cannot be read: {error.strerror}")
+        except ValueError as error:  # a NUL
+            self._unreadable(path, FILE_NOT_FOUND, f"there is no such file: {error}")
+        else:
+            return kind
+        return None
+
+    def _folder(self, path: Path) -> bool:
+        """A folder of specs, or of repositories, or a project with both; whether it is one.
+
+        YAML beside repositories is something else. What cannot be looked into may be a repository, too, but not in a
+        project, which says where its own stand.
+        """
+        before = len(self.found.problems)
+        inner = sorted(Path(entry) for entry in _folders(path) if not entry.name.startswith("."))
+        below = [folder for folder in inner if is_repository(folder)]
+        self._alone += [(_real(folder), folder) for folder in below]
+        is_project = any(folder.name in _OF_PROJECT for folder in below)
+        for folder in inner:
+            if folder.name in _OF_PROJECT and folder not in below and self._kind(folder) is not None:
+                is_project = self._folder(folder) or is_project
+        if is_project:
+            return True
+        for folder in inner:
+            if folder.name not in _OF_PROJECT:
+                self._kind(folder)
+        if below:
+            return True
+        specs = sorted(path / name for name in _names(path) if name.endswith(_SPECS) and not name.startswith("."))
         self.found.specs += specs
-        self._alone += [(_real(inner), inner) for inner in below]
+        return bool(specs) or len(self.found.problems) > before
+
+    def _file(self, path: Path, kind: int) -> None:
+        if path.suffix in _SPECS:
+            self.found.specs.append(path)
+        elif not stat.S_ISREG(kind):
+            self._unreadable(path, FILE_UNREADABLE, "this is not a regular file")
+        elif path.suffix == ".pbtxt":
+            self._config(path)
+        else:
+            what = "a spec ends in .yaml or .yml, a model's configuration is config.pbtxt"
+            self._unreadable(path, FILE_UNREADABLE, f"this is nothing that can be checked: {what}")
 
     def _config(self, path: Path) -> None:
-        from generator.load import codes  # brings the whole reader of specs with it
-
-        if not os.path.lexists(path):
-            self._unreadable(path, codes.FILE_NOT_FOUND, "there is no such file")
-        elif not path.exists():
-            self._unreadable(path, codes.FILE_NOT_FOUND, "the link leads to no file")
-        elif not path.is_file():
-            self._unreadable(path, codes.FILE_UNREADABLE, "this is not a regular file")
-        elif path.name == CONFIG_FILE:
+        if path.name == CONFIG_FILE:
             self._model(path.parent)
         elif _real(path).parent.name == CONFIGS:
             self._model(path.parent.parent if len(path.parts) > 2 else _real(path).parent.parent, path.stem)
@@ -186,24 +254,32 @@ class _Finding:
         return self.found
 
 
-def _inside(path: Path) -> str:
-    """What of a project in `path` can be given."""
-    here = [name for name in ("specs", "model_repository") if (path / name).is_dir()]
-    return f", such as {' or '.join(str(path / name) for name in here)}" if here else ""
-
-
 def _folders(folder: Path) -> Iterator[os.DirEntry[str]]:
+    """The directories in one; none where it cannot be read."""
     try:
         with os.scandir(folder) as entries:
-            yield from (entry for entry in entries if entry.is_dir())
+            yield from (entry for entry in entries if is_folder(entry))
     except OSError:
         return
+
+
+def _names(folder: Path) -> list[str]:
+    """What stands in a directory; nothing where it cannot be read."""
+    try:
+        return os.listdir(folder)  # noqa: PTH208
+    except OSError:
+        return []
+
+
+def _is_there(path: Path) -> bool:
+    """Whether there is something; not where that cannot be found out."""
+    return os.path.exists(path)  # noqa: PTH110  (Path.exists raises where a directory may not be entered)
 
 
 def _configs(repository: Path) -> Iterator[Path]:
     for entry in sorted(_folders(repository), key=lambda entry: entry.name):
         config = Path(entry) / CONFIG_FILE
-        if config.is_file():
+        if os.path.isfile(config):  # noqa: PTH113
             yield config
 
 

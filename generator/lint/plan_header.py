@@ -10,6 +10,8 @@ from __future__ import annotations
 import struct
 from typing import NamedTuple
 
+from generator.lint import lfs
+
 HEADER_BYTES = 28
 _TAG, _LAYOUT = b"ftrt", 0
 _LAYOUT_AT, _SIZE_AT, _VERSION_AT = 4, 16, 24
@@ -54,8 +56,8 @@ def _what_else(data: bytes) -> str:
         return "is empty"
     if data.startswith(_PART_TAG):
         return "begins with ptrt, as what is inside a plan does and plans of old TensorRT versions did"
-    if data.startswith(b"version https://git-lfs"):
-        return "is a Git LFS pointer, not the plan itself (`git lfs pull` fetches it)"
+    if lfs.is_pointer(data):
+        return lfs.WHAT
     if data[4:5] == b"{" and data[2:4] == b"\0\0":
         return "has JSON before the plan, as Ultralytics' export writes it"
     return f"is no TensorRT plan: it begins with {data[:4].hex(' ')}, a plan with {_TAG.hex(' ')}"

@@ -5,7 +5,9 @@ from __future__ import annotations
 import ast
 from typing import TYPE_CHECKING, Any
 
+from generator.lint.model import tensor_map
 from generator.lint.python_source import Function, Source, certain_calls, sources
+from generator.lint.words import enum_name
 
 if TYPE_CHECKING:
     from generator.config.messages import ModelConfig
@@ -25,8 +27,8 @@ def readable_calls(model: Model, config: ModelConfig) -> list[Call] | None:
         if calls is None:
             return None
         found.append(calls)
-    alike = {str([(name, arguments) for _, name, arguments in calls]) for calls in found}
-    return None if len(alike) > 1 else found[0] if found else []
+    said = [[(name, arguments) for _, name, arguments in calls] for calls in found]
+    return None if any(each != said[0] for each in said) else found[0] if found else []
 
 
 def _of(source: Source) -> list[Call] | None:
@@ -59,6 +61,7 @@ def _gives_back(method: Function) -> bool:
 
 def complete(config: ModelConfig, calls: list[Call]) -> tuple[ast.Call, str] | None:
     """Make the calls on `config`, up to the first that raises: its node, and what is wrong with it."""
+    known = {"input": tensor_map(config.input), "output": tensor_map(config.output)}
     for node, name, arguments in calls:
         given = arguments[0] if arguments else None
         wrong = ""
@@ -69,7 +72,8 @@ def complete(config: ModelConfig, calls: list[Call]) -> tuple[ast.Call, str] | N
         elif name == "set_model_transaction_policy" and isinstance(given, dict):
             wrong = _policy(config, given)
         elif name in ("add_input", "add_output") and isinstance(given, dict):
-            wrong = _tensor(config, name.removeprefix("add_"), given)
+            where = name.removeprefix("add_")
+            wrong = _tensor(config, where, given, known[where])
         if wrong:
             return node, wrong
     return None
@@ -77,7 +81,9 @@ def complete(config: ModelConfig, calls: list[Call]) -> tuple[ast.Call, str] | N
 
 def _batch_size(config: ModelConfig, given: int) -> str:
     if given < config.max_batch_size:
-        return f"auto_complete_config lowers max_batch_size to {given}, and {config.max_batch_size} is written"
+        return (
+            f"auto_complete_config lowers max_batch_size to {_shown(given)}, and {config.max_batch_size} is written"
+        )
     if given < 2**31:
         config.max_batch_size = given
     return ""
@@ -93,7 +99,9 @@ def _batcher(config: ModelConfig) -> str:
 def _policy(config: ModelConfig, given: dict[str, Any]) -> str:
     for key in given:
         if key != "decoupled":
-            return f"auto_complete_config gives model_transaction_policy the property `{key}`; valid: decoupled"
+            return (
+                f"auto_complete_config gives model_transaction_policy the property `{_shown(key)}`; valid: decoupled"
+            )
     decoupled = bool(given.get("decoupled", False))
     policy = config.model_transaction_policy
     if config.HasField("model_transaction_policy") and given and policy.decoupled != decoupled:
@@ -103,20 +111,20 @@ def _policy(config: ModelConfig, given: dict[str, Any]) -> str:
     return ""
 
 
-def _tensor(config: ModelConfig, where: str, given: dict[str, Any]) -> str:
+def _tensor(config: ModelConfig, where: str, given: dict[str, Any], known: dict[str, Any]) -> str:
     allowed = PROPERTIES if where == "output" else (*PROPERTIES, "optional")
     for key in given:
         if key not in allowed:
-            return f"auto_complete_config gives an {where} the property `{key}`; valid: {', '.join(allowed)}"
+            return f"auto_complete_config gives an {where} the property `{_shown(key)}`; valid: {', '.join(allowed)}"
     for key in PROPERTIES:
         if key not in given:
             return f"auto_complete_config adds an {where} without `{key}`"
     tensors = getattr(config, where)
-    same = next((tensor for tensor in tensors if tensor.name == given["name"]), None)
+    same = known.get(given["name"]) if isinstance(given["name"], str) else None
     types = tensors.add().DESCRIPTOR.fields_by_name["data_type"].enum_type.values_by_name
     del tensors[-1]
     if same is not None:
-        written = next(name for name, value in types.items() if value.number == same.data_type)
+        written = enum_name(same, "data_type")
         if written not in ("TYPE_INVALID", given["data_type"]):
             return f"auto_complete_config gives `{same.name}` another type than {written}, which is written"
         if same.dims and list(same.dims) != given["dims"]:
@@ -125,15 +133,30 @@ def _tensor(config: ModelConfig, where: str, given: dict[str, Any]) -> str:
             return f"auto_complete_config changes `optional` of `{same.name}`, which is written"
     dims = given["dims"]
     if same is None and _are_dims(dims) and any(size < 1 and size != -1 for size in dims):
-        return f"auto_complete_config gives `{given['name']}` an axis that is neither 1 or more nor -1"
-    if given["data_type"] not in types or not isinstance(given["name"], str) or not _are_dims(dims):
+        return f"auto_complete_config gives `{_shown(given['name'])}` an axis that is neither 1 or more nor -1"
+    is_known = isinstance(given["data_type"], str) and given["data_type"] in types
+    if not is_known or not _is_text(given["name"]) or not _are_dims(dims):
         return ""
-    tensor = tensors.add(name=given["name"]) if same is None else same
+    tensor = known[given["name"]] = tensors.add(name=given["name"]) if same is None else same
     tensor.data_type = types[given["data_type"]].number
     tensor.dims[:] = dims
     if given.get("optional"):
         tensor.optional = True
     return ""
+
+
+def _is_text(name: object) -> bool:
+    """Whether a name can stand in a configuration: half of a pair of surrogates is a str in Python, and no text."""
+    return isinstance(name, str) and not any("\ud800" <= character <= "\udfff" for character in name)
+
+
+def _shown(value: object) -> str:
+    """A literal in a message. Python writes no number of thousands of digits, and no lone surrogate."""
+    try:
+        text = value if isinstance(value, str) else repr(value)
+    except ValueError:
+        return "a number of thousands of digits"
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 def _are_dims(dims: object) -> bool:

@@ -7,6 +7,7 @@ import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
+from importlib.util import decode_source
 from typing import TYPE_CHECKING
 
 from generator.lint.plain_python import is_plain
@@ -22,6 +23,7 @@ _RUNS = frozenset({"run", "predict", "infer", "forward", "generate", "encode"})
 _RUNNERS = frozenset({"model", "net", "network", "session", "engine", "module", "pipeline"})
 _RUN_WORDS = tuple(f".{word}".encode() for word in sorted(_RUNS | _RUNNERS))
 Function = ast.FunctionDef | ast.AsyncFunctionDef
+_BLOCKS = ast.If | ast.Try | ast.With | ast.For | ast.While | ast.Match | ast.TryStar
 
 
 @dataclass(frozen=True)
@@ -91,6 +93,11 @@ class Parsed:
         inner = (node for loop in loops for statement in loop.body for node in ast.walk(statement))
         return next((node for node in inner if isinstance(node, ast.Call) and _runs(node)), None)
 
+    @cached_property
+    def lines(self) -> list[str]:
+        """Its lines, decoded as Python does it."""
+        return decode_source(self.text).split("\n")
+
     @property
     def is_mixed(self) -> bool:
         """Whether other classes, a metaclass or a decorator have a say in it."""
@@ -111,14 +118,19 @@ class Source:
 
     @property
     def may_complete(self) -> bool:
-        """Whether the server may find an `auto_complete_config`."""
-        return self.parsed.mistake is None and self.parsed.may_have("auto_complete_config")
+        """Whether the server may find an `auto_complete_config`; its Python may read what this one cannot."""
+        if self.parsed.mistake is not None:
+            return self.parsed.says(b"auto_complete_config")
+        return self.parsed.may_have("auto_complete_config")
 
     def place(self, node: ast.AST | None) -> Place:
         """Where a node stands; the file where there is none."""
-        if node is None:
+        line, end = getattr(node, "lineno", 0), getattr(node, "col_offset", 0)
+        if not line:
             return Place(self.file)
-        return Place(self.file, getattr(node, "lineno", 0), getattr(node, "col_offset", -1) + 1)
+        # The tree counts bytes of UTF-8, whatever the file's own encoding is.
+        before = self.parsed.lines[line - 1].encode("utf-8")[:end]
+        return Place(self.file, line, len(before.decode("utf-8")) + 1)
 
 
 def sources(model: Model, config: ModelConfig) -> list[Source]:
@@ -155,17 +167,26 @@ def parse(data: bytes) -> Parsed:
                 return Parsed(is_plain=True)
             tree = ast.parse(data)
     except SyntaxError as error:
-        return Parsed(Mistake(error.msg, error.lineno or 1, error.offset or 1))
+        return Parsed(Mistake(error.msg, error.lineno or 1, error.offset or 1), text=data)
     except ValueError as error:
-        return Parsed(Mistake(str(error), 1, 1))
+        return Parsed(Mistake(str(error), 1, 1), text=data)
     except (RecursionError, MemoryError):
         return Parsed()
+    if _is_deleted(tree):
+        return Parsed(None, tree, None, False, text=data)
     classes = [node for node in tree.body if isinstance(node, ast.ClassDef) and node.name == CLASS]
     own = classes[-1] if classes else None
     others = [node for node in tree.body if node is not own and CLASS in _bound(node)]
     if others and (own is None or tree.body.index(others[-1]) > tree.body.index(own)):
         own = None
     return Parsed(None, tree, own, own is not None or bool(others) or _may_bind(tree), text=data)
+
+
+def _is_deleted(tree: ast.Module) -> bool:
+    """Whether the last statement about the class at the file's top takes it away."""
+    last = next((node for node in reversed(tree.body) if isinstance(node, ast.Delete) or CLASS in _bound(node)), None)
+    targets = last.targets if isinstance(last, ast.Delete) else []
+    return any(isinstance(target, ast.Name) and target.id == CLASS for target in targets)
 
 
 def _may_bind(tree: ast.Module) -> bool:
@@ -177,23 +198,31 @@ def _may_bind(tree: ast.Module) -> bool:
             return True
         if isinstance(node, ast.FunctionDef) and node.name == "__getattr__":
             return True
+        # What is told the module's name may put anything into the module, as what unpacks a hidden file does.
+        if isinstance(node, ast.Call) and any(isinstance(a, ast.Name) and a.id == "__name__" for a in node.args):
+            return True
         if isinstance(node, ast.Attribute) and node.attr in ("modules", "__dict__"):
             return True
-        if CLASS in _bound(node):
+        if CLASS in _bound_itself(node):
             return True
     return False
 
 
-def _bound(node: ast.AST) -> Iterator[str] | set[str]:
-    """The names that a statement gives a meaning."""
+def _bound(node: ast.AST) -> set[str]:
+    """The names that a statement gives a meaning, with all statements inside it."""
+    if isinstance(node, _BLOCKS):
+        return {name for inner in ast.walk(node) for name in _bound_itself(inner)}
+    return _bound_itself(node)
+
+
+def _bound_itself(node: ast.AST) -> set[str]:
+    """The names that a statement gives a meaning, not those that statements inside it do."""
     if isinstance(node, Function | ast.ClassDef):
         return {node.name}
     if isinstance(node, ast.Import | ast.ImportFrom):
         return {(alias.asname or alias.name).partition(".")[0] for alias in node.names}
     if isinstance(node, ast.Global):
         return set(node.names)
-    if isinstance(node, ast.If | ast.Try | ast.With | ast.For | ast.While | ast.Match | ast.TryStar):
-        return {name for inner in ast.walk(node) if inner is not node for name in _bound(inner)}
     targets: list[ast.expr] = []
     if isinstance(node, ast.Assign):
         targets = node.targets

@@ -46,10 +46,11 @@ Check = Callable[["Model"], Iterator[Finding]]
 
 @dataclass(frozen=True)
 class Rule:
-    """A rule and its page. `numbers` are those of the rules of Triton that it stands for (may be empty).
+    """A rule and its page.
 
     `source` says where it was read, `is_live` whether the embedded server can judge it too (else: read, not run).
-    `is_local` says that it looks at one value alone, so that it also holds of a file with other mistakes.
+    `is_local` says that mistakes elsewhere in the config.pbtxt cannot make it wrong: it looks at one value that was
+    read, or at names and files beside the configuration. Such a rule is also asked of a file with mistakes.
     `needs` are fields of the top: where none of them is written, the rule has nothing to say and is not asked. A
     family's file says it of all of its rules by `NEEDS`, and by `BACKEND` which backend's models (after completion)
     they are about.
@@ -88,7 +89,8 @@ def rule(
             raise ValueError(f"the docstring of {code} is no page: a title, why, `Bad:` and `Good:`")
         RULES[code] = Rule(
             code, severity, source, live, local, check.__globals__.get("NEEDS", ()),
-            check.__globals__.get("BACKEND", ""), check, title.rstrip("."), why.strip(), examples["Bad"], examples["Good"],
+            check.__globals__.get("BACKEND", ""), check,
+            title.rstrip("."), why.strip(), examples["Bad"], examples["Good"],
         )  # fmt: skip
         return check
 

@@ -147,9 +147,10 @@ def _told(work: Workspace, problems: Sequence[Problem], *, whole: bool = False) 
     for document in work.specs:
         file = document.tree.file
         data, _ = read_bytes(Path(document.path), file)
-        if suppress.MARK.encode() not in data:
+        text = data.decode("utf-8-sig", "replace")
+        if not suppress.has_comments(text):
             continue
-        ignores, own = suppress.of_yaml(data.decode("utf-8-sig", "replace"), file)
+        ignores, own = suppress.of_yaml(text, file)
         mine = [problem for problem in told if problem.place.file == file and not _is_of_stage(problem)]
         kept = suppress.kept_of(mine, ignores, lambda problem: problem.place.line)
         told = [problem for problem in told if problem not in mine or problem in kept]

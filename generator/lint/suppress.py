@@ -6,7 +6,9 @@ before everything else about the whole file. Specs have the same in YAML's comme
 
 from __future__ import annotations
 
+import math
 import re
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -19,8 +21,8 @@ if TYPE_CHECKING:
     from generator.pbtxt.reader import Read
     from generator.pbtxt.tree import Node
 
-MARK = "tritonkit:"  # a file without it costs nothing
 NO_REASON, NO_CODE, UNUSED, UNCLEAR = "TK535", "TK536", "TK537", "TK538"
+WARNING = Severity.WARNING
 CODES = {
     NO_REASON: "A comment that ignores a problem gives no reason",
     NO_CODE: "A comment ignores a code that there is not",
@@ -28,11 +30,14 @@ CODES = {
     UNCLEAR: "A comment for tritonkit cannot be understood",
 }
 FORM = "# tritonkit: ignore[TK751] because REASON"
-_COMMENT = re.compile(r"#+\s*tritonkit:\s*(.*)")
-_IGNORE = re.compile(r"ignore\s*\[\s*([\w\s,-]*?)\s*\]\s*(.*)")
-_REASON = re.compile(r"because\b[\s:]*(.*\w.*)")
+# In any case of letters; one without the colon is told, where it would be for us. None takes more than linear time.
+_MARK = r"(?<!#)#++[^\S\n]*+tritonkit(?:\s*:|(?=\s+ignore\b))"
+_COMMENT = re.compile(rf"{_MARK}(.*)", re.IGNORECASE)
+_UNLESS = "unless another server needs it (`--server`)"
+_IGNORE = re.compile(r"\s*+ignore\s*+\[([\w\s,-]*+)\]\s*+(.*)", re.IGNORECASE)
+_REASON = re.compile(r"because\b.*\w", re.IGNORECASE)
 # A comment of YAML that is for us: at the line's end or alone.
-_IN_YAML = re.compile(r"(?:^|(?<=\s))#+\s*tritonkit:.*")
+_IN_YAML = re.compile(rf"(?:^|(?<=\s)){_COMMENT.pattern}", re.IGNORECASE)
 
 
 @dataclass
@@ -45,9 +50,15 @@ class Ignore:
     last: int
     used: set[str] = field(default_factory=set)
 
-    def covers(self, code: str, line: int) -> bool:
-        """Whether a problem of `code` at `line` is not to be told."""
-        return code in self.codes and (self.last == 0 or self.first <= line <= self.last)
+    @property
+    def until(self) -> float:
+        """The last line of all that it is about."""
+        return self.last or math.inf
+
+
+def has_comments(text: str) -> bool:
+    """Whether a comment for us may be in a text; without one it costs nothing more."""
+    return _COMMENT.search(text) is not None
 
 
 def without_ignored(
@@ -55,7 +66,7 @@ def without_ignored(
 ) -> list[tuple[Problem, tuple[Edit, ...]]]:
     """The problems of a model that its config.pbtxt does not ignore, and those of its comments."""
     try:
-        if MARK not in model.text.source.text:
+        if not has_comments(model.text.source.text):
             return list(found)
     except OSError:
         return list(found)
@@ -76,24 +87,53 @@ def kept_of(
     problems: Iterable[Problem], ignores: Sequence[Ignore], line_of: Callable[[Problem], int]
 ) -> list[Problem]:
     """The problems that no comment ignores; the comments take note of what they were needed for."""
-    kept = []
-    for problem in problems:
-        covering = [ignore for ignore in ignores if ignore.covers(problem.code, line_of(problem))]
-        for ignore in covering:
-            ignore.used.add(problem.code)
-        if not covering:
-            kept.append(problem)
-    return kept
+    problems = list(problems)
+    of_code: dict[str, list[Ignore]] = {}
+    for ignore in ignores:
+        for code in ignore.codes:
+            of_code.setdefault(code, []).append(ignore)
+    asked: dict[str, list[tuple[int, int]]] = {}
+    for index, problem in enumerate(problems):
+        if problem.code in of_code:
+            asked.setdefault(problem.code, []).append((line_of(problem), index))
+    hidden = {index for code, found in asked.items() for index in _hidden(code, sorted(found), of_code[code])}
+    return [problem for index, problem in enumerate(problems) if index not in hidden]
+
+
+def _hidden(code: str, found: Sequence[tuple[int, int]], ignores: Sequence[Ignore]) -> Iterator[int]:
+    """Which of the problems of a code, given by line and index in the order of lines, comments with it cover."""
+    coming = deque(sorted(ignores, key=lambda ignore: ignore.first))
+    begun: list[Ignore] = []  # those that may be needed now for the first time
+    until = -1.0  # the last line of all that have begun
+    for line, index in found:
+        while coming and coming[0].first <= line:
+            begun.append(coming.popleft())
+            until = max(until, begun[-1].until)
+        for ignore in begun:
+            if line <= ignore.until:
+                ignore.used.add(code)
+        begun.clear()  # the others ended before this line
+        if line <= until:
+            yield index
 
 
 def unused(ignores: Iterable[Ignore]) -> list[Problem]:
     """What was ignored and was not there to be told."""
     return [
-        Problem(UNUSED, ignore.place, "", f"there is no {code} here to ignore", "remove it", Severity.WARNING)
+        Problem(UNUSED, ignore.place, "", f"there is no {code} here to ignore", _without(code, ignore), WARNING)
         for ignore in ignores
         for code in ignore.codes
         if code not in ignore.used
     ]
+
+
+def _without(code: str, ignore: Ignore) -> str:
+    """What to do about a code that is not needed."""
+    needed = [other for other in ignore.codes if other in ignore.used]
+    if not needed:
+        return f"remove the comment, {_UNLESS}"
+    are = "is" if len(needed) == 1 else "are"
+    return f"take {code} out of the brackets, {_UNLESS}; {' and '.join(needed)} {are} needed"
 
 
 # Comments ----------------------------------------------------------------------------------------------------------
@@ -102,8 +142,9 @@ def unused(ignores: Iterable[Ignore]) -> list[Problem]:
 def of_config(reading: Read) -> tuple[list[Ignore], list[Problem]]:
     """The comments of a config.pbtxt, and what is wrong with them."""
     source, ignores, problems = reading.source, [], []
+    blocks: _Blocks | None = None  # looked up when the first comment is about one
     for comment in source.comments:
-        if MARK not in comment.text:
+        if _COMMENT.search(comment.text) is None:
             continue
         codes, wrong = _understood(comment.text, comment.place)
         problems += wrong
@@ -114,11 +155,12 @@ def of_config(reading: Read) -> tuple[list[Ignore], list[Problem]]:
         if token == 0:
             first = last = 0
         elif before == line:
-            first, last = line, max([line, *(_last_line(reading, node) for node in _begin_at_line(reading, line))])
+            blocks = _Blocks(reading) if blocks is None else blocks
+            first, last = line, blocks.of_line.get(line, line)
         else:
             first = source.place(token).line
-            here = [node for node in _nodes(reading.tree) if token in (node.name_at, node.start)]
-            last = max([first, *(_last_line(reading, node) for node in here)])
+            blocks = _Blocks(reading) if blocks is None else blocks
+            last = blocks.of_token.get(token, first)
         ignores.append(Ignore(comment.place, codes, first, last))
     return ignores, problems
 
@@ -128,8 +170,11 @@ def of_yaml(text: str, file: str) -> tuple[list[Ignore], list[Problem]]:
     ignores: list[Ignore] = []
     problems: list[Problem] = []
     lines = re.split(r"\r\n|\r|\n", text)
+    following = _following(lines)
+    begins = following[0] or len(lines)
+    ends: dict[int, int] = {}  # of blocks, by their first lines
     for number, line in enumerate(lines, 1):
-        found = _IN_YAML.search(line) if MARK in line else None
+        found = _IN_YAML.search(line)
         if found is None:
             continue
         place = Place(file, number, found.start() + 1)
@@ -138,11 +183,13 @@ def of_yaml(text: str, file: str) -> tuple[list[Ignore], list[Problem]]:
         if not codes:
             continue
         alone = not line[: found.start()].strip()
-        if alone and not any(_says(before) for before in lines[: number - 1]):
+        if alone and number <= begins:
             first = last = 0
         else:
-            first = _next(lines, number) if alone else number
-            last = _end_of_block(lines, first)
+            first = following[number] if alone else number
+            if first not in ends:
+                ends[first] = _end_of_block(lines, first)
+            last = ends[first]
         ignores.append(Ignore(place, codes, first, last))
     return ignores, problems
 
@@ -150,7 +197,7 @@ def of_yaml(text: str, file: str) -> tuple[list[Ignore], list[Problem]]:
 def _understood(text: str, place: Place) -> tuple[tuple[str, ...], list[Problem]]:
     """The codes of a comment that there are, and what is wrong with it."""
     found = _COMMENT.search(text)
-    ignore = _IGNORE.match(found[1]) if found else None
+    ignore = _IGNORE.match(found[1]) if found and ":" in found[0][: found.start(1) - found.start()] else None
     given = [code.strip().upper() for code in ignore[1].split(",") if code.strip()] if ignore else []
     if ignore is None or not given:
         return (), [Problem(UNCLEAR, place, "", "this says nothing that is understood", f"write it as `{FORM}`")]
@@ -180,14 +227,19 @@ def _nodes(node: Node) -> Iterator[Node]:
         left += node.children or ()
 
 
-def _begin_at_line(reading: Read, line: int) -> list[Node]:
-    """The values whose name or opening bracket stands in the line."""
-    place = reading.source.place
-    return [node for node in _nodes(reading.tree) if line in (place(node.name_at).line, place(node.start).line)]
+class _Blocks:
+    """The last line of the values whose name or opening bracket stands in a line, or is a token."""
 
-
-def _last_line(reading: Read, node: Node) -> int:
-    return reading.source.place(node.end - 1).line
+    def __init__(self, reading: Read) -> None:
+        self.of_line: dict[int, int] = {}
+        self.of_token: dict[int, int] = {}
+        place = reading.source.place
+        for node in _nodes(reading.tree):
+            last = place(node.end - 1).line
+            for token in {node.name_at, node.start}:
+                line = place(token).line
+                self.of_line[line] = max(last, self.of_line.get(line, 0))
+                self.of_token[token] = max(last, self.of_token.get(token, 0))
 
 
 def _says(line: str) -> bool:
@@ -195,9 +247,12 @@ def _says(line: str) -> bool:
     return bool(line.strip()) and not line.lstrip().startswith("#")
 
 
-def _next(lines: Sequence[str], number: int) -> int:
-    """The line after line `number` that says something; 0 where none does."""
-    return next((at for at, line in enumerate(lines[number:], number + 1) if _says(line)), 0)
+def _following(lines: Sequence[str]) -> list[int]:
+    """Of each line's number (and of 0) that of the first one after it that says something; 0 where none does."""
+    found = [0]
+    for number in range(len(lines), 0, -1):
+        found.append(number if _says(lines[number - 1]) else found[-1])
+    return found[::-1]
 
 
 def _end_of_block(lines: Sequence[str], first: int) -> int:
@@ -207,11 +262,12 @@ def _end_of_block(lines: Sequence[str], first: int) -> int:
     line = lines[first - 1]
     indent = len(line) - len(line.lstrip())
     last = first
-    for number, following in enumerate(lines[first:], first + 1):
-        if not _says(following):
+    for number in range(first + 1, len(lines) + 1):
+        below = lines[number - 1]
+        if not _says(below):
             continue
-        inner = len(following) - len(following.lstrip())
-        is_item = inner == indent and following.lstrip().startswith("- ") and not line.lstrip().startswith("- ")
+        inner = len(below) - len(below.lstrip())
+        is_item = inner == indent and below.lstrip().startswith("- ") and not line.lstrip().startswith("- ")
         if inner <= indent and not is_item:
             break
         last = number

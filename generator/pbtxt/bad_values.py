@@ -9,6 +9,7 @@ from generator.pbtxt.schema import BOOL, ENUM, INTEGER, TEXT, Field
 from generator.pbtxt.tokens import END
 from generator.pbtxt.values import BOOLS, QUOTES, integer, real
 
+_FEW_CHOICES = 5
 _SAID = {"true": "true", "yes": "true", "on": "true", "false": "false", "no": "false", "off": "false"}
 
 
@@ -35,8 +36,12 @@ class BadValues(Complaints):
             word = "".join(self.tokens[at:end]) if here in ("-", "+") else self.source.word(at)[0]
         is_word = field.kind == ENUM and (word[0].isalpha() or word[0] == "_")
         code = codes.NOT_A_CHOICE if is_word else codes.WRONG_TYPE
-        text = f"found {words.found(word)}; valid: {words.valid(field)}"
-        self.problem(code, at, text, _mend(field, word), field=field)
+        hint = _mend(field, word)
+        text = f"found {words.found(word)}"
+        # All choices, unless there are many and one of them is meant.
+        is_meant = field.kind == ENUM and bool(hint) and len(field.choices) > _FEW_CHOICES
+        text += f", which is no value of `{field.name}`" if is_meant else f"; valid: {words.valid(field)}"
+        self.problem(code, at, text, hint, field=field)
         # A name that no space parts from the number before it: `4name: "x"`.
         return self.skip_field(end) if is_number(here) and self.tokens[end] == ":" else end
 

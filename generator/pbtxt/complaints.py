@@ -38,6 +38,8 @@ class Complaints(Recovery):
             return
         if severity is Severity.ERROR:
             self._last = at
+        if severity is not Severity.ERROR and len(self.problems) > MAX_PROBLEMS:
+            return
         path = path_of(self.open, name or (field.name if field else ""), field)
         problem = Problem(code, self.source.place(at, within), path, message, hint, severity)
         if len(self.problems) < MAX_PROBLEMS:

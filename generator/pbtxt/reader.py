@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from generator.pbtxt import codes
 from generator.pbtxt.bad_values import BadValues
 from generator.pbtxt.complaints import TooManyError
+from generator.pbtxt.not_a_config import in_one
 from generator.pbtxt.recovery import CLOSE, CLOSERS
 from generator.pbtxt.schema import BOOL, ENUM, INTEGER, REAL, TEXT, Field, Message
 from generator.pbtxt.tokens import END, Source
@@ -46,7 +47,7 @@ def read(data: str | bytes, file: str) -> Read:
     source = Source(data, file)
     reader = _Reader(source)
     tree = reader.read(_root())
-    return Read(source, tree, reader.problems)
+    return Read(source, tree, in_one(source, reader.problems))
 
 
 @cache

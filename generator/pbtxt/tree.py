@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any
 
@@ -15,33 +16,76 @@ class Node:
     Tokens are numbered: the field's name stands at `name_at`, the value from `start` to before `end`.
     """
 
-    __slots__ = ("children", "end", "field", "name", "name_at", "start", "value")
+    __slots__ = ("_index", "children", "end", "field", "name", "name_at", "start", "value")
 
     def __init__(self, name: str, field: Field | None, name_at: int, start: int, children: list[Node] | None) -> None:
         self.name, self.field = name, field
         self.name_at, self.start, self.end = name_at, start, start + 1
         self.children = children
         self.value: Any = None
+        self._index: _Index | None = None
 
-    def all(self, name: str) -> list[Node]:
+    def all(self, name: str) -> Sequence[Node]:
         """The values of the field `name` of this message, in their order; none where it is not given."""
-        return [child for child in self.children or () if child.name == name]
+        return self._below().named.get(name, ())
 
     def find(self, path: str) -> Node | None:
         """The node at a path as in problems: `input[1].data_type`, `parameters[threads].value`."""
-        node: Node | None = self
+        node, is_whole = self.nearest(path)
+        return node if is_whole else None
+
+    def nearest(self, path: str) -> tuple[Node, bool]:
+        """The last node on a path that is there, this one at least, and whether it is that of the whole path."""
+        node = self
         for part in _parts(path):
-            name, _, index = part.partition("[")
-            if node is None:
-                return None
-            found = node.all(name)
-            index = index.removesuffix("]")
-            if found and found[0].field is not None and found[0].field.is_map and index:
-                found = [entry for entry in found if str(entry.value.get("key", "")) == index][-1:]
-                index = ""
-            at = int(index) if index.isdecimal() else 0
-            node = found[at] if at < len(found) else None
-        return node
+            below = node._part(part)
+            if below is None:
+                return node, False
+            node = below
+        return node, True
+
+    def _part(self, part: str) -> Node | None:
+        """The node of one part of a path: `name`, `name[1]`, `name[key]`."""
+        name, _, index = part.partition("[")
+        found = self.all(name)
+        index = index.removesuffix("]")
+        if not found:
+            return None
+        if index and found[0].field is not None and found[0].field.is_map:
+            return self._below().entries.get((name, index))
+        if not index and len(found) > 1 and not (found[0].field is not None and found[0].field.is_repeated):
+            # An empty value may be written again; the first that says something counts.
+            return next((node for node in found if node.value), found[-1])
+        at = int(index) if index.isdecimal() else 0
+        return found[at] if at < len(found) else None
+
+    def _below(self) -> _Index:
+        """The values below by name, sorted when the first one is asked for."""
+        children = self.children or []
+        if self._index is None:
+            self._index = _Index()
+        if self._index.seen < len(children):  # while a file is read, more come
+            self._index.add(children)
+        return self._index
+
+
+class _Index:
+    """The values below a node: `named` by field, and `entries` of maps by field and key, of equal keys the last."""
+
+    __slots__ = ("entries", "named", "seen")
+
+    def __init__(self) -> None:
+        self.named: dict[str, list[Node]] = {}
+        self.entries: dict[tuple[str, str], Node] = {}
+        self.seen = 0
+
+    def add(self, children: list[Node]) -> None:
+        """Takes in those that have come since the last time."""
+        for child in children[self.seen :]:
+            self.named.setdefault(child.name, []).append(child)
+            if child.field is not None and child.field.is_map:
+                self.entries[child.name, str(child.value.get("key", ""))] = child
+        self.seen = len(children)
 
 
 def path_of(above: list[Node], name: str, field: Field | None) -> str:

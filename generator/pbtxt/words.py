@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import difflib
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
+from itertools import islice
 
 from generator.pbtxt.schema import BOOL, ENUM, INTEGER, REAL, TEXT, Field
 from generator.pbtxt.tokens import END
 from generator.pbtxt.values import QUOTES
 
 _MAX_SHOWN = 40  # characters of what was found
+_MOST_LISTED = 8  # names in one message
 _MAX_GUESS = 80  # difflib's time grows with the square of the length
 _VALID = {TEXT: "text in quotes", REAL: "a number", BOOL: "`true` or `false`"}
 
@@ -46,9 +48,15 @@ def valid(field: Field) -> str:
     return _VALID.get(field.kind, "a block: `{ … }`")
 
 
-def listed(names: Iterable[str]) -> str:
+def listed(names: Iterable[object]) -> str:
     """`` `a`, `b` ``, in the given order."""
     return ", ".join(f"`{name}`" for name in names)
+
+
+def some(names: Collection[object], most: int = _MOST_LISTED) -> str:
+    """The first of the names, and how many more there are; `none` where there is none."""
+    left = len(names) - most
+    return (listed(islice(names, most)) + (f" and {left} more" if left > 0 else "")) or "none"
 
 
 def guess(word: str, choices: Iterable[str]) -> str:

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from generator.collector import Collector, names
-from generator.plan import EnsemblePlan, ModelPlan, Places, Plan
+from generator.collector import Collector, Path, names
+from generator.plan import EnsemblePlan, FilesProgram, ModelPlan, Places, Plan
 from generator.problems import Problem
 from generator.project import Project
 from generator.resolve.branches import warn_of_branches
 from generator.resolve.expand import Expanded, expand, tensor_of
 from generator.resolve.flow import FlowWiring, meets
-from generator.resolve.fused import Fuser, is_fused
+from generator.resolve.fused import Fuser, check_flow, is_fused
 from generator.resolve.models import ModelResolver
 from generator.resolve.python_model import check_labels
 from generator.resolve.targets import merged_batching, target_plan
 from generator.resolve.versions import check_step
-from generator.spec import Spec
+from generator.spec import Spec, Target
 
 __all__ = ["Resolved", "resolve"]
 
@@ -42,6 +42,7 @@ def resolve(spec: Spec, target: str, project: Project, places: Places, spec_file
     if expanded is None:
         collect.stop_on_errors()
         raise AssertionError("no expansion and no error")
+    check_flow(spec, changes, where, collect)
     resolver = ModelResolver(spec, changes, target=where, project=project, graphs=expanded.graphs, collect=collect)
     models = {key: resolver.resolve(key, m, expanded.origins[key]) for key, m in expanded.models.items()}
     good = {key: plan for key, plan in models.items() if plan is not None}
@@ -55,6 +56,8 @@ def resolve(spec: Spec, target: str, project: Project, places: Places, spec_file
     ensemble = _ensemble(spec, expanded, wiring, project, collect)
     if ensemble is None and good:
         _check_alone(spec, next(iter(good.values())), collect)
+        if len(good) == len(models):
+            _check_batching(spec, target, changes, good, collect)
     collect.stop_on_errors()
     accuracy = _accuracy(project, expanded, collect)
     collect.stop_on_errors()
@@ -128,6 +131,24 @@ def _check_alone(spec: Spec, model: ModelPlan, collect: Collector) -> None:
                 "TK223", (field,), f"`{field}` at the top is of a pipeline with a flow; there is one model and none",
                 f"move it into `models: {{{model.key}: …}}`",
             )  # fmt: skip
+
+
+def _check_batching(
+    spec: Spec, target: str, changes: Target, models: dict[str, ModelPlan], collect: Collector
+) -> None:
+    """Where `config` says all of every model, batching of the pipeline has no effect."""
+    if not all(isinstance(model.program, FilesProgram) and model.program.whole for model in models.values()):
+        return
+    paths: dict[Path, bool] = {
+        ("batching",): "batching" in spec.model_fields_set,
+        ("targets", target, "batching"): changes.batching is not None,
+    }
+    for path in [path for path, written in paths.items() if written]:
+        collect.error(
+            "TK223", path,
+            "a model without `inputs` and `outputs` says all in `config`; found `batching` of the pipeline",
+            "declare its tensors, or say it in Triton's own words under `config`",
+        )  # fmt: skip
 
 
 def _accuracy(project: Project, expanded: Expanded, collect: Collector) -> tuple[str | None, float | None]:

@@ -33,4 +33,5 @@ CODES = {
     "TK230": "A version that the model does not have",
     "TK231": "The versions of a model differ in their tensors",
     "TK232": "Models of an ensemble run side by side, and a failure in one can end the server",
+    "TK233": "Hidden files of a directory are not copied",
 }

@@ -25,6 +25,21 @@ def is_fused(spec: Spec, changes: Target) -> bool:
     return (changes.layout or spec.layout) == "fused"
 
 
+def check_flow(spec: Spec, changes: Target, target: TargetPlan, collect: Collector) -> None:
+    """Without a flow there is nothing to fuse: models of `files` beside each other stay what they are."""
+    if is_fused(spec, changes) and spec.flow is None and spec.models is not None and len(spec.models) > 1:
+        collect.error(
+            "TK229", _layout(changes, target),
+            "layout `fused` runs the models of a flow in one process; there are models of `files` and no flow",
+            "remove it",
+        )  # fmt: skip
+
+
+def _layout(changes: Target, target: TargetPlan) -> tuple[str, ...]:
+    """Where the layout is written."""
+    return ("targets", target.name, "layout") if changes.layout else ("layout",)
+
+
 class Fuser:
     """Makes one model of a wired flow. `written` are the models of the full form, by key."""
 
@@ -64,10 +79,9 @@ class Fuser:
 
     def _check_target(self) -> None:
         if self.target.gpu is not None:
-            where = ("targets", self.target.name, "layout") if self.changes.layout else ("layout",)
             self.collect.error(
                 "TK229",
-                where,
+                _layout(self.changes, self.target),
                 "layout `fused` runs its engine inside the Python model, where there is ONNX Runtime on the CPU; "
                 f"target `{self.target.name}` has a GPU",
                 f"say `targets: {{{self.target.name}: {{layout: ensemble}}}}`",

@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import PurePosixPath
 
-from generator.collector import Collector, Path
-from generator.copied import files_of
+from generator.collector import Collector, Path, names
+from generator.copied import files_of, hidden_in
 from generator.plan import FilesProgram, ModelPlan, PythonProgram, StepsProgram, Tensor
 from generator.problems import Severity
 from generator.project import Project
 from generator.write.names import is_valid
+
+MOST_LISTED = 5
 
 
 def check_python_model(plan: ModelPlan, collect: Collector) -> None:
@@ -72,8 +74,15 @@ def check_names(plan: ModelPlan, project: Project, collect: Collector) -> None:
     if isinstance(plan.program, PythonProgram) and plan.program.file is not None:
         _name(plan.program.file, (*plan.source, "python"), collect)
     if isinstance(plan.program, FilesProgram):
-        for path in files_of(project.path(plan.program.directory)):
-            _name(path, (*plan.source, "files"), collect, whole=True)
+        folder, where = project.path(plan.program.directory), (*plan.source, "files")
+        for path in files_of(folder):
+            _name(path, where, collect, whole=True)
+        if hidden := hidden_in(folder):
+            listed = names(hidden[:MOST_LISTED]) + (", …" if len(hidden) > MOST_LISTED else "")
+            collect.note(
+                "TK233", where, f"hidden files of `{plan.program.directory}` are not copied: {listed}",
+                "rename what the model needs",
+            )  # fmt: skip
 
 
 def _name(path: str, where: Path, collect: Collector, *, whole: bool = False) -> None:

@@ -91,7 +91,10 @@ def _reads_as_text(text: str) -> bool:
 
 def _plain(spec: Spec) -> dict[str, Any]:
     data = spec.model_dump(exclude_defaults=True)
-    data["batching"] = _plain_batching(spec.batching, data.get("batching", {}))
+    if _all_in_config(spec):
+        data.pop("batching", None)
+    else:
+        data["batching"] = _plain_batching(spec.batching, data.get("batching", {}))
     if spec.instances is not None:
         data["instances"] = _plain_instances(spec.instances)
     for key, model in (spec.models or {}).items():
@@ -105,6 +108,12 @@ def _plain(spec: Spec) -> dict[str, Any]:
         if model.onnx is not None:
             shown.update(engine=model.engine, precision=model.precision)
     return data
+
+
+def _all_in_config(spec: Spec) -> bool:
+    """Whether `config` says all of every model, and batching of the pipeline would be of none."""
+    models = list((spec.models or {}).values()) if spec.flow is None and not (spec.inputs or spec.outputs) else []
+    return bool(models) and not any(m.inputs or m.outputs or m.files is None for m in models)
 
 
 def _plain_instances(instances: Sequence[InstanceGroup]) -> list[dict[str, Any]]:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import ConfigDict, Field, field_validator, model_validator
 
+from generator.load import codes
+from generator.load.errors import FieldError, FieldsError
+from generator.project import EMBEDDED
 from generator.spec.base import Engine, InWords, Key, ModelName, Precision, Strict, TensorName
 from generator.spec.models import Config, EngineModel, FlowStep, Model
 from generator.spec.serving import Batching, InstanceGroup, Metrics
@@ -48,8 +51,22 @@ class Target(Strict):
     instances: list[InstanceGroup] | None = None
 
 
+def _schema(schema: dict[str, Any]) -> None:
+    """What an editor can know beside the types: which pipelines have tensors, and which target may be null."""
+    some = {"minProperties": 1}
+    schema["if"] = {"anyOf": [{"required": ["model"]}, {"required": ["flow"]}]}
+    schema["then"] = {"properties": {"inputs": some, "outputs": some}}
+    targets = schema["properties"]["targets"]
+    [(pattern, either)] = targets["patternProperties"].items()
+    [target] = [branch for branch in either["anyOf"] if branch.get("type") != "null"]
+    targets["properties"] = {EMBEDDED: either}
+    targets["patternProperties"] = {pattern.replace("^", f"^(?!{EMBEDDED}$)", 1): target}
+
+
 class Spec(Strict):
     """One pipeline."""
+
+    model_config = ConfigDict(json_schema_extra=_schema)
 
     name: ModelName = Field(description="What clients ask for.")
     description: str = ""
@@ -80,8 +97,28 @@ class Spec(Strict):
     metrics: Metrics | None = None
     config: Config = Field(default_factory=dict, description="Any other ModelConfig field of the pipeline itself.")
     targets: dict[Key, Target | None] = Field(
-        default_factory=dict, description="Where it runs. `embedded: null`: not on the embedded server."
+        default_factory=dict,
+        description="Where it runs. `embedded: null`: not on the embedded server; no other may be null.",
     )
+
+    @field_validator("targets")
+    @classmethod
+    def _some_target(cls, targets: dict[str, Target | None]) -> dict[str, Target | None]:
+        message = f"found nothing; valid: a mapping (null is for `{EMBEDDED}` alone)"
+        wrong = [
+            FieldError(codes.WRONG_TYPE, message, "write a value, or remove the line", [name])
+            for name, target in targets.items()
+            if target is None and name != EMBEDDED
+        ]
+        if wrong:
+            raise FieldsError(wrong)
+        if list(targets) == [EMBEDDED] and targets[EMBEDDED] is None:
+            raise FieldError(
+                codes.BROKEN_RULE,
+                f"`{EMBEDDED}: null` leaves the pipeline without any target",
+                f"name another target, or remove `{EMBEDDED}: null`",
+            )
+        return targets
 
     @model_validator(mode="after")
     def _one_form(self) -> Self:
@@ -103,12 +140,17 @@ class Spec(Strict):
 
     @model_validator(mode="after")
     def _tensors(self) -> Self:
-        only = next(iter(self.models.values())) if self.models and self.flow is None else None
-        for field in () if only is not None and only.files is not None else ("inputs", "outputs"):
+        wrong = []
+        first = next(iter(self.models.values())) if self.models and self.flow is None else None
+        for field in () if first is not None and first.files is not None else ("inputs", "outputs"):
             if not getattr(self, field):
-                raise ValueError(f"`{field}` is empty; a pipeline has at least one tensor there")
+                message = f"`{field}` is empty; a pipeline has at least one tensor there"
+                wrong.append(FieldError(codes.WRONG_LENGTH, message, path=[field]))
         for key, model in (self.models or {}).items() if self.flow is not None else ():
             for field in ("inputs", "outputs"):
                 if model.files is not None and not getattr(model, field):
-                    raise ValueError(f"model `{key}` of `files` is in a `flow` and needs `{field}`, its tensors")
+                    message = f"a model of `files` needs `{field}` in a `flow`: its tensors, by name"
+                    wrong.append(FieldError(codes.BROKEN_RULE, message, path=["models", key]))
+        if wrong:
+            raise FieldsError(wrong)
         return self

@@ -47,3 +47,21 @@ def test_a_failure_leaves_what_was_there(tmp_path: Path, monkeypatch: pytest.Mon
         write_whole(file, "after")
     assert [p.name for p in tmp_path.iterdir()] == ["old"]
     assert file.read_text() == "before"
+
+
+def test_the_owner_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever may not give files away replaces it all the same."""
+    file = tmp_path / "theirs"
+    file.write_text("before")
+    if os.geteuid() == 0:
+        os.chown(file, 65534, 65534)
+    before = file.stat()
+    write_whole(file, "after")
+    assert (file.read_text(), file.stat().st_uid, file.stat().st_gid) == ("after", before.st_uid, before.st_gid)
+
+    def refused(*_: object) -> None:
+        raise PermissionError(1, os.strerror(1))
+
+    monkeypatch.setattr(os, "chown", refused)
+    write_whole(file, "mine")
+    assert file.read_text() == "mine"

@@ -56,6 +56,16 @@ def test_embedded_is_always_there(tmp_path: Path) -> None:
     assert list(open_workspace(make_project(tmp_path / "p", {"alone": ALONE})).plans) == ["embedded"]
 
 
+def test_the_first_target_is_embedded_unless_the_spec_is_not_for_it(tmp_path: Path) -> None:
+    elsewhere = ALONE.replace("name: alone", "name: elsewhere") + "targets: {embedded: null, b: {}, a: {}}\n"
+    project = make_project(tmp_path / "p", {"small": SHORT, "elsewhere": elsewhere})
+    work = open_workspace(project, first_only=True)
+    assert {target: [plan.name for plan in plans] for target, plans in work.plans.items()} == {
+        "b": ["elsewhere"],
+        "embedded": ["small"],
+    }
+
+
 def test_problems_of_all_specs_come_together_and_once(tmp_path: Path) -> None:
     specs = {
         "a": SHORT.replace("net.onnx", "none.onnx"),

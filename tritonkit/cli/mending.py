@@ -29,7 +29,7 @@ def show(linted: Linted, problems: Sequence[Problem]) -> bool:
 def mend(linted: Linted, problems: Sequence[Problem], *, ask: bool) -> bool:
     """Shows the differences on standard error, asks, and writes them; whether anything was written.
 
-    Raises UserError where there is nobody to ask.
+    Raises UserError where there is nobody to ask, and after all others were written if one could not be.
     """
     mends = _found(linted, problems)
     if not mends:
@@ -41,16 +41,27 @@ def mend(linted: Linted, problems: Sequence[Problem], *, ask: bool) -> bool:
     if ask and not click.confirm(f"change {_count(len(mends.files), 'file')}?", err=True):
         say("nothing was changed")
         return False
-    written = 0
+    written, refused = 0, []
     for each in mends.files:
-        if not each.write():
+        try:
+            is_written = each.write()
+        except OSError as error:
+            refused.append(f"{shown_path(each.file)} ({error.strerror})")
+            continue
+        if not is_written:
             say(f"{shown_path(each.file)} was changed meanwhile, and is left as it is")
             continue
         written += 1
         say(f"{shown_path(each.file)}: {_count(len(each.mended), 'problem')} mended")
         if each.later:
             say(f"  {_count(len(each.later), 'more problem')} can be mended in another run")
+        if each.by_hand:
+            from generator.lint.mend import codes_of
+
+            say(f"  {codes_of(each.by_hand)} cannot be mended for you: mend it by hand")
     click.echo(err=True)
+    if refused:
+        raise UserError(f"{', '.join(refused)} could not be written", "nothing of these was changed")
     return bool(written)
 
 

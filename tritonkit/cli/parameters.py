@@ -32,17 +32,21 @@ class Version(TextParameter):
 
 
 class Release(TextParameter):
-    """A release of Triton whose fields and backends are known, or `embedded`."""
+    """A release of Triton whose fields and backends are known, or (unless it is excluded) `embedded`."""
 
     name = "release"
+
+    def __init__(self, *, embedded: bool = True) -> None:
+        self._others = ("embedded",) if embedded else ()
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
         """The release. Raises click.BadParameter."""
         from generator.lint.server import NEWEST, OLDEST, RELEASES
 
         text = str(value)
-        if text not in (*RELEASES, "embedded"):
-            self.fail(f"{text} is no release that is known; known are {OLDEST} to {NEWEST} and embedded", param, ctx)
+        if text not in (*RELEASES, *self._others):
+            known = " and ".join((f"{OLDEST} to {NEWEST}", *self._others))
+            self.fail(f"{text} is no release that is known; known are {known}", param, ctx)
         return text
 
     def shell_complete(
@@ -53,7 +57,7 @@ class Release(TextParameter):
 
         from generator.lint.server import RELEASES
 
-        return [CompletionItem(name) for name in ("embedded", *RELEASES) if name.startswith(incomplete)]
+        return [CompletionItem(name) for name in (*self._others, *RELEASES) if name.startswith(incomplete)]
 
 
 class Seconds(Parameter):

@@ -7,6 +7,8 @@ from typing import Any
 
 from generator.lint.model import Model
 from generator.lint.rule import ERROR, Finding, rule
+from generator.lint.words import enum_name
+from generator.pbtxt.words import some
 
 NEEDS = ("batch_input", "batch_output")
 _SOURCE = "core model_config_utils.cc, ValidateBatchIO (rule 19)"
@@ -51,10 +53,10 @@ def unknown_source(model: Model) -> Iterator[Finding]:
     """
     if model.is_open or not (model.config.batch_input or model.config.batch_output):
         return
-    names = [tensor.name for tensor in model.completed.input]
+    names = {tensor.name: None for tensor in model.completed.input}
     for path, kind, entry in _entries(model):
         if len(entry.source_input) == 1 and entry.source_input[0] not in names:
-            text = f"`{entry.source_input[0]}`, the source of this {kind}, is no input; inputs are: {_listed(names)}"
+            text = f"`{entry.source_input[0]}`, the source of this {kind}, is no input; inputs are: {some(names)}"
             yield model.found(f"{path}.source_input[0]", text, "name one of them")
 
 
@@ -71,8 +73,7 @@ def batch_input_type(model: Model) -> Iterator[Finding]:
     """
     known = {"TYPE_INT32", "TYPE_FP32"}
     for i, entry in enumerate(model.config.batch_input):
-        values = entry.DESCRIPTOR.fields_by_name["data_type"].enum_type.values_by_number
-        name = values[entry.data_type].name if entry.data_type in values else str(entry.data_type)
+        name = enum_name(entry, "data_type")
         if name not in known:
             found = f"is {name}" if entry.data_type else "is not given"
             text = f"the data_type of this batch_input {found}; valid: TYPE_INT32, TYPE_FP32"
@@ -93,15 +94,17 @@ def batch_output_targets(model: Model) -> Iterator[Finding]:
     """
     if not model.config.batch_output:
         return
-    names = [tensor.name for tensor in model.completed.output]
+    names = {tensor.name: None for tensor in model.completed.output}
     for i, entry in enumerate(model.config.batch_output):
+        told: set[str] = set()
         for j, target in enumerate(entry.target_name):
             place = f"batch_output[{i}].target_name[{j}]"
-            if target in entry.target_name[:j]:
+            if target in told:
                 yield model.found(place, f"target `{target}` is named twice", "name it once")
             elif target not in names and not model.is_open:
-                text = f"`{target}`, a target of this batch_output, is no output; outputs are: {_listed(names)}"
+                text = f"`{target}`, a target of this batch_output, is no output; outputs are: {some(names)}"
                 yield model.found(place, text, "name one of them")
+            told.add(target)
 
 
 @rule("TK664", ERROR, "seen: the server ends with signal 11 when it loads such a model")
@@ -141,7 +144,3 @@ def unknown_kind(model: Model) -> Iterator[Finding]:
             yield model.found(
                 f"{path}.kind", f"this {kind} has the kind {entry.kind}; valid: {names}", "write its name"
             )
-
-
-def _listed(names: list[str]) -> str:
-    return ", ".join(f"`{name}`" for name in names) or "none"

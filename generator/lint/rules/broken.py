@@ -12,6 +12,8 @@ _SCHEDULER = "core dynamic_batch_scheduler.cc, GetDynamicBatch"
 _POLICY = "core scheduler_utils.cc, PolicyQueue"
 _SEEN_STALLS = _SEEN_CACHED_ERRORS = "24.10"  # the release that this was seen on
 _BATCHING = "dynamic_batching"
+# The backends that may set a max_batch_size of their own.
+_COMPLETE_BATCHES = ("dali", "onnxruntime", "openvino", "python", "tensorflow", "tensorrt")
 _SIZES = f"{_BATCHING}.preferred_batch_size"
 
 
@@ -101,7 +103,8 @@ def zero_is_nothing(model: Model) -> Iterator[Finding]:
     """
     if model.config.max_batch_size != 0 or not model.text.tree.all("max_batch_size"):
         return
-    if model.completed.max_batch_size != 0 or model.is_open:
+    completed = model.completed
+    if completed.max_batch_size != 0 or (model.is_open and completed.backend in _COMPLETE_BATCHES):
         text = "completion is on, and an explicit 0 is the same as nothing: the backend may set another size"
         yield model.found("max_batch_size", text, "start the server with --disable-auto-complete-config")
 
@@ -150,7 +153,7 @@ def equal_shapes(model: Model) -> Iterator[Finding]:
     config = model.completed
     if config.max_batch_size < 2 or not config.HasField(_BATCHING):
         return
-    names = [each.name for each in config.input if -1 in each.dims and not each.allow_ragged_batch]
+    names = {each.name for each in config.input if -1 in each.dims and not each.allow_ragged_batch}
     encoded = {each.name for each in config.input if is_encoded(each)}
     for i, tensor in enumerate(model.config.input):
         if tensor.name in names and tensor.name not in encoded:

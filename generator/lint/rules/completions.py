@@ -51,6 +51,8 @@ def batch_size_added(model: Model) -> Iterator[Finding]:
         return
     done = model.completed
     on_gpu = bool(done.instance_group) and done.instance_group[0].kind == done.instance_group[0].KIND_GPU
+    if done.backend == "python":
+        return  # its own code says so
     if done.max_batch_size:
         text = f"{done.backend} sets max_batch_size to {done.max_batch_size}: the model can batch"
         yield model.found("max_batch_size", text, f"write the size that you mean, or {_NO_COMPLETION}")

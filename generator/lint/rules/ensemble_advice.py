@@ -1,19 +1,20 @@
-"""Ensembles that load, and are broken or slow: branches, decoupled models, copies between GPU and CPU."""
+"""Ensembles that load, and are broken or slow: branches, and copies between GPU and CPU."""
 
 from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator
 
-from generator.config.since import since
-from generator.lint.ensemble import Flow, flow_of, is_decoupled, members
+from generator.lint.ensemble import Flow, flow_of, members
 from generator.lint.model import Model
 from generator.lint.rule import NOTE, WARNING, Finding, rule
 
 NEEDS = ("ensemble_scheduling",)
-_IN_FLIGHT = "ensemble_scheduling.max_inflight_requests"
 _ENGINES = ("tensorrt", "onnxruntime", "pytorch", "tensorflow")
 _FORCE_CPU = "FORCE_CPU_ONLY_INPUT_TENSORS"
+
+
+_SEEN_ON = "24.10"  # Triton 2.51
 
 
 @rule("TK760", WARNING, "seen on 2.51: the server ended, or hung; core ensemble_scheduler.cc")
@@ -22,7 +23,7 @@ def side_by_side(model: Model) -> Iterator[Finding]:
 
     When one of two steps that do not wait for each other fails a request while the other runs, several requests at
     once end Triton 2.51, or make it hang, and with it everything that it serves. A request need only be bad for that.
-    With one model after the other nothing of it was seen.
+    With one model after the other nothing of it was seen. Newer releases were not tried: for them it is a note.
 
     Bad:
         step { model_name: "left" model_version: -1 input_map { key: "x" value: "a" } output_map
@@ -35,69 +36,21 @@ def side_by_side(model: Model) -> Iterator[Finding]:
         return
     one, other = (flow.steps[index].model_name for index in pair)
     text = f"`{one}` and `{other}` run side by side: when one of them fails a request, Triton 2.51 can hang or end"
-    yield model.found(
-        flow.path(pair[1]), text, "let one of them take a tensor of the other, or fuse them into one model"
-    )
+    hint = "let one of them take a tensor of the other, or fuse them into one model"
+    severity = None if model.release == _SEEN_ON else NOTE
+    if severity is not None:
+        hint += f"; not tried on {model.release}"
+    yield model.found(flow.path(pair[1]), text, hint, severity=severity)
 
 
 def _branches(flow: Flow) -> tuple[int, int] | None:
     """Two steps of which neither waits for the other; None where one follows the other all the way."""
-    order = flow.order()
-    behind: dict[int, int] = {}  # step → the set of those before it, as bits
-    for index in order:
-        behind[index] = 0
-        for before in flow.before(index):
-            if before in behind:
-                behind[index] |= behind[before] | 1 << before
-    # In such an order, a chain is one in which each step waits for the one right before it.
-    for one, other in itertools.pairwise(order):
-        if not behind[other] >> one & 1:
+    # In such an order, a chain is one in which each step waits for the one right before it: there is none between the
+    # two that it could wait for instead.
+    for one, other in itertools.pairwise(flow.order()):
+        if one not in flow.before(other):
             return min(one, other), max(one, other)
     return None
-
-
-@rule("TK761", NOTE, "core ensemble_utils.cc, ValidateEnsembleConfig: decoupled if a step is")
-def decoupled_member(model: Model) -> Iterator[Finding]:
-    """A decoupled model makes its ensemble decoupled.
-
-    The server takes the whole ensemble for decoupled, whatever it says itself: it answers over gRPC streams alone,
-    each request any number of times, its HTTP service refuses it, and it cannot be cached.
-
-    Bad:
-        model_transaction_policy { decoupled: true }
-    Good:
-        model_transaction_policy { decoupled: false }
-    """
-    for index, _, member in members(model):
-        if is_decoupled(member):
-            text = f"`{member.name}` is decoupled, and so is the ensemble: it can be asked over gRPC streams alone"
-            yield model.found(f"ensemble_scheduling.step[{index}].model_name", text)
-            return
-
-
-@rule("TK763", WARNING, "core ensemble_scheduler.cc; field since 25.11", live=False)
-def unbounded_answers(model: Model) -> Iterator[Finding]:
-    """Nothing bounds what a decoupled step has in flight.
-
-    A decoupled step may answer faster than the steps behind it work, and what waits for them is kept in memory.
-    `max_inflight_requests` makes it wait. The field is known since 25.11.
-
-    Bad:
-        ensemble_scheduling {
-          step { model_name: "many" model_version: -1
-    Good:
-        ensemble_scheduling {
-          max_inflight_requests: 16
-          step { model_name: "many" model_version: -1
-    """
-    flow = flow_of(model)
-    if flow is None or model.config.ensemble_scheduling.max_inflight_requests or model.release < since(_IN_FLIGHT):
-        return
-    for index, step, member in members(model):
-        if is_decoupled(member) and any(flow.tensors[name].readers for name in step.output_map.values()):
-            text = f"`{member.name}` is decoupled, and nothing bounds how many of its answers wait for the next step"
-            yield model.found(f"ensemble_scheduling.step[{index}].model_name", text, "write `max_inflight_requests`")
-            return
 
 
 @rule("TK762", NOTE, "python_backend pb_utils and python_be.cc; performance advice", live=False)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
-from generator.lint.ensemble import STEPS, flow_of
+from generator.lint.ensemble import STEPS, Circle, flow_of
 from generator.lint.model import Model
 from generator.lint.rule import ERROR, WARNING, Finding, rule
 from generator.pbtxt.words import listed
@@ -129,11 +129,12 @@ def unused_input(model: Model) -> Iterator[Finding]:
     flow = flow_of(model)
     if flow is None:
         return
+    indexes = _first(flow.inputs)
     for name in flow.unused_inputs:
         if name:
             close = flow.meant.get(name)
             hint = f"steps read `{close}`, which nothing writes: use one name" if close else "map it, or remove it"
-            index = flow.inputs.index(name)
+            index = indexes[name]
             yield model.found(f"input[{index}].name", f"no step reads the ensemble's input `{name}`", hint)
 
 
@@ -152,12 +153,18 @@ def unwritten_output(model: Model) -> Iterator[Finding]:
     flow = flow_of(model)
     if flow is None:
         return
+    indexes = _first(flow.outputs)
     for name in flow.absent_outputs:
         if name:
             close = flow.meant.get(name)
             hint = f"a step writes `{close}`, which nothing reads: use one name" if close else "map it in a step"
-            index = flow.outputs.index(name)
+            index = indexes[name]
             yield model.found(f"output[{index}].name", f"no step writes the ensemble's output `{name}`", hint)
+
+
+def _first(names: Sequence[str]) -> dict[str, int]:
+    """Where each name stands first."""
+    return {name: index for index, name in reversed(list(enumerate(names)))}
 
 
 @rule("TK686", ERROR, f"{_SOURCE} (rule 25)")
@@ -221,8 +228,8 @@ def steps_in_a_circle(model: Model) -> Iterator[Finding]:
         return
     for circle in flow.circles():
         steps = [flow.steps[index] for index in circle]
-        names = " → ".join(f"`{step.model_name}`" for step in [*steps, steps[0]])
-        last = steps[-1].output_map.values()
+        names = Circle([step.model_name for step in steps]).shown("")
+        last = set(steps[-1].output_map.values())
         own = next(own for own, name in sorted(steps[0].input_map.items()) if name in last)
         path = flow.path(circle[0], "input_map", own)
         yield model.found(

@@ -2,20 +2,33 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
+from enum import Enum
+from typing import Literal
 
+from generator.lint import lfs
 from generator.lint.files import Folder
 from generator.lint.model import Model
 from generator.lint.rule import ERROR, WARNING, Finding, rule
-from generator.lint.rules.layout import is_module
+from generator.lint.rules.layout import FILE_FIELDS, is_known, is_module
+from generator.lint.words import item_count
 
 STRATEGY = "TRITON_BATCH_STRATEGY_PATH"
 _ELF = b"\x7fELF"
 _ACCEPTS_LABELS_OUTSIDE = "24.10"  # the last release that is known to
+Entry = tuple[Folder, str]  # a directory and a name in it, which is empty for a directory that nothing is above
 
 
-@rule("TK670", ERROR, "core model.cc, Model::Init, and label_provider.cc (rule 21)")
+class Unseen(Enum):
+    """What a path leads to that leaves everything that can be seen from here."""
+
+    UNSEEN = "unseen"
+
+
+UNSEEN: Literal[Unseen.UNSEEN] = Unseen.UNSEEN
+
+
+@rule("TK670", ERROR, "core model.cc, Model::Init, and label_provider.cc (rule 21)", local=True)
 def label_file(model: Model) -> Iterator[Finding]:
     """A label file is not there, or not inside the model's directory.
 
@@ -28,42 +41,55 @@ def label_file(model: Model) -> Iterator[Finding]:
     Good:
         output [ { name: "y" data_type: TYPE_FP32 dims: [ 4 ] label_filename: "labels.txt" } ]
     """
-    for index, output in enumerate(model.completed.output):
+    for index, output in enumerate(model.completed.output if is_known(model, "output") else ()):
         name = output.label_filename
         if not name:
             continue
         path, found = f"output[{index}].label_filename", resolve(model, name)
         if found is None:
             yield model.found(path, f"there is no `{name}` in the model's directory", _near(model, name))
-        elif found[0].has_folder(found[1]) or not found[1]:
+        elif found is not UNSEEN and (found[0].has_folder(found[1]) or not found[1]):
             text = f"`{name}` is a directory, and a server that reads it as a file ends"
             yield model.found(path, text, "name the file")
         elif not _is_inside(model, name):
             severity = WARNING if model.release <= _ACCEPTS_LABELS_OUTSIDE else None
             text = f"`{name}` lies outside of the model's directory, which newer servers refuse"
-            yield model.found(path, text, "copy it into the model's directory", severity=severity)
+            hint = "copy it into the model's directory"
+            yield model.judged(model.found(path, text, hint, severity=severity))
 
 
-@rule("TK671", WARNING, "core label_provider.cc, GetLabel (rule 21)")
+@rule("TK671", WARNING, "core label_provider.cc, GetLabel (rule 21)", local=True)
 def too_few_labels(model: Model) -> Iterator[Finding]:
     """A label file has fewer lines than its output has classes.
 
     Line n is the label of class n. Where there is no such line, the class extension answers without a label, and
-    nothing tells why.
+    nothing tells why. A pointer of Git LFS has three lines, which are no labels.
 
     Bad:
         output [ { name: "y" data_type: TYPE_FP32 dims: [ 4 ] label_filename: "labels.txt" } ]
+        -- adder/labels.txt --
+        one
+        two
     Good:
         output [ { name: "y" data_type: TYPE_FP32 dims: [ 4 ] label_filename: "labels.txt" } ]
+        -- adder/labels.txt --
+        one
+        two
+        three
+        four
     """
-    for index, output in enumerate(model.completed.output):
+    for index, output in enumerate(model.completed.output if is_known(model, "output") else ()):
         found = resolve(model, output.label_filename) if output.label_filename else None
-        if found is None or not found[0].has_file(found[1]) or not output.dims or min(output.dims) < 1:
+        if found is None or found is UNSEEN or not found[0].has_file(found[1]) or min(output.dims, default=0) < 1:
             continue
-        classes = math.prod(output.dims)
+        classes = item_count(output.dims)
         try:
             text = found[0].read(found[1])
         except OSError:
+            continue
+        if lfs.is_pointer(text):
+            what = f"`{output.label_filename}` {lfs.WHAT}: its lines become the labels"
+            yield model.found(f"output[{index}].label_filename", what, lfs.MEND)
             continue
         labels = text.count(b"\n") + (not text.endswith(b"\n") and text != b"")
         if labels < classes:
@@ -95,8 +121,8 @@ def library(model: Model) -> Iterator[Finding]:
             yield model.found("runtime", text, "remove it", edits=model.removed("runtime"))
         return
     for folder in (*(version.folder for version in model.served), model.folder):
-        found = _walk([folder], runtime)
-        if found is not None:
+        found = _walk(folder, runtime, is_bound=True)
+        if found is not None and found is not UNSEEN:
             if not is_library(*found):
                 yield model.found("runtime", f"`{runtime}` in the model's directory is no library", f"`{library}`")
             return
@@ -110,8 +136,8 @@ def batching_strategy(model: Model) -> Iterator[Finding]:
 
     `TRITON_BATCH_STRATEGY_PATH` names a library that decides which requests share a batch. The server refuses a model
     whose path leads nowhere, and any model with a sequence batcher that has this parameter. What stands at a whole
-    path on the server's machine is not judged. Without it, a
-    `batchstrategy.so` beside the model is loaded, whatever it is.
+    path on the server's machine is not judged; one that counts from where the server was started is a warning.
+    Without it, a `batchstrategy.so` beside the model is loaded, whatever it is.
 
     Bad:
         parameters { key: "TRITON_BATCH_STRATEGY_PATH" value { string_value: "" } }
@@ -130,7 +156,7 @@ def batching_strategy(model: Model) -> Iterator[Finding]:
             yield model.found(path, "it names no file", "the whole path of the library, or remove it")
         elif not given.startswith("/"):
             text = f"`{given}` counts from the directory that the server was started in, not from the model's"
-            yield model.found(path, text, "the whole path of the library, as the server sees it")
+            yield model.found(path, text, "the whole path of the library, as the server sees it", severity=WARNING)
     elif not config.HasField("sequence_batching"):
         for folder in (*(version.folder for version in model.served), model.folder):
             if folder.has_file("batchstrategy.so"):
@@ -140,7 +166,7 @@ def batching_strategy(model: Model) -> Iterator[Finding]:
                 return
 
 
-@rule("TK674", ERROR, "python_backend pb_stub.cc, Initialize (rule 21)")
+@rule("TK674", ERROR, "python_backend pb_stub.cc, Initialize (rule 21)", local=True)
 def module_name(model: Model) -> Iterator[Finding]:
     """The file of a Python model is none that Python can import.
 
@@ -154,20 +180,16 @@ def module_name(model: Model) -> Iterator[Finding]:
     """
     config = model.completed
     name = config.default_model_filename
-    if config.backend == "python" and name and not is_module(name):
+    if config.backend == "python" and name and not is_module(name) and is_known(model, *FILE_FIELDS):
         text = f"Python cannot import `{name}`"
         yield model.found("default_model_filename", text, "a name that ends in .py, without other dots and spaces")
 
 
-def resolve(model: Model, path: str) -> tuple[Folder, str] | None:
-    """The entry that a path from the model's directory leads to, also by `..`: the directory and the name in it,
-    which is empty for the model's directory itself. None where there is none, or where it cannot be seen from here.
+def resolve(model: Model, path: str) -> Entry | Literal[Unseen.UNSEEN] | None:
+    """The entry that a path from the model's directory leads to, also by `..`. None where there is none, UNSEEN
+    where the path leaves the repository: nothing is known of what stands there.
     """
-    parts = [part for part in path.split("/") if part not in ("", ".")]
-    if parts[:1] != [".."]:
-        return _walk([model.folder], path)
-    other = (model if parts[1] == model.name else model.other(parts[1])) if len(parts) > 1 else None
-    return None if other is None else _walk([other.folder], "/".join(parts[2:]))
+    return _walk(model.folder, path, is_bound=False)
 
 
 def _is_inside(model: Model, path: str) -> bool:
@@ -183,22 +205,25 @@ def _is_inside(model: Model, path: str) -> bool:
     return depth[:1] == [model.name]
 
 
-def _walk(above: list[Folder], path: str) -> tuple[Folder, str] | None:
-    """Goes a path from the last of `above`, never above the first."""
+def _walk(start: Folder, path: str, *, is_bound: bool) -> Entry | Literal[Unseen.UNSEEN] | None:
+    """Goes a path from a directory, and where it `is_bound` to that, never above."""
+    at = start
     parts = [part for part in path.split("/") if part not in ("", ".")]
     for index, part in enumerate(parts):
         is_last = index == len(parts) - 1
         if part == "..":
-            if len(above) == 1:
+            if is_bound and at is start:
                 return None
-            above = above[:-1]
-        elif above[-1].has_folder(part):
-            above = [*above, above[-1].folder(part)]
-        elif is_last and above[-1].has_file(part) and not path.endswith(("/", "/.")):
-            return above[-1], part
+            if at.parent is None:
+                return UNSEEN
+            at = at.parent
+        elif at.has_folder(part):
+            at = at.folder(part)
+        elif is_last and at.has_file(part) and not path.endswith(("/", "/.")):
+            return at, part
         else:
             return None
-    return (above[-2], above[-1].name) if len(above) > 1 else (above[0], "")
+    return (at, "") if at.parent is None else (at.parent, at.name)
 
 
 def is_library(folder: Folder, name: str) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from generator.lint.completion import AOTI, AOTI_SINCE
 from generator.lint.model import Model
 from generator.lint.rule import ERROR, Edit, Finding, rule
 
@@ -19,14 +20,13 @@ _PLATFORMS = {
     "pytorch": ("pytorch_libtorch",),
     "tensorflow": ("tensorflow_savedmodel", "tensorflow_graphdef"),
 }
-_AOTI = "26.05"  # from here on the PyTorch backend has a second platform, torch_aoti
 _BACKENDS = (*_PLATFORMS, "python", "openvino", "dali", "fil", "vllm", "tensorrtllm")
 _MAX_BATCH = "core model_config_utils.cc, ValidateModelConfig (rule 7)"
 
 
 def platforms_of(model: Model, backend: str) -> tuple[str, ...]:
     """The platforms that a backend may be written with; none where the server takes any."""
-    more = ("torch_aoti",) if backend == "pytorch" and model.release >= _AOTI else ()
+    more = (AOTI,) if backend == "pytorch" and model.release >= AOTI_SINCE else ()
     return _PLATFORMS.get(backend, ()) + more
 
 
@@ -59,7 +59,8 @@ def unknown_platform(model: Model) -> Iterator[Finding]:
     """A platform that tells no backend.
 
     `platform` alone is enough for a few names: `tensorrt_plan`, `onnxruntime_onnx`, `pytorch_libtorch`,
-    `tensorflow_savedmodel`, `tensorflow_graphdef` and `ensemble`. With any other one the server wants `backend`, too.
+    `tensorflow_savedmodel`, `tensorflow_graphdef`, `ensemble`, and `torch_aoti` since 26.05. With any other one the
+    server wants `backend`, too.
 
     Bad:
         platform: "python"
@@ -72,12 +73,14 @@ def unknown_platform(model: Model) -> Iterator[Finding]:
     name = config.platform
     edits: tuple[Edit, ...] = ()
     hint = f'name the backend: `backend: "…"`; platforms that need none: {", ".join(_known_platforms(model))}'
-    if name.lower() in _BACKENDS:
+    if name.lower() in _BACKENDS and name.lower() != "tensorflow":  # which wants one of two platforms as well
         hint = f'write `backend: "{name.lower()}"` in its place'
         edits = model.removed("platform") + model.appended(f'backend: "{name.lower()}"\n')
     elif name.lower() == "ensemble":
         hint = 'write `platform: "ensemble"`'
         edits = model.replaced("platform", '"ensemble"')
+    elif name == AOTI:
+        hint = f"Triton knows it since {AOTI_SINCE}, and this server is of {model.release}: take a newer one"
     yield model.found("platform", f"platform `{name}` tells no backend, and there is no `backend`", hint, edits=edits)
 
 
@@ -151,13 +154,17 @@ def ensemble_without_platform(model: Model) -> Iterator[Finding]:
     config = model.config
     if not config.HasField("ensemble_scheduling") or config.platform == "ensemble":
         return
-    if config.platform:
-        found, edits = f", here is `{config.platform}`", model.replaced("platform", '"ensemble"')
-    else:
-        found, edits = "", model.appended('platform: "ensemble"\n')
-    hint = 'write `platform: "ensemble"`'
+    found, hint = "", 'write `platform: "ensemble"`'
+    edits: tuple[Edit, ...] = ()
     if config.backend:
-        hint, edits = f"{hint} and remove `backend`", edits + model.removed("backend")
+        # What is meant, an ensemble or a model of that backend, only its author knows.
+        hint = f"{hint} and remove `backend`"
+    elif not config.platform:
+        edits = model.appended('platform: "ensemble"\n')
+    elif config.platform.lower() == "ensemble":
+        edits = model.replaced("platform", '"ensemble"')
+    if config.platform:
+        found = f", here is `{config.platform}`"
     place = "platform" if config.platform else "ensemble_scheduling"
     yield model.found(place, f'what has ensemble_scheduling needs platform "ensemble"{found}', hint, edits=edits)
 

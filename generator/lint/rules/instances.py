@@ -4,27 +4,29 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator
-from functools import lru_cache
 from typing import Any
 
-from generator.lint.model import Model, Repository
+from generator.lint.model import Model, Repository, kept
 from generator.lint.rule import ERROR, NOTE, WARNING, Finding, rule
+from generator.lint.words import enum_name
+from generator.pbtxt.words import some
 
 NEEDS = ("instance_group",)
 _VALIDATE = "core model_config_utils.cc, ValidateInstanceGroup (rule 18)"
 _NORMALIZE = "core model_config_utils.cc, NormalizeInstanceGroup"
 _RATE = "core rate_limiter.cc"
-_INT_LIMIT = 2**31
+INT_LIMIT = 2**31
+_MOST_DIGITS = 18
 _SHOWN = 3
 _CPU_PAIRS = ("onnxruntime", "tensorflow")  # two instances on the CPU where nothing is said
 
 
-@lru_cache(maxsize=1)  # all rules look at one model before the next
+@kept
 def _groups(model: Model) -> tuple[tuple[str, Any, str], ...]:
     """Each instance group that is written: where it stands, itself, and its kind. None for ensembles."""
     config = model.config
     groups = () if config.HasField("ensemble_scheduling") else config.instance_group
-    return tuple((f"instance_group[{i}]", group, group.Kind.Name(group.kind)) for i, group in enumerate(groups))
+    return tuple((f"instance_group[{i}]", group, enum_name(group, "kind")) for i, group in enumerate(groups))
 
 
 @rule("TK650", ERROR, _VALIDATE)
@@ -90,6 +92,25 @@ def gpus_without_gpu(model: Model) -> Iterator[Finding]:
             yield model.found(f"{path}.gpus[0]", text, "take `gpus` away, or write KIND_GPU")
 
 
+@rule("TK776", ERROR, _VALIDATE, local=True)
+def unknown_instance_kind(model: Model) -> Iterator[Finding]:
+    """An instance group's kind is a number that stands for none.
+
+    Enums may be written as numbers, and a number of a later release, or a wrong one, is read like any other. The
+    server then finds no such kind and refuses the model.
+
+    Bad:
+        instance_group { kind: 9 }
+    Good:
+        instance_group { kind: 2 }
+    """
+    for path, group, kind in _groups(model):
+        names = [value.name for value in group.Kind.DESCRIPTOR.values]
+        if kind not in names:
+            text = f"an instance group of the kind {kind}; valid: {', '.join(names)}"
+            yield model.found(f"{path}.kind", text, "write its name")
+
+
 @rule("TK653", ERROR, f"{_VALIDATE} and GetProfileIndex")
 def profile(model: Model) -> Iterator[Finding]:
     """`profile` stands with a model that is no TensorRT plan, or names no profile.
@@ -110,18 +131,26 @@ def profile(model: Model) -> Iterator[Finding]:
             continue
         for i, text in enumerate(group.profile):
             number = profile_number(text)
-            if number is None or not 0 <= number < _INT_LIMIT:
+            if number is None or not 0 <= number < INT_LIMIT:
                 what = f"`{text}` is no optimization profile; valid is the number of one, from 0, as text"
                 yield model.found(f"{path}.profile[{i}]", what, 'such as `profile: "0"`')
 
 
 def profile_number(text: str) -> int | None:
-    """The number at the beginning of a profile's name, as C++'s stoi reads it; None where there is none."""
+    """The number at the beginning of a profile's name, as C++'s stoi reads it; None where there is none.
+
+    One of very many digits, which Python may not read either, counts as 10 to the power of their limit.
+    """
     text = text.lstrip(" \t\n\v\f\r")
     end = 1 if text[:1] in ("+", "-") else 0
     while text[end : end + 1].isascii() and text[end : end + 1].isdigit():
         end += 1
-    return int(text[:end]) if text[:end].lstrip("+-") else None
+    digits = text[:end].lstrip("+-")
+    if not digits:
+        return None
+    digits = digits.lstrip("0")
+    number = 10**_MOST_DIGITS if len(digits) > _MOST_DIGITS else int(digits or "0")
+    return -number if text.startswith("-") else number
 
 
 @rule("TK654", WARNING, _NORMALIZE)
@@ -225,16 +254,12 @@ def resource_of_both_kinds(model: Model) -> Iterator[Finding]:
     for path, name, is_global in own:
         # Of two places, the one that is global is told, and both where two models disagree.
         others = users[name, not is_global]
-        if others and (is_global or others != {model.name}):
-            where = "here" if others == {model.name} else f"in {_some(sorted(others))}"
+        is_used_elsewhere = len(others) > 1 or model.name not in others
+        if others and (is_global or is_used_elsewhere):
+            where = f"in {some(others, _SHOWN)}" if is_used_elsewhere else "here"
             kinds = ("global", "per device") if is_global else ("per device", "global")
             text = f"the resource `{name}` is {kinds[0]}, and {kinds[1]} {where}"
             yield model.found(path, text, "--rate-limit=execution_count refuses it: give them two names")
-
-
-def _some(names: list[str]) -> str:
-    more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
-    return ", ".join(f"`{name}`" for name in names[:_SHOWN]) + more
 
 
 def _resources(model: Model) -> Iterator[tuple[str, str, bool]]:
@@ -246,18 +271,18 @@ def _resources(model: Model) -> Iterator[tuple[str, str, bool]]:
             yield f"{path}.rate_limiter.resources[{i}]", resource.name, getattr(resource, "global")
 
 
-def _users(repository: Repository) -> dict[tuple[str, bool], set[str]]:
+def _users(repository: Repository) -> dict[tuple[str, bool], dict[str, None]]:
     """Which models use a resource of a name as a global one, or not."""
     if "resources" not in repository.facts:
-        found: dict[tuple[str, bool], set[str]] = defaultdict(set)
-        for name, model in repository.models.items():
+        found: dict[tuple[str, bool], dict[str, None]] = defaultdict(dict)
+        for name, model in sorted(repository.models.items()):
             try:
                 for _, resource, is_global in _resources(model):
-                    found[resource, is_global].add(name)
+                    found[resource, is_global][name] = None
             except OSError:
                 continue
         repository.facts["resources"] = found
-    users: dict[tuple[str, bool], set[str]] = repository.facts["resources"]
+    users: dict[tuple[str, bool], dict[str, None]] = repository.facts["resources"]
     return users
 
 

@@ -5,11 +5,14 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
+from generator.lint.files import Folder
 from generator.lint.model import CONFIG_FILE, Model
 from generator.lint.rule import ERROR, WARNING, Finding, rule
 from generator.lint.versions import OTHERS, is_too_large, number_of
-from generator.problems import Place
+from generator.pbtxt.words import guess
+from generator.problems import Place, errors
 
+_PLAIN = re.compile(r"[A-Za-z0-9_.-]+")
 _REPOSITORY = "core model_repository_manager.cc"
 _LIFECYCLE = "core model_lifecycle.cc, VersionsToLoad"
 # What a shell without quotes makes something else of, and what the stub's Python cannot read: it knows ASCII alone.
@@ -30,7 +33,39 @@ def has_no_config(model: Model) -> bool:
     """Whether there is no configuration, and the server may not or cannot make one."""
     if model.config_folder is not None:
         return False
-    return not model.server.auto_complete or model.folder.has_folder(CONFIG_FILE) or not model.completed.backend
+    if not model.server.auto_complete or model.folder.has_folder(CONFIG_FILE) or _is_no_model(model):
+        return True
+    return not model.completed.backend
+
+
+def _is_no_model(model: Model) -> bool:
+    """Whether a directory without a configuration has nothing of a model but a dot in its name, of which the server
+    makes a backend, as of `.git`."""
+    has_version = any(number_of(name) is not None for name, is_folder in model.folder.entries.items() if is_folder)
+    return not has_version and "." in model.name and model.completed.backend == model.name.partition(".")[2]
+
+
+# What says which files a model needs.
+FILE_FIELDS = ("backend", "platform", "runtime", "default_model_filename", "cc_model_filenames", "version_policy")
+
+
+def is_known(model: Model, *fields: str) -> bool:
+    """Whether fields of the top say what they are meant to, although other parts of the file could not be read."""
+    if model.is_complete:
+        return True
+    if model.config_folder is None:
+        return False
+    known = model.config.DESCRIPTOR.fields_by_name
+    for problem in errors(model.text.problems):
+        top = re.split(r"[.\[]", problem.field)[0]
+        if not top or (top if top in known else guess(top, known)) in fields:
+            return False
+    return True
+
+
+def is_text(name: str) -> bool:
+    """Whether the bytes of a name are UTF-8; Python has those that are not as lone surrogates."""
+    return not any("\ud800" <= letter <= "\udfff" for letter in name)
 
 
 @rule("TK502", ERROR, f"{_REPOSITORY}, InitializeModelInfo (rule 2)", local=True)
@@ -46,9 +81,12 @@ def another_name(model: Model) -> Iterator[Finding]:
         name: "adder"
     """
     name = model.config.name
-    if name and name != model.name:
+    if name and name != model.name and is_text(model.name):
         text = f"`{name}` stands in directory `{model.name}`"
-        yield model.found("name", text, "Triton wants both alike", edits=model.replaced("name", f'"{model.name}"'))
+        # A name with anything else in it would have to be escaped: that is better done by hand.
+        edits = model.replaced("name", f'"{model.name}"') if _PLAIN.fullmatch(model.name) else ()
+        hint = f"Triton wants both alike: write `{model.name}` here, or rename the directory"
+        yield model.found("name", text, hint, edits=edits)
 
 
 @rule("TK503", ERROR, f"{_LIFECYCLE} (rule 3)", local=True)
@@ -60,9 +98,9 @@ def no_version(model: Model) -> Iterator[Finding]:
     version, too, even if it is empty.
 
     Bad:
-        backend: "python"
+        -- adder/01/model.py = identity --
     Good:
-        backend: "python"
+        -- adder/1/model.py = identity --
     """
     if has_no_config(model) or any(
         number_of(name) is not None for name, is_dir in model.folder.entries.items() if is_dir
@@ -80,9 +118,11 @@ def no_version(model: Model) -> Iterator[Finding]:
 def no_config(model: Model) -> Iterator[Finding]:
     """A directory has no config.pbtxt.
 
-    Every directory of a repository is a model to the server. One without a configuration is refused when the server
-    runs with `--disable-auto-complete-config`; else it takes the backend from the files in the first sub-directory,
-    if it knows one of them. A directory of the name `config.pbtxt` ends the server: it reads it as a file.
+    Every directory of a repository is a model to the server, hidden ones such as `.git` too. A server that loads
+    all models by itself does not start with one that it cannot load, unless it is told to. One without a
+    configuration is refused when the server runs with `--disable-auto-complete-config`; else it takes the backend
+    from the files in the first sub-directory, if it knows one of them. A directory of the name `config.pbtxt` ends
+    the server: it reads it as a file.
 
     Bad:
         import triton_python_backend_utils as pb_utils
@@ -92,6 +132,11 @@ def no_config(model: Model) -> Iterator[Finding]:
     if not has_no_config(model):
         return
     place = Place(model.folder.path)
+    if model.name.startswith(".") and model.folder.entries.get(CONFIG_FILE) is None:
+        text = f"`{model.name}` is no model, and the server takes every directory of a repository for one"
+        hint = "keep the repository in a directory that has models alone, below the one with this"
+        yield model.found("", text, hint, place=place)
+        return
     if model.folder.has_folder(CONFIG_FILE):
         text = f"`{CONFIG_FILE}` is a directory, and a server that reads it ends"
         yield model.found("", text, "it is a file", place=Place(model.folder.shown(CONFIG_FILE)))
@@ -108,7 +153,7 @@ def no_config(model: Model) -> Iterator[Finding]:
     yield model.found("", text, hint, place=place)
 
 
-@rule("TK601", ERROR, f"{_LIFECYCLE} (rule 3)")
+@rule("TK601", ERROR, f"{_LIFECYCLE} (rule 3)", local=True)
 def no_version_left(model: Model) -> Iterator[Finding]:
     """A version policy leaves no version.
 
@@ -120,7 +165,7 @@ def no_version_left(model: Model) -> Iterator[Finding]:
     Good:
         version_policy { specific { versions: [ 1 ] } }
     """
-    if not model.versions or model.served:
+    if not model.versions or model.served or not is_known(model, "version_policy"):
         return
     policy = model.config.version_policy
     there = f"there {'is' if len(model.versions) == 1 else 'are'} {_listed(model.versions)}"
@@ -138,11 +183,12 @@ def two_of_a_name(model: Model) -> Iterator[Finding]:
 
     A server with several repositories refuses a name that stands in more than one of them: it loads neither, nor an
     ensemble that needs it. That one of them is empty or broken does not help.
+    Below, another repository `A` has an `adder`, too.
 
     Bad:
-        backend: "python"
+        -- B:adder/config.pbtxt --
     Good:
-        backend: "python"
+        -- B:doubler/config.pbtxt --
     """
     twins = model.repository.twins[model.name]
     if len(twins) > 1:
@@ -152,7 +198,7 @@ def two_of_a_name(model: Model) -> Iterator[Finding]:
         )
 
 
-@rule("TK603", WARNING, f"{_LIFECYCLE} (rule 3)")
+@rule("TK603", WARNING, f"{_LIFECYCLE} (rule 3)", local=True)
 def absent_version(model: Model) -> Iterator[Finding]:
     """A version policy names a version that is not there.
 
@@ -164,10 +210,11 @@ def absent_version(model: Model) -> Iterator[Finding]:
     Good:
         version_policy { specific { versions: [ 1 ] } }
     """
-    if not model.served:
+    if not model.served or not is_known(model, "version_policy"):
         return
+    there = set(model.versions)
     for index, number in enumerate(model.config.version_policy.specific.versions):
-        if number not in model.versions:
+        if number not in there:
             text = f"there is no directory `{number}`, and the server only logs that"
             yield model.found(f"version_policy.specific.versions[{index}]", text, "remove it, or add the version")
 
@@ -206,7 +253,10 @@ def odd_version_name(model: Model) -> Iterator[Finding]:
             yield model.found("", text, hint, place=place)
 
 
-@rule("TK605", ERROR, "python_backend python_be.cc and the backends' own; model_lifecycle.cc, OnLoadFinal (rule 4)")
+_NEEDED = "python_backend python_be.cc and the backends' own; model_lifecycle.cc, OnLoadFinal (rule 4)"
+
+
+@rule("TK605", ERROR, _NEEDED, local=True)
 def no_model_file(model: Model) -> Iterator[Finding]:
     """A version has no model file.
 
@@ -223,18 +273,22 @@ def no_model_file(model: Model) -> Iterator[Finding]:
     name, backend = config.default_model_filename, config.backend
     if backend not in _READ_A_FILE or not name or (backend != "python" and config.cc_model_filenames):
         return
+    if not is_known(model, *FILE_FIELDS):
+        return
     if backend == "python" and not is_module(name):
         return
     for version in model.served:
         if version.number < 0:
             continue
         found = version.folder.find(name)
+        there = model.folder.has_folder(str(version.number))
         text = ""
         if found is None and version.folder.has_file("engine.request.json"):
             continue  # rendered: the plan is built of it, on the machine that has the GPU
         if found is None:
-            there = model.folder.has_folder(str(version.number))
             text = f"`{version.number}/{name}` is not there" + ("" if there else ", nor is that directory")
+        elif _leads_nowhere(*found):
+            text = f"`{version.number}/{name}` is a link that leads nowhere"
         elif backend == "python" and found[0].has_folder(found[1]):
             text = f"`{version.number}/{name}` is a directory"
         if text:
@@ -243,7 +297,16 @@ def no_model_file(model: Model) -> Iterator[Finding]:
             )
 
 
-@rule("TK606", ERROR, "python_backend stub_launcher.cc, Launch")
+def _leads_nowhere(folder: Folder, name: str) -> bool:
+    try:
+        return folder.has_file(name) and folder.size_bytes(name) < 0
+    except FileNotFoundError:
+        return True
+    except OSError:
+        return False  # what cannot be looked at is another rule's
+
+
+@rule("TK606", ERROR, "python_backend stub_launcher.cc, Launch", local=True)
 def name_for_a_shell(model: Model) -> Iterator[Finding]:
     """The name of a Python model has characters that its backend cannot use.
 
@@ -257,7 +320,9 @@ def name_for_a_shell(model: Model) -> Iterator[Finding]:
     Good:
         name: "adder"
     """
-    if model.completed.backend == "python" and (found := _NOT_FOR_A_SHELL.search(model.name)):
+    if model.completed.backend != "python" or not is_known(model, *FILE_FIELDS):
+        return
+    if is_text(model.name) and (found := _NOT_FOR_A_SHELL.search(model.name)):
         text = f"a Python model cannot be called `{model.name}`: the backend's shell command breaks at `{found[0]}`"
         yield model.found("name", text, "take ASCII letters, digits, `_`, `-` and `.`")
 
@@ -277,7 +342,7 @@ def dots_in_a_name(model: Model) -> Iterator[Finding]:
     if ".." in model.name or not model.name.strip(" \t\n\v\f\r"):
         severity = ERROR if model.release >= _CHECKS_NAMES_SINCE else None
         text = f"servers of {_CHECKS_NAMES_SINCE} and later refuse to load a model called `{model.name}`"
-        yield model.found("name", text, "take a name without `..`", severity=severity)
+        yield model.judged(model.found("name", text, "take a name without `..`", severity=severity), WARNING)
 
 
 @rule("TK608", WARNING, f"{_REPOSITORY}, GetModelConfigFullPath (rule 5)", live=False, local=True)
@@ -309,9 +374,11 @@ def broken_link(model: Model) -> Iterator[Finding]:
     cannot tell. Inside a version's directory such a link does no harm.
 
     Bad:
-        backend: "python"
+        -- adder/1/model.py = identity --
+        -- adder/weights.bin = nowhere --
     Good:
-        backend: "python"
+        -- adder/1/model.py = identity --
+        -- adder/1/weights.bin = nowhere --
     """
     for name, is_folder in model.folder.entries.items():
         if is_folder:

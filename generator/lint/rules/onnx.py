@@ -5,9 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
+from generator.lint import lfs
 from generator.lint.model import Model
 from generator.lint.onnx_signature import OnnxFile, Signature, onnx_files
 from generator.lint.rule import ERROR, WARNING, Finding, rule
+from generator.lint.rules.layout import FILE_FIELDS, is_known
+from generator.lint.words import is_type, type_name
+from generator.pbtxt.words import some
 from generator.problems import Place
 
 if TYPE_CHECKING:
@@ -22,6 +26,8 @@ _OLD_RELEASES, _OLD_IR_VERSION, _OLD_OPSET = "25.02", 10, 21
 def _files(model: Model) -> Sequence[OnnxFile]:
     if model.backend != "onnxruntime" and model.completed.backend != "onnxruntime":
         return ()
+    if not is_known(model, *FILE_FIELDS):
+        return ()
     return onnx_files(model, model.completed)
 
 
@@ -29,7 +35,7 @@ def _signatures(model: Model) -> Iterator[Signature]:
     return (file.signature for file in _files(model) if file.signature is not None)
 
 
-@rule("TK720", ERROR, f"{_SOURCE}, LoadModel", live=False)
+@rule("TK720", ERROR, f"{_SOURCE}, LoadModel", live=False, local=True)
 def no_onnx_model(model: Model) -> Iterator[Finding]:
     """A file that should be an ONNX model is none.
 
@@ -45,7 +51,8 @@ def no_onnx_model(model: Model) -> Iterator[Finding]:
     """
     for file in _files(model):
         if file.mistake:
-            yield Finding("", f"`{file.file}` {file.mistake}", "copy it again, or export it again", Place(file.file))
+            hint = lfs.MEND if file.mistake == lfs.WHAT else "copy it again, or export it again"
+            yield Finding("", f"`{file.file}` {file.mistake}", hint, Place(file.file))
 
 
 @rule("TK721", ERROR, f"{_SOURCE}, ValidateInputs", live=False)
@@ -61,14 +68,14 @@ def unknown_input(model: Model) -> Iterator[Finding]:
         input [ { name: "pixels" data_type: TYPE_FP32 dims: [ 4 ] } ]
     """
     for found in _signatures(model):
-        known = [tensor.name for tensor in found.inputs]
+        known = {tensor.name: None for tensor in found.inputs}
         for i, tensor in enumerate(model.config.input):
             if tensor.name and tensor.name not in known and tensor.name not in found.optional:
-                text = f"the ONNX file has no input `{tensor.name}`; it has {_names(known)}"
+                text = f"the ONNX file has no input `{tensor.name}`; it has {some(known)}"
                 yield model.found(f"input[{i}].name", text, "write the name that the file has")
         for i, control in enumerate(model.config.sequence_batching.control_input):
             if control.name and control.control and control.name not in known:
-                text = f"the ONNX file has no input `{control.name}` for the sequence control; it has {_names(known)}"
+                text = f"the ONNX file has no input `{control.name}` for the sequence control; it has {some(known)}"
                 path = f"sequence_batching.control_input[{i}].name"
                 yield model.found(path, text, "write the name that the file has")
 
@@ -102,7 +109,7 @@ def missing_input(model: Model) -> Iterator[Finding]:
         left = [tensor.name for tensor in found.inputs if tensor.name not in given]
         if count != len(found.inputs):
             text = f"the configuration has {count} inputs, the ONNX file {len(found.inputs)}"
-            text += f": {_names(left)} missing" if left else ""
+            text += f": {some(left)} missing" if left else ""
             yield model.found("input", text, "declare each input of the file once")
 
 
@@ -119,10 +126,10 @@ def unknown_output(model: Model) -> Iterator[Finding]:
         output [ { name: "logits" data_type: TYPE_FP32 dims: [ 2 ] } ]
     """
     for found in _signatures(model):
-        known = [tensor.name for tensor in found.outputs]
+        known = {tensor.name: None for tensor in found.outputs}
         for i, tensor in enumerate(model.config.output):
             if tensor.name and tensor.name not in known:
-                text = f"the ONNX file has no output `{tensor.name}`; it has {_names(known)}"
+                text = f"the ONNX file has no output `{tensor.name}`; it has {some(known)}"
                 yield model.found(f"output[{i}].name", text, "write the name that the file has")
 
 
@@ -140,7 +147,7 @@ def another_type(model: Model) -> Iterator[Finding]:
     """
     for path, tensor, theirs, _ in _pairs(model):
         ours = type_name(tensor)
-        if ours not in ("INVALID", "BF16") and theirs.dtype != ours:
+        if is_type(ours) and ours not in ("BF16", theirs.dtype):
             has = "a type that Triton does not carry" if theirs.dtype == "?" else f"TYPE_{theirs.dtype}"
             text = f"`{tensor.name}` is TYPE_{ours}, in the ONNX file it is {has}"
             hint = "cast it in the graph" if theirs.dtype == "?" else f"write `data_type: TYPE_{theirs.dtype}`"
@@ -283,7 +290,8 @@ def too_new(model: Model) -> Iterator[Finding]:
         ):
             if has > most:
                 text = f"`{file.file}` has {what} {has}; release {model.release} reads up to {most}"
-                yield Finding("", text, f"export it with {what} {most} or older", Place(file.file))
+                hint = f"export it with {what} {most} or older"
+                yield model.judged(Finding("", text, hint, Place(file.file)))
                 break
 
 
@@ -300,15 +308,5 @@ def _pairs(model: Model) -> Iterator[tuple[str, Any, OnnxTensor, Signature]]:
                     yield f"{where}[{i}]", tensor, by_name[tensor.name], found
 
 
-def _names(names: Sequence[str]) -> str:
-    return ", ".join(f"`{name}`" for name in names) or "none"
-
-
 def _dims(dims: Sequence[int]) -> str:
     return f"[ {', '.join(map(str, dims))} ]" if dims else "[ ]"
-
-
-def type_name(tensor: Any) -> str:
-    """The type of an input or output without its prefix: `FP32`."""
-    values = tensor.DESCRIPTOR.fields_by_name["data_type"].enum_type.values_by_number
-    return str(values[tensor.data_type].name).removeprefix("TYPE_") if tensor.data_type in values else "INVALID"

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 from typing import Any
 
-from generator.lint.model import Model, tensor_map
+from generator.elements import ELEMENT_BYTES
+from generator.lint.ensemble import outputs_of
+from generator.lint.model import Model, kept
 from generator.lint.rule import NOTE, WARNING, Finding, rule
 from generator.lint.rules.broken import is_encoded
-from generator.lint.rules.onnx import type_name
+from generator.lint.words import item_count, type_name
 
-_BYTES = {"8": 1, "OL": 1, "16": 2, "32": 4, "64": 8}  # by the last letters of a type: INT8, BOOL, FP16 …
 _POOL_FACTOR = 4
 _IMAGE_BYTES, _IMAGE_AXES = 1 << 16, 3
 
@@ -60,10 +60,11 @@ def small_pool(model: Model) -> Iterator[Finding]:
         count = 0 if member is None or member.is_ensemble else _gpu_instances(member)
         if member is None or not count:
             continue
-        outputs = tensor_map(member.completed.output)
+        outputs, largest = outputs_of(member), max(1, member.completed.max_batch_size)
         for name, tensor in step.output_map.items():
-            if name in outputs and tensor not in outer:
-                needed += _POOL_FACTOR * count * max(1, member.completed.max_batch_size) * _item_bytes(outputs[name])
+            output = outputs.first(name)
+            if output is not None and tensor not in outer:
+                needed += _POOL_FACTOR * count * largest * _item_bytes(output)
     if needed > model.server.cuda_pool_bytes:
         has = model.server.cuda_pool_bytes
         text = f"tensors between the steps need {needed:,} bytes of CUDA pool a GPU, and the server has {has:,}"
@@ -77,6 +78,7 @@ def encoded_bytes(model: Model) -> Iterator[Finding]:
 
     Requests become one batch only if their shapes are equal, and two encoded images hardly ever have the same number
     of bytes. As one element of TYPE_STRING each request has the shape [ 1 ], whatever its length.
+    DALI has no text: it takes UINT8 of shape [ -1 ] with `allow_ragged_batch: true`.
 
     Bad:
         dynamic_batching { }
@@ -91,7 +93,10 @@ def encoded_bytes(model: Model) -> Iterator[Finding]:
     for i, tensor in enumerate(model.config.input):
         if is_encoded(tensor) and not tensor.allow_ragged_batch:
             text = f"`{tensor.name}` is bytes of any length: requests of different lengths never become one batch"
-            yield model.found(f"input[{i}].dims", text, "send it as `data_type: TYPE_STRING dims: [ 1 ]`")
+            hint = "send it as `data_type: TYPE_STRING dims: [ 1 ]`"
+            if config.backend == "dali":  # which has no text, and takes each request's bytes by themselves
+                hint = "add `allow_ragged_batch: true`"
+            yield model.found(f"input[{i}].dims", text, hint)
 
 
 @rule("TK768", NOTE, "core backend_model.cc, SetConfiguredScheduler; seen: 62 requests in 62 executions")
@@ -136,7 +141,7 @@ def wide_images(model: Model) -> Iterator[Finding]:
         member = model.other(step.model_name)
         if member is None or member.completed.backend != "python" or _gpu_instances(member):
             continue
-        for output in member.completed.output:
+        for output in outputs_of(member).mapped(step.output_map):
             tensor = step.output_map.get(output.name, "")
             is_large = len(output.dims) >= _IMAGE_AXES and _item_bytes(output) >= _IMAGE_BYTES
             if tensor and tensor not in outer and type_name(output) in ("FP32", "FP64") and is_large:
@@ -147,6 +152,7 @@ def wide_images(model: Model) -> Iterator[Finding]:
                 yield model.found(path, text, "give UINT8, and convert in the graph of the step that needs it")
 
 
+@kept
 def _gpu_instances(model: Model) -> int:
     """How many instances of a model are on a GPU, of one whose outputs stay there."""
     config, key = model.completed, "FORCE_CPU_ONLY_INPUT_TENSORS"
@@ -157,6 +163,5 @@ def _gpu_instances(model: Model) -> int:
 
 def _item_bytes(tensor: Any) -> int:
     """The size of one item; 0 where it varies, and of text."""
-    name = type_name(tensor)
-    size = next((size for end, size in _BYTES.items() if name.endswith(end)), 0)
-    return 0 if min(tensor.dims, default=0) < 1 else size * math.prod(tensor.dims)
+    size = ELEMENT_BYTES.get(type_name(tensor), 0)
+    return 0 if min(tensor.dims, default=0) < 1 else size * item_count(tensor.dims)

@@ -3,51 +3,97 @@
 from __future__ import annotations
 
 import ast
+import sys
 from collections.abc import Iterator
 
+from generator.lint import lfs
 from generator.lint.model import Model
 from generator.lint.python_completion import complete
-from generator.lint.python_source import Function, Source, certain_calls, returns, sources, takes, unbound, yields
+from generator.lint.python_source import (
+    Function,
+    Mistake,
+    Source,
+    certain_calls,
+    returns,
+    sources,
+    takes,
+    unbound,
+    yields,
+)  # fmt: skip
 from generator.lint.rule import ERROR, NOTE, WARNING, Finding, rule
+from generator.lint.rules.layout import FILE_FIELDS, is_known
+from generator.lint.server import EMBEDDED
 from generator.problems import Place
 
 BACKEND = "python"
 _STUB = "python_backend pb_stub.cc"
 _FORCE_CPU, _ENVIRONMENT = "FORCE_CPU_ONLY_INPUT_TENSORS", "EXECUTION_ENV_PATH"
+# What NVIDIA's images have.
+_OLD_PYTHON, _OLD_PYTHON_UP_TO, _NEW_PYTHON = (3, 10), "24.10", (3, 12)
 _MODEL_DIRECTORY = "$$TRITON_MODEL_DIRECTORY"
 
 
 def _sources(model: Model) -> Iterator[Source]:
     """The files that can be parsed, and in which there may be something to find."""
+    if not is_known(model, *FILE_FIELDS):
+        return
     if model.backend == "python" or (not model.backend and model.completed.backend == "python"):
         for source in sources(model, model.completed):
             if source.parsed.mistake is None and not source.parsed.is_plain:
                 yield source
 
 
-@rule("TK710", ERROR, f"{_STUB}, StubSetup (rule 33)")
+@rule("TK710", ERROR, f"{_STUB}, StubSetup (rule 33)", local=True)
 def no_python(model: Model) -> Iterator[Finding]:
     """A Python model's file is not valid Python.
 
-    The server imports the file in a process of its own and refuses the model if that fails. It is judged with the
-    Python that runs tritonkit, which is the one that the embedded server runs models with; an image may have another.
+    The server imports the file in a process of its own and refuses the model if that fails. It is judged by the
+    Python that runs tritonkit, which is the one that the embedded server runs models with. NVIDIA's images have
+    Python 3.10 up to 24.10 and 3.12 from 24.11 on: where the server's is newer, or not known, or the model brings
+    an environment of its own, it is a warning.
 
     Bad:
         def initialize(self args):
     Good:
         def initialize(self, args):
     """
-    if model.backend not in ("python", ""):
+    if model.backend not in ("python", "") or not is_known(model, *FILE_FIELDS):
         return
     if model.completed.backend == "python":
         for source in sources(model, model.completed):
             mistake = source.parsed.mistake
             if mistake is not None:
                 place = Place(source.file, mistake.line, mistake.column)
-                yield Finding("", f"this is not valid Python: {mistake.message}", "mend the file", place)
+                yield _no_python(model, source, mistake, place)
 
 
-@rule("TK711", ERROR, f"{_STUB}, StubSetup and Initialize (rule 33)")
+def _no_python(model: Model, source: Source, mistake: Mistake, place: Place) -> Finding:
+    if lfs.is_pointer(source.parsed.text):
+        return Finding("", f"this {lfs.WHAT}", lfs.MEND, place)
+    text = f"this is not valid Python: {mistake.message}"
+    theirs, ours = _python_of(model), sys.version_info[:2]
+    if theirs is not None and theirs <= ours:
+        return Finding("", text, "mend the file", place)
+    has = "of the server is not known" if theirs is None else f"of Triton {model.release} is {_dotted(theirs)}"
+    has += "" if model.is_release_known else " (`--server RELEASE` tells it)"
+    hint = f"judged by Python {_dotted(ours)}, and that {has}: mend the file, unless the server's knows this"
+    return Finding("", text, hint, place, WARNING)
+
+
+def _python_of(model: Model) -> tuple[int, int] | None:
+    """The Python that runs the model's file; None where it is not known."""
+    if _ENVIRONMENT in model.config.parameters or not model.is_release_known:
+        return None
+    if (model.server.release, model.server.backends) == (EMBEDDED.release, EMBEDDED.backends):
+        return sys.version_info[:2]
+    return _OLD_PYTHON if model.release <= _OLD_PYTHON_UP_TO else _NEW_PYTHON
+
+
+def _dotted(version: tuple[int, int]) -> str:
+    return ".".join(map(str, version))
+
+
+@rule("TK711", ERROR, f"{_STUB}, StubSetup and Initialize (rule 33)", local=True)
 def no_model_class(model: Model) -> Iterator[Finding]:
     """A Python model's file has no class TritonPythonModel that can be made.
 
@@ -69,12 +115,13 @@ def no_model_class(model: Model) -> Iterator[Finding]:
             yield Finding("", text, "give them defaults, or do it in initialize(self, args)", source.place(method))
 
 
-@rule("TK712", WARNING, f"{_STUB}, ProcessRequests (rule 33)")
+@rule("TK712", WARNING, f"{_STUB}, ProcessRequests (rule 33)", local=True)
 def no_execute(model: Model) -> Iterator[Finding]:
     """A Python model cannot execute requests.
 
     The server looks for `execute` when the first request comes, not at load: the model is ready, and every request
-    fails. `execute` gets the list of requests and nothing else.
+    fails. With a warm-up the first request comes at load, and the server refuses the model. `execute` gets the list
+    of requests and nothing else.
 
     Bad:
         class TritonPythonModel:
@@ -83,6 +130,8 @@ def no_execute(model: Model) -> Iterator[Finding]:
         class TritonPythonModel:
             def execute(self, requests):
     """
+    is_run = any(sample.batch_size for sample in model.config.model_warmup)
+    severity, then = (ERROR, "its warm-up fails") if is_run else (WARNING, "the model loads, and every request fails")
     for source in _sources(model):
         parsed = source.parsed
         if parsed.model_class is None or parsed.is_mixed:
@@ -90,10 +139,12 @@ def no_execute(model: Model) -> Iterator[Finding]:
         method = parsed.method("execute")
         if method is not None and takes(method, unbound(method, 1)) is False:
             text = "execute is called with the list of requests alone, and takes something else"
-            yield Finding("", text, "write `def execute(self, requests):`", source.place(method))
+            hint = "write `def execute(self, requests):`"
+            yield Finding("", text, hint, source.place(method), severity)
         elif not parsed.may_have("execute") and not parsed.may_have("__getattr__"):
-            text = "class TritonPythonModel has no method execute: the model loads, and every request fails"
-            yield Finding("", text, "add `def execute(self, requests):`", source.place(parsed.model_class))
+            text = f"class TritonPythonModel has no method execute: {then}"
+            hint = "add `def execute(self, requests):`"
+            yield Finding("", text, hint, source.place(parsed.model_class), severity)
 
 
 @rule("TK713", ERROR, "python_backend pb_stub.cc, AutoCompleteModelConfig (rule 33)")
@@ -127,7 +178,7 @@ def wrong_completion(model: Model) -> Iterator[Finding]:
             yield Finding("", text, "end it with `return config`", source.place(method))
 
 
-@rule("TK714", ERROR, f"{_STUB}, Initialize (rule 33)")
+@rule("TK714", ERROR, f"{_STUB}, Initialize (rule 33)", local=True)
 def wrong_initialize(model: Model) -> Iterator[Finding]:
     """initialize does not take the one argument that it is called with.
 
@@ -174,8 +225,8 @@ def no_environment(model: Model) -> Iterator[Finding]:
 
     The server unpacks the archive, or goes into the directory, which needs a `bin/activate`, before it starts the
     model's process, and refuses the model if it cannot. A path that begins with neither `/` nor
-    `$$TRITON_MODEL_DIRECTORY` counts from wherever the server was started. Paths outside of the model's directory
-    are not looked at here: they are the server's.
+    `$$TRITON_MODEL_DIRECTORY` counts from wherever the server was started, which is a warning. Paths outside of the
+    model's directory are not looked at here: they are the server's.
 
     Bad:
         parameters [ { key: "EXECUTION_ENV_PATH" value { string_value: "$$TRITON_MODEL_DIRECTORY/enviroment" } } ]
@@ -187,7 +238,8 @@ def no_environment(model: Model) -> Iterator[Finding]:
     value, path = model.config.parameters[_ENVIRONMENT].string_value, f"parameters[{_ENVIRONMENT}].value.string_value"
     if value and not value.startswith(("/", _MODEL_DIRECTORY)):
         text = f"`{value}` counts from the directory that the server was started in"
-        yield model.found(path, text, f"begin it with `{_MODEL_DIRECTORY}/`, or write the whole path")
+        hint = f"begin it with `{_MODEL_DIRECTORY}/`, or write the whole path"
+        yield model.found(path, text, hint, severity=None if _MODEL_DIRECTORY in value else WARNING)
     if not value.startswith(_MODEL_DIRECTORY) or ".." in value.split("/"):
         return
     inside = value.removeprefix(_MODEL_DIRECTORY).strip("/")

@@ -6,8 +6,9 @@ from collections.abc import Iterator
 
 from generator.config.since import SINCE, set_paths
 from generator.lint.model import Model
-from generator.lint.rule import ERROR, WARNING, Finding, rule
+from generator.lint.rule import ERROR, NOTE, WARNING, Finding, rule
 from generator.lint.rules.files import is_library
+from generator.lint.rules.layout import has_no_config
 
 # The backends of NVIDIA's full image (tag `YY.MM-py3`), and those that come in an image of their own.
 _FULL_IMAGE = frozenset({
@@ -36,7 +37,7 @@ def field_too_new(model: Model) -> Iterator[Finding]:
         first = SINCE.get(path)
         if first is not None and first > model.release:
             text = f"`{path}` is known since Triton {first}, and the server is of {model.release}"
-            yield model.found(path, text, f"remove it, or take a server of {first} or later")
+            yield model.judged(model.found(path, text, f"remove it, or take a server of {first} or later"))
 
 
 @rule("TK731", ERROR, "core backend_model.cc, GetBackendRuntimeLibraryName; NVIDIA's release notes")
@@ -45,7 +46,8 @@ def absent_backend(model: Model) -> Iterator[Finding]:
 
     A backend is a library that the server looks for in the version's directory, in the model's, and among those it
     was installed with. Without it the model is refused. Which backends a server has depends on its image; what
-    NVIDIA's full image of the release has is known here.
+    NVIDIA's full image of the release has is known here. vLLM and TensorRT-LLM come in images of their own, which is
+    only a note.
 
     Bad:
         backend: "pyton"
@@ -53,7 +55,7 @@ def absent_backend(model: Model) -> Iterator[Finding]:
         backend: "python"
     """
     backend, server = model.completed.backend, model.server
-    if not backend or model.is_ensemble or _own_library(model, backend):
+    if not backend or model.is_ensemble or has_no_config(model) or _own_library(model, backend):
         return
     field = "backend" if model.config.backend else "platform" if model.config.platform else ""
     if server.backends is not None:
@@ -64,12 +66,12 @@ def absent_backend(model: Model) -> Iterator[Finding]:
             yield model.found(field, text, hint)
     elif backend in _REMOVED and model.release >= _REMOVED[backend]:
         text = f"NVIDIA's images have no backend `{backend}` since {_REMOVED[backend]}"
-        yield model.found(field, text, "export the model to ONNX, or take an older server")
+        yield model.judged(model.found(field, text, "export the model to ONNX, or take an older server"))
     elif backend in _OTHER_IMAGES:
-        text = f"NVIDIA's full image has no backend `{backend}`"
-        yield model.found(
-            field, text, f"it is in the image {model.release}-{_OTHER_IMAGES[backend]}", severity=WARNING
+        text = (
+            f"the backend `{backend}` is not in NVIDIA's full image, but in {model.release}-{_OTHER_IMAGES[backend]}"
         )
+        yield model.found(field, text, f"serve it with that image, or say `--backends {backend}`", severity=NOTE)
     elif backend not in _FULL_IMAGE | _REMOVED.keys():
         text = f"NVIDIA's full image of {model.release} has no backend `{backend}`"
         near = _near(backend, _FULL_IMAGE)

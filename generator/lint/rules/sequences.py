@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from functools import lru_cache
 from typing import Any
 
-from generator.lint.model import Model
+from generator.lint.model import Model, kept
 from generator.lint.rule import ERROR, NOTE, WARNING, Finding, rule
+from generator.lint.words import enum_name
 
 NEEDS = ("sequence_batching",)
 _CONFIG = "core model_config_utils.cc, ValidateModelConfig"
@@ -15,16 +15,17 @@ _CONTROL = "core model_config_utils.cc, GetBooleanSequenceControlProperties"
 _LISTS = ("int32_false_true", "fp32_false_true", "bool_false_true")
 _ID_TYPES = ("TYPE_INT32", "TYPE_INT64", "TYPE_UINT32", "TYPE_UINT64", "TYPE_STRING")
 _CORRID = "CONTROL_SEQUENCE_CORRID"
+_PAIRS = ("CONTROL_SEQUENCE_START", "CONTROL_SEQUENCE_READY", "CONTROL_SEQUENCE_END")  # with values for false and true
 _CONTROLS = "sequence_batching.control_input"
 
 
-@lru_cache(maxsize=1)  # all rules look at one model before the next
+@kept
 def _batcher(model: Model) -> Any:
     """The model's sequence batcher; None where it has none."""
     return model.config.sequence_batching if model.config.HasField("sequence_batching") else None
 
 
-@lru_cache(maxsize=1)
+@kept
 def _tensors(model: Model) -> tuple[Any, ...]:
     """Its control tensors."""
     batcher = _batcher(model)
@@ -35,7 +36,7 @@ def _controls(model: Model) -> Iterator[tuple[str, Any, str]]:
     """Each control of each tensor: where it stands, itself, and its kind."""
     for i, tensor in enumerate(_tensors(model)):
         for j, control in enumerate(tensor.control):
-            yield f"{_CONTROLS}[{i}].control[{j}]", control, control.Kind.Name(control.kind)
+            yield f"{_CONTROLS}[{i}].control[{j}]", control, enum_name(control, "kind")
 
 
 @rule("TK645", ERROR, f"{_CONTROL} (rule 16)", local=True)
@@ -99,7 +100,7 @@ def control_kind_twice(model: Model) -> Iterator[Finding]:
     """
     seen: set[str] = set()
     for path, _, kind in _controls(model):
-        if kind in seen:
+        if kind in seen and (kind == _CORRID or kind in _PAIRS):
             text = f"a second control of kind {kind}; each kind may be given once"
             yield model.found(f"{path}.kind", text, "without `kind`, a control is CONTROL_SEQUENCE_START")
         seen.add(kind)
@@ -118,7 +119,7 @@ def control_values(model: Model) -> Iterator[Finding]:
         control { kind: CONTROL_SEQUENCE_READY int32_false_true: [ 0, 1 ] }
     """
     for path, control, kind in _controls(model):
-        if kind == _CORRID:
+        if kind not in _PAIRS:
             continue
         given = [name for name in _LISTS if getattr(control, name)]
         hint = "such as `int32_false_true: [ 0, 1 ]`"
@@ -142,16 +143,11 @@ def sequence_id_type(model: Model) -> Iterator[Finding]:
     Good:
         control { kind: CONTROL_SEQUENCE_CORRID data_type: TYPE_UINT64 }
     """
-    if not _tensors(model):
-        return
-    from generator.config.messages import ModelConfig
-
-    types = ModelConfig.DESCRIPTOR.file.enum_types_by_name["DataType"].values_by_number
     for path, control, kind in _controls(model):
         if kind != _CORRID:
             continue
         given = next((name for name in _LISTS if getattr(control, name)), None)
-        name = types[control.data_type].name
+        name = enum_name(control, "data_type")
         if given:
             text = f"`{given}` stands with {_CORRID}, which hands over the id itself"
             yield model.found(f"{path}.{given}", text, f"give `data_type` instead: {', '.join(_ID_TYPES)}")
@@ -249,9 +245,9 @@ def candidates(model: Model) -> Iterator[Finding]:
 def empty_control(model: Model) -> Iterator[Finding]:
     """A control tensor tells the model nothing, or two things at once.
 
-    The server accepts a `control_input` without a control (it is never filled in), a control whose values for false
-    and true are equal, and one tensor with two controls (one of them is overwritten). The model reads it, and learns
-    nothing.
+    The server accepts a `control_input` without a control or with a kind given by a number that stands for none (it
+    is never filled in), a control whose values for false and true are equal, and one tensor with two controls (one of
+    them is overwritten). The model reads it, and learns nothing.
 
     Bad:
         control_input { name: "start" control { kind: CONTROL_SEQUENCE_START int32_false_true: [ 1, 1 ] } }
@@ -269,7 +265,10 @@ def empty_control(model: Model) -> Iterator[Finding]:
             text = f"{name} carries {len(kinds)} controls at once; the model sees one of them"
             yield model.found(path, text, "give each control a tensor of its own")
     for path, control, kind in _controls(model):
-        for list_name in _LISTS if kind != _CORRID else ():
+        if kind != _CORRID and kind not in _PAIRS:
+            text = f"a control of the kind {kind}, which is none: the server never fills it in"
+            yield model.found(f"{path}.kind", text, f"valid are {', '.join((*_PAIRS, _CORRID))}")
+        for list_name in _LISTS if kind in _PAIRS else ():
             values = getattr(control, list_name)
             if len(values) == 2 and values[0] == values[1]:
                 text = f"`{list_name}` has {_shown(values[0])} for false and for true: the model sees no difference"

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
-from generator.lint.model import Model
+from generator.lint.model import Model, kept
 from generator.lint.rule import ERROR, WARNING, Finding, rule
+from generator.lint.rules.files import UNSEEN, resolve
+from generator.lint.words import counted_items, element_bytes, enum_name, in_64_bits, is_type, type_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -16,16 +17,9 @@ NEEDS = ("sequence_batching",)
 _CREATE = "core sequence_batch_scheduler.cc, Create (rule 17)"
 _INITIAL = "core sequence_batch_scheduler.cc, GenerateInitialStateData (rule 17)"
 _FOLDER = "initial_state"
-_STRING, _INVALID = "TYPE_STRING", "TYPE_INVALID"
-_BYTES = {
-    "TYPE_BOOL": 1, "TYPE_UINT8": 1, "TYPE_INT8": 1,
-    "TYPE_UINT16": 2, "TYPE_INT16": 2, "TYPE_FP16": 2, "TYPE_BF16": 2,
-    "TYPE_UINT32": 4, "TYPE_INT32": 4, "TYPE_FP32": 4, _STRING: 4, _INVALID: 4,
-    "TYPE_UINT64": 8, "TYPE_INT64": 8, "TYPE_FP64": 8,
-}  # fmt: skip
 
 
-@lru_cache(maxsize=1)  # all rules look at one model before the next
+@kept
 def _states(model: Model) -> tuple[tuple[str, Any], ...]:
     """Each state and where it stands."""
     if not model.config.HasField("sequence_batching"):
@@ -41,20 +35,17 @@ def _initial(model: Model) -> Iterator[tuple[str, Any, Any]]:
             yield f"{path}.initial_state[0]", state, state.initial_state[0]
 
 
-def _type(number: int) -> str:
-    from generator.config.messages import ModelConfig
+def _type(message: Any) -> str:
+    return enum_name(message, "data_type")
 
-    name: str = ModelConfig.DESCRIPTOR.file.enum_types_by_name["DataType"].values_by_number[number].name
-    return name
+
+def _is_text(initial: Any) -> bool:
+    return type_name(initial) == "STRING"
 
 
 def _size_bytes(initial: Any) -> int:
-    """How many bytes the server takes an initial state for; it counts in 64 bits, and overflows."""
-    elements = 1 if initial.dims else 0
-    for dim in initial.dims:
-        elements *= dim
-    size = (elements * _BYTES[_type(initial.data_type)]) % 2**64
-    return size - 2**64 if size >= 2**63 else size
+    """How many bytes the server takes an initial state for."""
+    return in_64_bits(counted_items(initial.dims) * element_bytes(type_name(initial)))
 
 
 def _shown(dims: Iterable[int]) -> str:
@@ -111,7 +102,7 @@ def another_initial_state(model: Model) -> Iterator[Finding]:
     """
     for path, state, initial in _initial(model):
         if initial.data_type != state.data_type:
-            text = f"an initial_state of {_type(initial.data_type)} for a state of {_type(state.data_type)}"
+            text = f"an initial_state of {_type(initial)} for a state of {_type(state)}"
             yield model.found(f"{path}.data_type", text, "Triton wants both alike")
         if len(initial.dims) != len(state.dims):
             text = f"an initial_state of dims {_shown(initial.dims)} for a state of dims {_shown(state.dims)}"
@@ -120,7 +111,7 @@ def another_initial_state(model: Model) -> Iterator[Finding]:
         wrong = next((i for i, dim in enumerate(initial.dims) if dim == -1 or state.dims[i] not in (-1, dim)), None)
         if wrong is None:
             data = initial.WhichOneof("state_data")
-            if _size_bytes(initial) < 0 and (data == "zero_data" or _type(initial.data_type) != _STRING):
+            if _size_bytes(initial) < 0 and (data == "zero_data" or not _is_text(initial)):
                 ends = ", and the server ends when it makes room for it" if data == "zero_data" else ""
                 text = f"dims {_shown(initial.dims)} are no shape{ends}"
                 yield model.found(f"{path}.dims[0]", text, "take dims of 1 or more")
@@ -146,8 +137,7 @@ def initial_state_file(model: Model) -> Iterator[Finding]:
         initial_state { name: "ones" data_type: TYPE_FP32 dims: [ 2 ] data_file: "ones.bin" }
     """
     for path, _, initial in _initial(model):
-        # A path with `..` may lead anywhere, and the server follows it.
-        if initial.WhichOneof("state_data") == "data_file" and ".." not in initial.data_file.split("/"):
+        if initial.WhichOneof("state_data") == "data_file":
             yield from _data_file(model, f"{path}.data_file", initial)
 
 
@@ -156,12 +146,14 @@ def _data_file(model: Model, path: str, initial: Any) -> Iterator[Finding]:
     if not initial.data_file:
         yield model.found(path, f"`data_file` is empty; it names a file in {_FOLDER}/", "or write `zero_data: true`")
         return
-    found = model.folder.find(shown)
+    found = resolve(model, shown)
+    if found is UNSEEN:
+        return
     if found is None:
         yield model.found(path, f"there is no file {shown} in the model's directory", "Triton looks nowhere else")
         return
     folder, name = found
-    if folder.entries[name]:
+    if not folder.has_file(name):
         yield model.found(path, f"{shown} is a directory, which ends the server", "name a file in it")
         return
     try:
@@ -170,9 +162,9 @@ def _data_file(model: Model, path: str, initial: Any) -> Iterator[Finding]:
         yield model.found(path, f"{shown} cannot be read: {error.strerror}")
         return
     needed = _size_bytes(initial)
-    if _type(initial.data_type) == _STRING or needed == given or needed < 0 or -1 in initial.dims:
+    if _is_text(initial) or needed == given or needed < 0 or -1 in initial.dims:
         return
-    text = f"{shown} has {given} bytes; dims {_shown(initial.dims)} of {_type(initial.data_type)} take"
+    text = f"{shown} has {given} bytes; dims {_shown(initial.dims)} of {_type(initial)} take"
     if given < needed:
         yield model.found(path, f"{text} {needed}", "write all values, in row-major order")
     else:
@@ -225,7 +217,7 @@ def broken_state(model: Model) -> Iterator[Finding]:
     if not _states(model):
         return
     inputs = {tensor.name for tensor in model.config.input}
-    kinds = {group.Kind.Name(group.kind) for group in model.completed.instance_group}
+    kinds = {enum_name(group, "kind") for group in model.completed.instance_group}
     for path, state in _states(model):
         if not state.input_name:
             text = "a state has no `input_name`: the first request ends the server"
@@ -236,8 +228,9 @@ def broken_state(model: Model) -> Iterator[Finding]:
         if not state.output_name:
             text = "a state has no `output_name`, so the model cannot write it"
             yield model.found(path, text, "name the tensor that the model writes it to")
-        if _type(state.data_type) == _INVALID:
-            yield model.found(f"{path}.data_type", "a state has no `data_type`: requests fail", "give it one")
+        if not is_type(type_name(state)):
+            what = f"the `data_type` {_type(state)}, which stands for none" if state.data_type else "no `data_type`"
+            yield model.found(f"{path}.data_type", f"a state has {what}: requests fail", "give it one")
         if not state.dims:
             yield model.found(path, "a state has no `dims`, so it holds nothing", "give it `dims`")
         wrong = next((i for i, dim in enumerate(state.dims) if dim < 1 and dim != -1), None)

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from generator.lint.ensemble import circle_below, flow_of, judged, members
+from generator.lint.ensemble import Circle, circle_below, flow_of, guessed, judged, members
 from generator.lint.model import Model
 from generator.lint.rule import ERROR, NOTE, Edit, Finding, rule
-from generator.pbtxt.words import guess
+from generator.pbtxt.words import some
 
 NEEDS = ("ensemble_scheduling",)
-_MOST_GUESSED = 500  # models; to look for what was meant among more takes longer than all else
 _GRAPH = "core model_repository_manager.cc"
 
 
@@ -31,8 +30,7 @@ def no_such_model(model: Model) -> Iterator[Finding]:
         return
     for index, step in enumerate(flow.steps):
         if model.other(step.model_name) is None:
-            names = model.repository.models
-            close = guess(step.model_name, names) if len(names) <= _MOST_GUESSED else ""
+            close = guessed(model.repository, step.model_name, model.repository.models)
             hint = f"did you mean `{close}`?" if close else "add it, or name one that is there"
             path = f"{flow.path(index)}.model_name"
             yield model.found(path, f"model `{step.model_name}` is not in the repository", hint)
@@ -62,21 +60,21 @@ def circular_ensembles(model: Model) -> Iterator[Finding]:
           step { model_name: "inner" model_version: -1
     """
     flow = flow_of(model)
-    circle = circle_below(model) if flow is not None else []
-    if flow is None or not circle:
+    circle = circle_below(model) if flow is not None else None
+    if flow is None or circle is None:
         return
-    names = " → ".join(f"`{name}`" for name in circle)
+    names = circle.shown(model.name)
     text = f"ensembles are made of each other: {names}"
-    if model.name not in circle:
+    if model.name not in circle.at:
         text = f"this ensemble stands above a circle of ensembles ({names}), and Triton 2.51 ends when it loads it"
     index = next(i for i, step in enumerate(flow.steps) if circle_leads(model, step.model_name, circle))
     yield model.found(f"{flow.path(index)}.model_name", text, "let one of them run the models themselves")
 
 
-def circle_leads(model: Model, name: str, circle: list[str]) -> bool:
+def circle_leads(model: Model, name: str, circle: Circle) -> bool:
     """Whether a step of that name leads to the circle."""
     member = model.other(name)
-    return name in circle or (member is not None and member is not model and bool(circle_below(member)))
+    return name in circle.at or (member is not None and member is not model and circle_below(member) is not None)
 
 
 @rule("TK692", ERROR, f"{_GRAPH}, CheckNode (rule 26)")
@@ -93,10 +91,12 @@ def version_not_served(model: Model) -> Iterator[Finding]:
     """
     for index, step, member in members(model):
         path = f"ensemble_scheduling.step[{index}].model_version"
-        served = [version.number for version in member.served]
-        if not served or step.model_version in (-1, *served) or model.text.tree.find(path) is None:
+        served = member.served_numbers
+        if not served or step.model_version == -1 or step.model_version in served:
             continue
-        which = ", ".join(map(str, served))
+        if model.text.tree.find(path) is None:
+            continue
+        which = some(served)
         if step.model_version == 0:
             hint = "write -1 for the newest: 0 is a version like any other"
         elif step.model_version in member.versions:
@@ -126,7 +126,7 @@ def no_version_given(model: Model) -> Iterator[Finding]:
         step_path = f"ensemble_scheduling.step[{index}]"
         if step.model_version != 0 or model.text.tree.find(f"{step_path}.model_version") is not None:
             continue
-        served = [version.number for version in member.served]
+        served = member.served_numbers
         if served and 0 not in served:
             name = f"{step_path}.model_name"
             text = f"the step of `{member.name}` says no version, which means version 0, and that is not loaded"
@@ -182,7 +182,7 @@ def refused_with_a_model(model: Model) -> Iterator[Finding]:
         max_batch_size: 1
     """
     flow = flow_of(model) if model.repository.refused else None
-    if flow is None or circle_below(model):
+    if flow is None or circle_below(model) is not None:
         return
     told = set()
     for index, step in enumerate(flow.steps):

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from functools import lru_cache
 from typing import Any, NamedTuple
 
+from generator.lint import lfs
 from generator.lint.files import Folder
-from generator.lint.model import Model
+from generator.lint.model import Model, kept
 from generator.lint.plan_header import HEADER_BYTES, Header, is_older, read_header, shown, tensorrt_of
-from generator.lint.rule import ERROR, WARNING, Finding, rule
-from generator.lint.rules.instances import profile_number
+from generator.lint.rule import ERROR, NOTE, WARNING, Finding, rule
+from generator.lint.rules.instances import INT_LIMIT, profile_number
+from generator.lint.rules.layout import FILE_FIELDS, is_known
+from generator.lint.words import enum_name
 from generator.problems import Place
 
 BACKEND = "tensorrt"
@@ -21,11 +23,11 @@ _NO_TYPES = ("TYPE_STRING", "TYPE_FP64", "TYPE_INT16", "TYPE_UINT16", "TYPE_UINT
 _SPECS = "optimization.cuda.graph_spec"
 
 
-@lru_cache(maxsize=1)  # all rules look at one model before the next
+@kept
 def _is_plan(model: Model) -> bool:
     """Whether the model is a TensorRT plan, and the server has the backend for it."""
     has = model.server.backends is None or "tensorrt" in model.server.backends
-    return has and model.completed.backend == "tensorrt"
+    return has and model.completed.backend == "tensorrt" and is_known(model, *FILE_FIELDS)
 
 
 def _plans(model: Model) -> Iterator[tuple[str, str, Folder, str | None]]:
@@ -72,17 +74,18 @@ def _headers(model: Model) -> Iterator[_Plan]:
         place = Place(folder.shown(file))
         try:
             yield _Plan(place, path, read_header(folder.read(file, HEADER_BYTES)), folder.size_bytes(file))
-        except OSError as error:
-            yield _Plan(place, path, Header(None, None, f"cannot be read: {error.strerror}"), -1)
+        except OSError:
+            continue  # another rule tells of it
 
 
-@rule("TK700", ERROR, f"{_INSTANCE}, Create (rule 32)", live=False)
+@rule("TK700", ERROR, f"{_INSTANCE}, Create (rule 32)", live=False, local=True)
 def plan_missing(model: Model) -> Iterator[Finding]:
     """A TensorRT model has no plan in its version directory.
 
     The backend loads the file that cc_model_filenames gives for the GPU's compute capability, else
-    default_model_filename, else `model.plan`. Without it the model is refused. Where only some of the files are
-    there, it loads on some GPUs. A version that tritonkit rendered and has not built yet is no mistake.
+    default_model_filename, else `model.plan`. Without it the model is refused. Where only some of the files
+    are there, it loads on some GPUs: a default is needed only for those without an entry. A version that tritonkit
+    rendered and has not built yet is no mistake.
 
     Bad:
         default_model_filename: "digits.plan"
@@ -101,10 +104,15 @@ def plan_missing(model: Model) -> Iterator[Finding]:
             told.add(version.path)
             yield model.found(field, f"there is no plan {path} in the model's directory", "build it, or name another")
         else:
-            others = field == "default_model_filename"
-            gpus = "other GPUs" if others else f"compute capability {field.removesuffix('].value').partition('[')[2]}"
-            text = f"there is no plan {path}, which is loaded for {gpus}"
-            yield model.found(field, text, "there the model is refused", severity=WARNING)
+            if field == "default_model_filename":
+                text = f"there is no plan {path}, which GPUs without an entry in cc_model_filenames load"
+                hint = "none is needed if it is served on GPUs with an entry alone; else build that one, too"
+                yield model.found(field, text, hint, severity=NOTE)
+                continue
+            gpus = field.removesuffix("].value").partition("[")[2]
+            text = f"there is no plan {path}, which GPUs of compute capability {gpus} load"
+            hint = "build it on such a GPU, or remove the entry: then they load the default"
+            yield model.found(field, text, hint, severity=WARNING)
 
 
 @rule("TK701", ERROR, f"{_INSTANCE}, ModelInstanceState (rule 32)", live=False)
@@ -124,13 +132,13 @@ def not_on_a_gpu(model: Model) -> Iterator[Finding]:
     parameters = model.config.parameters
     is_multi = "enable_multi_device" in parameters and parameters["enable_multi_device"].string_value == "true"
     for i, group in enumerate(model.completed.instance_group):
-        kind = group.Kind.Name(group.kind)
+        kind = enum_name(group, "kind")
         if kind == "KIND_CPU" or (kind == "KIND_MODEL" and not is_multi):
             text = f"{kind}, and a TensorRT plan runs on a GPU"
             yield model.found(f"instance_group[{i}].kind", text, "write KIND_GPU, and serve it where there is one")
 
 
-@rule("TK702", ERROR, "TensorRT samples/common/sampleEngines.cpp, printPlanVersion", live=False)
+@rule("TK702", ERROR, "TensorRT samples/common/sampleEngines.cpp, printPlanVersion", live=False, local=True)
 def no_plan(model: Model) -> Iterator[Finding]:
     """The plan file of a TensorRT model is no plan.
 
@@ -140,22 +148,24 @@ def no_plan(model: Model) -> Iterator[Finding]:
     a header of a layout that is not known).
 
     Bad:
-        platform: "tensorrt_plan"
+        -- m/1/model.plan --
+        not a plan
     Good:
-        platform: "tensorrt_plan"
+        -- m/1/model.plan = hex 667472740000000001000000000000001c000000000000000a060000 --
     """
     for plan in _headers(model):
         header = plan.header
         if header.version is None:
             severity = WARNING if header.is_plan is None else ERROR
             text = f"{plan.path} {header.problem}"
-            yield model.found("", text, "put the plan itself there", place=plan.place, severity=severity)
+            hint = lfs.MEND if header.problem == lfs.WHAT else "put the plan itself there"
+            yield model.found("", text, hint, place=plan.place, severity=severity)
         elif header.size_bytes != plan.size_bytes:
             text = f"{plan.path} has {plan.size_bytes} bytes, and its header tells of {header.size_bytes}"
             yield model.found("", text, "copy it anew: a part is missing", place=plan.place, severity=WARNING)
 
 
-@rule("TK703", ERROR, "TensorRT samples/common/sampleEngines.cpp, printPlanVersion", live=False)
+@rule("TK703", ERROR, "TensorRT samples/common/sampleEngines.cpp, printPlanVersion", live=False, local=True)
 def another_tensorrt(model: Model) -> Iterator[Finding]:
     """A plan was built by another TensorRT than the server has.
 
@@ -163,11 +173,12 @@ def another_tensorrt(model: Model) -> Iterator[Finding]:
     that was built as VERSION_COMPATIBLE, which a newer TensorRT loads if the server is started with
     `--backend-config=tensorrt,version-compatible=true`. Of releases whose TensorRT is not known, only what lies
     outside of their neighbours' versions is told.
+    Below, the last four bytes are the version: 10.4.0.0 and 10.6.0.26 on a server with 10.6.
 
     Bad:
-        platform: "tensorrt_plan"
+        -- m/1/model.plan = hex 667472740000000001000000000000001c000000000000000a040000 --
     Good:
-        platform: "tensorrt_plan"
+        -- m/1/model.plan = hex 667472740000000001000000000000001c000000000000000a06001a --
     """
     if not _is_plan(model):
         return
@@ -185,7 +196,7 @@ def another_tensorrt(model: Model) -> Iterator[Finding]:
             continue
         has = shown(limit) if oldest == newest else f"{shown(limit)} or {word}"
         text = f"{path} was built by TensorRT {shown(header.version)}; Triton {model.release} has {has}"
-        yield model.found("", text, hint, place=place)
+        yield model.judged(model.found("", text, hint, place=place))
 
 
 @rule("TK704", ERROR, f"{_INSTANCE}, ValidateGraphSpec (rule 32)", live=False)
@@ -257,12 +268,9 @@ def type_without_engine(model: Model) -> Iterator[Finding]:
     """
     if not _is_plan(model):
         return
-    from generator.config.messages import ModelConfig
-
-    types = ModelConfig.DESCRIPTOR.file.enum_types_by_name["DataType"].values_by_number
     for side in ("input", "output"):
         for i, tensor in enumerate(getattr(model.config, side)):
-            name = types[tensor.data_type].name
+            name = enum_name(tensor, "data_type")
             if name in _NO_TYPES:
                 text = f"`{tensor.name}` is {name}, which no TensorRT plan has"
                 yield model.found(f"{side}[{i}].data_type", text, "write the type that the engine has")
@@ -284,7 +292,7 @@ def profile_twice(model: Model) -> Iterator[Finding]:
         seen: set[int | None] = set()
         for j, text in enumerate(group.profile):
             number = profile_number(text)
-            if number is not None and number in seen:
+            if number is not None and abs(number) < INT_LIMIT and number in seen:
                 what = f"`{text}` is profile {number}, which stands there already"
                 yield model.found(f"instance_group[{i}].profile[{j}]", what, "name each profile once")
             seen.add(number)

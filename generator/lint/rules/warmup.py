@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 from typing import Any
 
+from generator.lint import lfs
 from generator.lint.model import Model, tensor_map
 from generator.lint.rule import ERROR, NOTE, WARNING, Finding, rule
-from generator.lint.rules.files import resolve
+from generator.lint.rules.files import UNSEEN, resolve
+from generator.lint.rules.layout import is_known
+from generator.lint.words import element_bytes, enum_name, is_type, item_count, type_name
+from generator.pbtxt.words import some
 
 NEEDS = ("model_warmup",)
 _SOURCE = "core backend_model_instance.cc, GenerateWarmupData (rule 22)"
 _REQUEST = "core infer_request.cc, PrepareForInference (rule 22)"
-# Bytes of one element, by data type's name; a type without a size counts four.
-_SIZES = {
-    "BOOL": 1, "UINT8": 1, "INT8": 1, "UINT16": 2, "INT16": 2, "FP16": 2, "BF16": 2, "UINT32": 4, "INT32": 4,
-    "FP32": 4, "UINT64": 8, "INT64": 8, "FP64": 8,
-}  # fmt: skip
-_UNSIZED_BYTES = 4
 
 
 def samples(model: Model) -> Iterator[tuple[str, Any]]:
@@ -39,13 +36,6 @@ def inputs(model: Model) -> Iterator[tuple[str, str, Any]]:
     for path, sample in samples(model):
         for name in sorted(sample.inputs):
             yield f"{path}.inputs[{name}].value", name, sample.inputs[name]
-
-
-def data_type(value: Any) -> str:
-    """The data type's name without `TYPE_`, or its number where that stands for none."""
-    names = value.DESCRIPTOR.fields_by_name["data_type"].enum_type.values_by_number
-    known = names.get(value.data_type)
-    return str(value.data_type) if known is None else str(known.name).removeprefix("TYPE_")
 
 
 @rule("TK675", ERROR, _SOURCE)
@@ -86,7 +76,7 @@ def no_data(model: Model) -> Iterator[Finding]:
             yield model.found(
                 path, "it has no data", "add `zero_data: true`, `random_data: true` or `input_data_file`"
             )
-        elif kind == "random_data" and data_type(value) == "STRING":
+        elif kind == "random_data" and type_name(value) == "STRING":
             yield model.found(
                 f"{path}.random_data", "random strings are empty ones, as with zero_data", severity=NOTE
             )
@@ -98,7 +88,7 @@ def not_the_models(model: Model) -> Iterator[Finding]:
 
     A sample is a request: it needs all inputs that are not optional, with their data types and their dims, without
     the batch's dimension. An input that the model does not have is passed on to it all the same, which is meant for
-    the controls of a sequence batcher.
+    the controls of a sequence batcher; without a data type, it ends the server.
 
     Bad:
         value { data_type: TYPE_INT32 dims: [ 4 ] zero_data: true }
@@ -111,19 +101,20 @@ def not_the_models(model: Model) -> Iterator[Finding]:
     known = tensor_map(config.input)
     controls = {control.name for control in config.sequence_batching.control_input}
     controls |= {state.input_name for state in config.sequence_batching.state}
+    required = [name for name, tensor in known.items() if not tensor.optional]
+    needed = sum(not tensor.optional for tensor in config.input)
     for path, sample in samples(model):
         if model.is_open:
             # Its code may add inputs, and fill in what is not written; what is written stays.
-            for name in sorted(set(sample.inputs) & set(known)):
+            for name in sorted(name for name in sample.inputs if name in known):
                 if known[name].data_type and known[name].dims:
                     yield from _differences(model, f"{path}.inputs[{name}].value", known[name], sample.inputs[name])
             continue
-        missing = [name for name, tensor in known.items() if not tensor.optional and name not in sample.inputs]
+        missing = next((name for name in required if name not in sample.inputs), None)
         # The server counts them, and does not ask which.
-        needed = sum(not tensor.optional for tensor in config.input)
         too_few = sum(name in known for name in sample.inputs) < needed
-        if missing:
-            text, severity = f"the sample lacks the input `{missing[0]}`", None if too_few else WARNING
+        if missing is not None:
+            text, severity = f"the sample lacks the input `{missing}`", None if too_few else WARNING
             yield model.found(path, text, "a sample has all inputs that are not optional", severity=severity)
         elif too_few:
             text = f"the model has {needed} inputs, some of one name, and no sample can have as many"
@@ -136,12 +127,16 @@ def not_the_models(model: Model) -> Iterator[Finding]:
                 yield model.found(at, "an input without a name ends the server", "name an input of the model")
             elif name not in controls:
                 text = f"the model has no input `{name}`, and gets it all the same"
-                yield model.found(at, text, f"it has {_named(known)}", severity=WARNING)
+                yield model.found(at, text, f"it has {some(known)}", severity=WARNING)
+            if not is_type(type_name(value)) and (name not in known or value.data_type == known[name].data_type):
+                what = f"the data type {type_name(value)}, which is none" if value.data_type else "no `data_type`"
+                text = f"the sample has {what}: it is refused, or ends the server"
+                yield model.found(f"{at}.data_type", text, "give it one")
 
 
 def _differences(model: Model, path: str, tensor: Any, value: Any) -> Iterator[Finding]:
     if value.data_type != tensor.data_type:
-        text = f"the sample has TYPE_{data_type(value)}, the model's input TYPE_{data_type(tensor)}"
+        text = f"the sample has {enum_name(value, 'data_type')}, the model's input {enum_name(tensor, 'data_type')}"
         yield model.found(f"{path}.data_type", text, "write the input's")
     dims, wanted = list(value.dims), list(tensor.dims)
     if tensor.is_shape_tensor or any(length < 0 for length in dims):
@@ -153,11 +148,7 @@ def _differences(model: Model, path: str, tensor: Any, value: Any) -> Iterator[F
         yield model.found(f"{path}.dims", f"the sample has dims {dims}, the model's input {wanted}", hint)
 
 
-def _named(known: dict[str, Any]) -> str:
-    return ", ".join(f"`{name}`" for name in known) or "none"
-
-
-@rule("TK678", ERROR, _SOURCE)
+@rule("TK678", ERROR, _SOURCE, local=True)
 def data_file(model: Model) -> Iterator[Finding]:
     """The file of a warm-up input is not there or of the wrong size.
 
@@ -171,12 +162,16 @@ def data_file(model: Model) -> Iterator[Finding]:
     Good:
         value { data_type: TYPE_FP32 dims: [ 4 ] input_data_file: "x" }
     """
+    if not is_known(model, "model_warmup", "instance_group", "ensemble_scheduling", "platform", "input"):
+        return
     known: dict[str, Any] | None = None
     for path, name, value in inputs(model):
         if value.WhichOneof("input_data_type") != "input_data_file":
             continue
         field, file = f"{path}.input_data_file", value.input_data_file
         found = resolve(model, f"warmup/{file}")
+        if found is UNSEEN:
+            continue
         if found is None:
             yield model.found(
                 field, f"there is no `warmup/{file}` in the model's directory", "put the sample's data there"
@@ -193,8 +188,13 @@ def data_file(model: Model) -> Iterator[Finding]:
 
 def _size(model: Model, path: str, value: Any, found: tuple[Any, str], *, is_input: bool) -> Iterator[Finding]:
     folder, base = found
-    elements, dtype = math.prod(value.dims), data_type(value)
+    elements, dtype = item_count(value.dims) if value.dims else 0, type_name(value)
+    needed = elements * element_bytes(dtype)
     try:
+        if lfs.is_pointer(folder.read(base, lfs.HEAD_BYTES)):
+            too_short = dtype == "STRING" or folder.size_bytes(base) < needed
+            yield model.found(path, f"`{base}` {lfs.WHAT}", lfs.MEND, severity=None if too_short else WARNING)
+            return
         if dtype == "STRING":
             strings = _strings(folder.read(base))
             if strings < 0 or (is_input and strings != elements):
@@ -202,9 +202,10 @@ def _size(model: Model, path: str, value: Any, found: tuple[Any, str], *, is_inp
                 text = f"it has {there}, and the dims say {elements}"
                 yield model.found(path, text, "each behind its length in 4 bytes")
             return
-        needed, size = elements * _SIZES.get(dtype, _UNSIZED_BYTES), folder.size_bytes(base)
+        size = folder.size_bytes(base)
     except OSError as error:
-        yield model.found(path, f"it cannot be read: {error.strerror}")
+        text = f"it cannot be read here: {error.strerror}"
+        yield model.found(path, text, "let the server's user read it", severity=WARNING)
         return
     if size < needed:
         text = f"it has {size} bytes, and one sample needs {needed}"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ from deploy.embedded.changes import Hashes, Wanted, changes, hashes, version_of
 from deploy.embedded.control import READY, LoadFailedError, LogSince
 from deploy.embedded.log import Cause
 from deploy.embedded.trial import SUFFIX
-from deploy.embedded.update import Update, Updater
+from deploy.embedded.update import Update, Updater, called_first
 from generator.problems import UserError
 
 FAILS = b"fails"
@@ -46,12 +46,15 @@ class Server:
             (self.root / path).parent.mkdir(parents=True, exist_ok=True)
             (self.root / path).write_bytes(data)
 
-    def update(self, new: Mapping[str, bytes], *, loaded: Hashes | None = None, put_back: Any = None) -> Update:
-        """An update of every model to `new`, each a pipeline."""
+    def update(
+        self, new: Mapping[str, bytes], *, loaded: Hashes | None = None, put_back: Any = None,
+        pipelines: Sequence[Sequence[str]] = (),
+    ) -> Update:  # fmt: skip
+        """An update of every model to `new`, each a pipeline without `pipelines`."""
         before = {p.relative_to(self.root).as_posix(): p.read_bytes() for p in self.root.rglob("*") if p.is_file()}
         server: Any = self
         updater = Updater(server, hashes(self.files) if loaded is None else loaded, self.root, hashes(before))
-        wanted = Wanted(new, [[name] for name in sorted({path.partition("/")[0] for path in new})])
+        wanted = Wanted(new, pipelines or [[name] for name in sorted({path.partition("/")[0] for path in new})])
         return updater.run(wanted, lambda: self.put(new), put_back or (lambda: self.put(before)), self.note)
 
     def note(self, files: Hashes) -> None:
@@ -66,6 +69,9 @@ class Server:
 
     def index(self) -> Any:
         return {name: dict(versions) for name, versions in self.versions.items()}
+
+    def config(self, model: str) -> Any:
+        return Wanted(self.files, []).config(model)
 
     def loaded(self) -> list[str]:
         return list(self.versions)
@@ -86,6 +92,13 @@ class Server:
     def unload(self, name: str) -> None:
         self._fail(f"unload {name}")
         self.versions.pop(name, None)
+
+
+def ensemble(name: str, *steps: str) -> dict[str, bytes]:
+    """The files of an ensemble."""
+    words = "".join(f'step {{ model_name: "{step}" }} ' for step in steps)
+    text = f'name: "{name}" platform: "ensemble" response_cache {{ enable: true }} ensemble_scheduling {{ {words}}}'
+    return {f"{name}/config.pbtxt": text.encode(), f"{name}/1/.gitkeep": b""}
 
 
 OLD = {**model("a", b"1"), **model("b", b"1"), **model("gone", b"1")}
@@ -208,3 +221,51 @@ def test_files_that_were_overwritten_before_are_not_taken_for_those_that_are_ser
         server.update(BROKEN)
     assert server.loads == ["a", "b"], "nothing is loaded again"
     assert changes(server.notes[-1], hashes(OLD))["b"] == "changed"
+
+
+@pytest.mark.parametrize(
+    ("ensembles", "pipelines"),
+    [
+        ({}, ["a", "b", "c"]),
+        ({"pipeline": "ab"}, ["c", "pipeline a b"]),
+        ({"inner": "a", "outer": ("inner", "b", "b")}, ["c", "outer inner b a"]),
+        ({"one": "ab", "two": "cb"}, ["one a b", "two c b"]),
+        ({"one": ("two", "a"), "two": ("one", "b")}, ["c", "one two a b"]),
+        ({"itself": ("itself", "a", "missing")}, ["b", "c", "itself a"]),
+    ],
+)  # fmt: skip
+def test_the_first_of_a_pipeline_is_a_step_of_no_other(
+    ensembles: Mapping[str, tuple[str, ...]], pipelines: list[str]
+) -> None:
+    files = {path: data for name in "abc" for path, data in model(name, b"1").items()}
+    files["a/1/config.pbtxt"] = b"of the model itself"
+    for name, steps in ensembles.items():
+        files |= ensemble(name, *steps)
+    assert sorted(map(" ".join, called_first(files))) == pipelines
+
+
+def test_only_ensembles_of_what_has_changed_may_answer_from_before(tmp_path: Path) -> None:
+    """Of the two inside `outer` one runs what has changed."""
+    rest = {
+        **ensemble("outer", "left", "right"),
+        **ensemble("left", "a"),
+        **ensemble("right", "b"),
+        **model("b", b"1"),
+    }
+    server = Server(tmp_path, {**rest, **model("a", b"1")})
+    new = {**rest, **model("a", b"2")}
+    done = server.update(new, pipelines=called_first(new))
+    assert sorted(done.stale) == ["left", "outer"]
+    assert server.loads == ["a"]
+
+
+def test_what_several_pipelines_share_is_loaded_once(tmp_path: Path) -> None:
+    ensembles = {**ensemble("left", "both", "one"), **ensemble("right", "both", "two")}
+
+    def models(text: bytes) -> dict[str, bytes]:
+        return {path: data for name in ("both", "one", "two") for path, data in model(name, text).items()}
+
+    server = Server(tmp_path, {**ensembles, **models(b"1")})
+    new = {**ensembles, **models(b"2")}
+    server.update(new, pipelines=called_first(new))
+    assert server.loads == ["left", "two"], "the first brings what it shares with the other"

@@ -162,11 +162,9 @@ def models(draw: Draw, name: str, inputs: list[str], outputs: list[str]) -> dict
 
 @st.composite
 def repositories(draw: Draw) -> Files:
-    """A few models, and often an ensemble of a chain of them, right or a little wrong."""
-    names = [
-        f"pipe_{key}"
-        for key in draw(st.lists(st.sampled_from(["pre", "net", "post", "a.b"]), min_size=1, max_size=3, unique=True))
-    ]
+    """A few models, often an ensemble of a chain of them, right or a little wrong, and often one that is not in it."""
+    keys = ["pipe_pre", "pipe_net", "pipe_a.b", "a.b", "a_b", "ensemble", "model", "pipe_ensemble", "pipe_model"]
+    names = draw(st.lists(st.sampled_from(keys), min_size=1, max_size=3, unique=True))
     plain = draw(st.booleans())
     configs = {name: draw(models(name, ["x"], ["y"])) for name in names}
     if plain:  # tensors that fit each other, so that a flow is possible
@@ -181,6 +179,8 @@ def repositories(draw: Draw) -> Files:
             files[f"{name}/{version}/model.py"] = b"pass\n"
         if draw(st.booleans()):
             files[f"{name}/labels.txt"] = b"a\n"
+    if draw(st.booleans()):
+        files |= {"lone/config.pbtxt": config(draw(models("lone", ["x"], ["y"]))), "lone/1/": b""}
     if draw(st.integers(0, 3)):
         files |= draw(_ensemble(names, configs[names[0]]["input"], configs[names[-1]]["output"]))
     return files

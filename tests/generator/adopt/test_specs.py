@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
-import wild
 from repositories import Files, put
 from round_trips import comes_back, configs, imported, rendered
 from wild import ONE_FLOW, RESNET, STEP, WILD, ensemble, model
 
 from generator.adopt.adopt import Adopted, Where, adopt
+from generator.load.read import MAX_FILE_BYTES
 from generator.problems import Problem, ProblemsError, UserError
 from generator.project import Project
 from generator.workspace import open_workspace, targets_of
@@ -166,6 +167,28 @@ def test_links_that_lead_nowhere_are_said(project: Project, tmp_path: Path) -> N
     ]
 
 
+def test_files_that_may_be_executed_are_said(project: Project, tmp_path: Path) -> None:
+    files = {
+        "a/1/run.sh": b"#!/bin/sh\n",
+        "e/config.pbtxt": ensemble("e", STEP.format("a", -1, "x", "y")),
+        "e/1/run": b"",
+    }
+    root = put({**model("a"), **files}, tmp_path / "theirs")
+    for path in ("a/1/run.sh", "e/1/run"):  # an ensemble runs nothing itself
+        (root / path).chmod(0o755)
+    assert said(adopt(root, project, Where("theirs"))) == [
+        ("TK805", "these files may be executed, and those that are rendered may not: `1/run.sh`"),
+        ("TK805", "files of the ensemble stay behind, since it runs nothing itself: `1/run`"),
+    ]
+
+
+def test_a_member_has_the_key_that_an_ensemble_would_have(project: Project) -> None:
+    models = of(WILD["keys-of-members"][0], project).drafts["e"].data["models"]
+    assert {key: model.get("name") for key, model in models.items()} == {
+        "ensemble_3": None, "a_b": "a.b", "a_b_2": "a_b", "ensemble": None, "ensemble_2": "ensemble", "model": "model",
+    }  # fmt: skip
+
+
 def test_labels_of_an_ensemble_come_along(project: Project, tmp_path: Path) -> None:
     text = ensemble("e", STEP.format("a", -1, "x", "y")).replace(
         b"output { ", b'output { label_filename: "names.txt" ', 1
@@ -210,6 +233,13 @@ def test_for_the_embedded_server_alone(project: Project, tmp_path: Path) -> None
 def test_the_server_and_the_gpu_that_are_said(project: Project) -> None:
     text = of(WILD["resnet50"][0], project, Where("h200", "25.03", "h200")).texts["resnet50"]
     assert text.endswith('targets: {embedded: null, h200: {server: "25.03", gpu: h200}}\n')
+
+
+def test_a_plan_without_instances_wants_a_gpu_too(project: Project) -> None:
+    text = 'platform: "tensorrt_plan"\n'
+    tensors = 'input { name: "x" data_type: TYPE_FP32 dims: 4 } output { name: "y" data_type: TYPE_FP32 dims: 4 }'
+    files = {"net/config.pbtxt": (text + tensors).encode(), "net/1/model.plan": b"ftrt"}
+    assert of(files, project).texts["net"].endswith("targets: {embedded: null, theirs: {gpu: any}}\n")
 
 
 def test_a_field_that_the_server_does_not_know_is_refused_where_it_stands(project: Project) -> None:
@@ -262,7 +292,9 @@ def test_all_that_cannot_be_parsed_is_told_at_once(project: Project) -> None:
     [
         ({"my model/config.pbtxt": b""}, "TK802", "theirs/my model"),
         ({"_internal/config.pbtxt": b""}, "TK802", "theirs/_internal"),
+        ({".hidden/config.pbtxt": b"", ".git/1/": b""}, "TK802", "theirs/.hidden"),
         ({"a/config.pbtxt": b"", "a/1/my net.onnx": b"0"}, "TK804", "theirs/a/1/my net.onnx"),
+        ({"a/config.pbtxt": b"", "a/1/-net.onnx": b"0"}, "TK804", "theirs/a/1/-net.onnx"),
         ({f"{'a' * 129}/config.pbtxt": b""}, "TK802", f"theirs/{'a' * 129}"),
     ],
 )
@@ -270,7 +302,7 @@ def test_names_that_cannot_be_carried(files: Files, code: str, place: str, proje
     [problem] = refused(files, project)
     assert problem.code == code
     assert problem.place.file.endswith(place)
-    assert problem.hint
+    assert "the first of them a letter" in problem.hint or "a letter or digit in front" in problem.hint
 
 
 def test_a_configuration_that_is_too_large_for_a_spec(project: Project) -> None:
@@ -278,6 +310,52 @@ def test_a_configuration_that_is_too_large_for_a_spec(project: Project) -> None:
     [problem] = refused({"a/config.pbtxt": many.encode(), "a/1/": b""}, project)
     assert problem.code == "TK803"
     assert "model `a` would not come back as it is: the file holds more than 100,000 values" in problem.message
+
+
+def of_size(parameter_bytes: int) -> bytes:
+    return b'backend: "python" parameters { key: "k" value { string_value: "%s" } }' % (b"x" * parameter_bytes)
+
+
+def test_a_spec_is_as_large_as_can_be_read_and_no_larger(project: Project, tmp_path: Path) -> None:
+    around = len(of({"a/config.pbtxt": of_size(500), "a/1/": b""}, project).texts["a"]) - 500
+    room = MAX_FILE_BYTES - around
+    root = put({"a/config.pbtxt": of_size(room)}, tmp_path / "theirs")
+    assert len(comes_back(root, project, Where("theirs")).texts["a"]) == MAX_FILE_BYTES
+    for larger in (1, 500_000):  # the first only with the targets and the comment on top
+        [problem] = refused({"a/config.pbtxt": of_size(room + larger)}, project)
+        assert problem.code == "TK803"
+        assert re.search(r"its spec would have 1,\d{3},\d{3} bytes; valid: at most 1,000,000", problem.message)
+
+
+def test_a_configuration_may_be_larger_than_a_spec(project: Project, tmp_path: Path) -> None:
+    text = b"# A long story.\n" * 70_000 + model("a")["a/config.pbtxt"]
+    assert len(text) > MAX_FILE_BYTES
+    assert comes_back(put({**model("a"), "a/config.pbtxt": text}, tmp_path / "theirs"), project, Where("theirs"))
+
+
+def test_a_configuration_that_cannot_be_read(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(path: Path) -> bytes:
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(Path, "read_bytes", refuse)
+    [problem] = refused(model("a"), project)
+    assert (problem.code, problem.message) == ("TK102", "the file cannot be read: Permission denied")
+
+
+# Where it cannot go ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("where", [Where("embedded", "25.01"), Where("embedded", gpu="h200")])
+def test_the_embedded_server_is_what_it_is(where: Where, project: Project) -> None:
+    with pytest.raises(UserError, match=r"the target is `embedded`, .* it has no `--server` and no `--gpu`"):
+        of(ONE_FLOW, project, where)
+
+
+@pytest.mark.parametrize("inside", ["", "a", "new/project"])
+def test_a_project_in_the_repository(inside: str, tmp_path: Path) -> None:
+    root = put(model("a"), tmp_path / "theirs")
+    with pytest.raises(UserError, match="would be written into the repository itself"):
+        adopt(root, Project(root / inside), Where("theirs"))
 
 
 def test_what_is_no_repository(project: Project, tmp_path: Path) -> None:
@@ -290,7 +368,3 @@ def test_what_is_no_repository(project: Project, tmp_path: Path) -> None:
     ):
         with pytest.raises(UserError, match=words):
             adopt(folder, project, Where("theirs"))
-
-
-def test_wild_names_of_the_table_are_its_own() -> None:
-    assert len({id(files) for files, _ in wild.WILD.values()}) == len(wild.WILD)

@@ -158,6 +158,16 @@ WILD: dict[str, tuple[Files, dict[str, str]]] = {
         {"e": "models"},
     ),
     "no-steps": ({"e/config.pbtxt": ensemble("e"), "e/1/": b""}, {"e": "model"}),
+    "keys-of-members": (  # that are those of the ensemble itself, and of each other
+        {"e/config.pbtxt": ensemble("e", STEP.format("ensemble", 0, "x", "t"), STEP.format("e_ensemble", -1, "t", "u"),
+                                    STEP.format("model", -1, "u", "v"), STEP.format("a.b", -1, "v", "w"), STEP.format("a_b", -1, "w", "y")),
+         "e/1/": b"", **model("ensemble"), **model("e_ensemble"), **model("model"), **model("a.b"), **model("a_b")},
+        {"e": "models"},
+    ),
+    "keys-of-long-names": (
+        {"e/config.pbtxt": ensemble("e", STEP.format(f"{'n' * 100}.a", -1, "x", "t"), STEP.format(f"{'n' * 100}.b", -1, "t", "y")),
+         "e/1/": b"", **model(f"{'n' * 100}.a"), **model(f"{'n' * 100}.b")}, {"e": "flow"},
+    ),
     "same-model-twice": (
         {"e/config.pbtxt": ensemble("e", STEP.format("a", -1, "x", "t"), STEP.format("a", 1, "t", "y")), "e/1/": b"",
          **model("a")}, {"e": "flow"},

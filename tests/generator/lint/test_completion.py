@@ -162,7 +162,12 @@ def test_tensorrt_adds_the_batcher_and_the_rest_is_open() -> None:
     ("text", "is_open"),
     [
         ("class TritonPythonModel: pass", False),
-        ("class TritonPythonModel:\n    def auto_complete_config(config): return config", True),
+        ("class TritonPythonModel:\n    def auto_complete_config(config): return config", False),
+        ("class TritonPythonModel:\n    def auto_complete_config(config): return more(config)", True),
+        (
+            "class TritonPythonModel:\n    def auto_complete_config(config):\n        config.add_input(x)\n        return config",
+            True,
+        ),
         ("class TritonPythonModel(Base): pass", True),
         ("from other import TritonPythonModel", True),
         ("class", False),
@@ -171,6 +176,27 @@ def test_tensorrt_adds_the_batcher_and_the_rest_is_open() -> None:
 def test_a_python_model_is_open_if_its_code_may_complete(text: str, is_open: bool) -> None:
     assert model("", COMPLETING, **{"model.py": text.encode()}).is_open is is_open
     assert not model("", EMBEDDED, **{"model.py": text.encode()}).is_open
+
+
+def test_what_the_code_does_in_any_case_is_completed() -> None:
+    calls = (
+        'config.add_input({"name": "x", "data_type": "TYPE_FP32", "dims": [-1], "optional": True})',
+        'config.add_output({"name": "y", "data_type": "TYPE_INT32", "dims": [4]})',
+        "config.set_max_batch_size(8)",
+        "config.set_dynamic_batching()",
+        'config.set_model_transaction_policy({"decoupled": True})',
+        "return config",
+    )
+    code = "class TritonPythonModel:\n    @staticmethod\n    def auto_complete_config(config):\n"
+    code += "".join(f"        {call}\n" for call in calls)
+    it = model("", COMPLETING, **{"model.py": code.encode()})
+    assert not it.is_open
+    done = it.completed
+    assert (done.input[0].name, list(done.input[0].dims), done.input[0].optional) == ("x", [-1], True)
+    assert (done.output[0].name, list(done.output[0].dims)) == ("y", [4])
+    assert (done.max_batch_size, done.HasField("dynamic_batching")) == (8, True)
+    assert done.model_transaction_policy.decoupled
+    assert not model("", EMBEDDED, **{"model.py": code.encode()}).completed.input
 
 
 def test_an_ensemble_that_goes_in_circles_has_an_end() -> None:

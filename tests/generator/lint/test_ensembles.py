@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import itertools
+import os
 import time
+from pathlib import Path
 
 import pytest
 
 from generator.lint.check import Checked, check
-from generator.lint.files import MemoryFolder
+from generator.lint.files import DiskFolder, MemoryFolder
 from generator.lint.server import EMBEDDED
 from generator.problems import Severity
 
@@ -80,7 +82,7 @@ def test_an_omitted_version_is_mended_as_the_newest() -> None:
 def test_a_type_without_a_name_is_told_by_its_number() -> None:
     config = ensemble(step("adder", "a", "c")).replace(b"TYPE_FP32", b"99", 1)
     told = [p.message for p in judged(config).problems if p.code == "TK698"]
-    assert told == ["tensor `a` is TYPE_FP32 for `adder` and type 99 for `both`"]
+    assert told == ["tensor `a` is TYPE_FP32 for `adder` and TYPE_99 for `both`"]
 
 
 def test_all_ensembles_above_a_refused_model_are_refused_with_a_note() -> None:
@@ -92,6 +94,17 @@ def test_all_ensembles_above_a_refused_model_are_refused_with_a_note() -> None:
     assert notes["both/config.pbtxt"].endswith("`adder`")
     assert notes["outer/config.pbtxt"].endswith("`both`")
     assert all(p.severity is Severity.NOTE for p in checked.problems if p.code == "TK792")
+
+
+def test_a_model_whose_file_cannot_be_read_is_told_once_and_noted_above(tmp_path: Path) -> None:
+    for name in ("both", "adder"):
+        (tmp_path / name / "1").mkdir(parents=True)
+    (tmp_path / "both" / "config.pbtxt").write_bytes(ensemble(step("adder", "a", "c")))
+    os.mkfifo(tmp_path / "adder" / "config.pbtxt")
+    checked = check([DiskFolder(tmp_path)], EMBEDDED)
+    assert [p.code for p in checked.problems if p.severity is Severity.ERROR] == ["TK501"]
+    assert checked.refused == {"both", "adder"}
+    assert "TK792" in {p.code for p in checked.problems}
 
 
 def test_the_order_in_which_a_map_is_kept_does_not_matter() -> None:

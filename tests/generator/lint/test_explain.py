@@ -10,7 +10,7 @@ from urllib.parse import urlparse
 import pytest
 
 from generator.codes import CODES, STAGES, family_of
-from generator.lint.explain import LIVE, READ, Page, page_of, pages
+from generator.lint.explain import FILES, LIVE, READ, Page, page_of, pages
 from generator.lint.rule import RULES
 from generator.lint.sarif import render_sarif
 from generator.problems import Place, Problem, Severity, UserError
@@ -143,3 +143,10 @@ def test_a_fingerprint_stays_when_lines_move_and_differs_where_problems_do() -> 
 def test_sarif_of_nothing() -> None:
     [run] = sarif([])["runs"]
     assert run["results"] == run["tool"]["driver"]["rules"] == []
+
+
+@pytest.mark.parametrize(("code", "has_files"), [("TK671", True), ("TK502", False)])
+def test_a_page_with_files_says_what_their_lines_are(code: str, has_files: bool) -> None:
+    page = page_of(code)
+    assert (FILES in page.text()) is has_files
+    assert (FILES in page.markdown()) is has_files

@@ -61,12 +61,21 @@ def test_what_a_rule_says_is_mended(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", [WRONG.replace("\n", "\r\n"), WRONG.rstrip("\n"), "name:'n'backend:'python'" + TENSORS]
+    "text",
+    [
+        WRONG.replace("\n", "\r\n"),
+        WRONG.rstrip("\n"),
+        "name:'n'backend:'python'" + TENSORS,
+        "\ufeff" + WRONG,
+        WRONG.replace(" ", "\t"),
+        WRONG.replace("# mine\n", "# a\u2028b\x0bc\x85d\re\n\r\n"),
+    ],
 )
 def test_line_ends_and_the_end_stay_as_they_are(tmp_path: Path, text: str) -> None:
     file = a_model(tmp_path, text)
     [mend] = mends(tmp_path).files
-    mend.diff("m")
+    changed = [line for line in mend.diff("m").split("\n")[2:] if line.startswith(("-", "+"))]
+    assert len(changed) == 2, "one line is another one, whatever else breaks lines elsewhere"
     assert mend.write()
     assert file.read_bytes().decode() == text.replace('"n"', '"m"').replace("'n'", '"m"')
 
@@ -89,6 +98,32 @@ def test_a_file_that_was_changed_meanwhile_is_left(tmp_path: Path) -> None:
     file.write_text(WRONG + "\n")
     assert not mend.write()
     assert file.read_text() == WRONG + "\n"
+
+
+def test_a_read_only_file_is_left(tmp_path: Path) -> None:
+    file = a_model(tmp_path, WRONG)
+    file.chmod(0o444)
+    assert mends(tmp_path).files == []
+    assert mends(tmp_path).left == {f"{tmp_path}/m/config.pbtxt": "it is read-only"}
+    file.chmod(0o464)
+    assert len(mends(tmp_path).files) == 1, "its group may write it"
+
+
+def test_a_link_stays_and_what_it_leads_to_is_mended_once(tmp_path: Path) -> None:
+    first = a_model(tmp_path, WRONG)
+    shared = first.rename(tmp_path / "shared.pbtxt")
+    first.symlink_to("../shared.pbtxt")
+    (tmp_path / "o").mkdir()
+    (tmp_path / "o" / "1").symlink_to("../m/1")
+    (tmp_path / "o" / "config.pbtxt").symlink_to(shared)
+    found = mends(tmp_path)
+    assert found.left == {
+        f"{tmp_path}/o/config.pbtxt": f"it is a link to the same file as {first}, which comes first"
+    }
+    [mend] = found.files
+    assert mend.write()
+    assert str(first.readlink()) == "../shared.pbtxt"
+    assert shared.read_text() == WRONG.replace('"n"', '"m"')
 
 
 def test_edits_that_meet_wait(tmp_path: Path) -> None:
@@ -122,7 +157,37 @@ def test_a_file_that_would_not_read_as_the_edits_say_is_left(tmp_path: Path, edi
     a_model(tmp_path, text)
     start = text.index(edit[0])
     found = mends(tmp_path, {problem(tmp_path): (Edit(start, start + len(edit[0]), edit[1]),)})
-    assert (found.files, list(found.left.values())) == ([], ["its edits do not fit together"])
+    assert (found.files, list(found.left.values())) == ([], ["TK502 cannot be mended for you: mend it by hand"])
+
+
+def test_edits_that_do_not_fit_leave_those_that_do(tmp_path: Path) -> None:
+    a_model(tmp_path, WRONG)
+    start = WRONG.index('"n"')
+    edits = {
+        problem(tmp_path, 0): (Edit(start, start + 3, '"m"'),),
+        problem(tmp_path, 1): (Edit(start - 6, start - 1, "max_batch_size: 4"),),  # the name alone
+        problem(tmp_path, 2): (Edit(len(WRONG), len(WRONG), "max_batch_size: 2\n"),),
+    }
+    [mend] = mends(tmp_path, edits).files
+    assert mend.after == WRONG.replace('"n"', '"m"') + "max_batch_size: 2\n"
+    assert mend.mended == [problem(tmp_path, 0), problem(tmp_path, 2)]
+    assert (mend.later, mend.by_hand) == ([], [problem(tmp_path, 1)])
+
+
+def test_an_entry_of_a_list_is_not_cut_out(tmp_path: Path) -> None:
+    entries = [f'{{ key: "{key}" value {{ string_value: "" }} }}' for key in ("TRITON_BATCH_STRATEGY_PATH", "OTHER")]
+    sequence = "sequence_batching { }\n"
+    for entry in (f"parameters [ {', '.join(entries)} ]", f"parameters: [ {', '.join(reversed(entries))} ]"):
+        root = tmp_path / str(len(entry))
+        a_model(root, WRONG + sequence + entry + "\n")
+        checked = check([DiskFolder(root)], EMBEDDED)
+        assert "TK673" in [each.code for each in checked.problems]
+        [mend] = mends(root).files
+        assert mend.after == (WRONG + sequence + entry + "\n").replace('"n"', '"m"')
+        assert [each.code for each in mend.mended] == ["TK502"]
+    a_model(tmp_path / "alone", WRONG + sequence + f"parameters {entries[0]}\nparameters {entries[1]}\n")
+    [mend] = mends(tmp_path / "alone").files
+    assert mend.after == WRONG.replace('"n"', '"m"') + sequence + f"\nparameters {entries[1]}\n"
 
 
 def test_only_what_is_told_is_mended(tmp_path: Path) -> None:

@@ -81,6 +81,15 @@ def _files() -> Iterator[bytes]:
             yield from (data for name, data in files.items() if name.endswith(".py") and data is not None)
 
 
+@pytest.fixture
+def fresh_parse() -> Iterator[None]:
+    """Nothing that is read before counts in a test, and nothing that it reads counts behind it."""
+    parse.cache_clear()
+    yield
+    parse.cache_clear()
+
+
+@pytest.mark.usefixtures("fresh_parse")
 def test_of_the_plain_models_of_the_corpus_the_tree_says_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
     found = [[(p.code, str(p.place)) for p in check(case.folders(), case.server).problems] for case in cases()]
     parse.cache_clear()
@@ -88,7 +97,6 @@ def test_of_the_plain_models_of_the_corpus_the_tree_says_the_same(monkeypatch: p
     assert found == [
         [(p.code, str(p.place)) for p in check(case.folders(), case.server).problems] for case in cases()
     ]
-    parse.cache_clear()
 
 
 def test_the_corpus_has_models_of_both_kinds() -> None:

@@ -222,13 +222,6 @@ def test_nothing_to_check(tmp_path: Path, folder: str) -> None:
         lint([tmp_path / folder])
 
 
-def test_a_project_as_a_whole_is_nothing_and_its_folders_are_named(tmp_path: Path) -> None:
-    project = make_project(tmp_path / "p", {"small": SHORT})
-    with pytest.raises(UserError) as raised:
-        lint([project.root])
-    assert raised.value.hint.endswith(f", such as {project.specs}")
-
-
 def test_repositories_need_no_project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     a_model(tmp_path)
     monkeypatch.chdir(tmp_path)

@@ -24,6 +24,7 @@ TENSORS = """\
 input [ { name: "x" data_type: TYPE_FP32 dims: [ 4 ] } ]
 output [ { name: "y" data_type: TYPE_FP32 dims: [ 4 ] } ]
 """
+UNLESS = "unless another server needs it (`--server`)"
 IGNORE = "# tritonkit: ignore[{}] because {}"
 
 
@@ -53,6 +54,9 @@ def test_without_a_comment_it_is_told() -> None:
         WRONG.replace("name:", "#  tritonkit:ignore [ TK502 ]  because: it is so\n# and so on\n\nname:", 1),
         "# A model.\n# tritonkit: ignore[TK502] because it is so\n" + WRONG,
         WRONG.replace("name:", "# tritonkit: ignore[tk502] because it is so\r\nname:", 1),
+        WRONG.replace("name:", "# Tritonkit: Ignore[TK502] Because it is so\nname:", 1),
+        WRONG.replace("name:", "# TRITONKIT : IGNORE[TK502] BECAUSE IT IS SO\nname:", 1),
+        WRONG.replace("name:", "# as ever # tritonkit: ignore[TK502] because it is so\nname:", 1),
     ],
 )
 def test_it_is_not_told(text: str) -> None:
@@ -84,7 +88,30 @@ def test_a_file_as_a_whole_is_ignored_at_its_head_alone() -> None:
 def test_several_codes() -> None:
     head = IGNORE.format("TK502, TK503", "both come later") + "\n"
     assert codes(head + WRONG, version=False) == []
-    assert codes(head + WRONG) == [("TK537", 1)], "each has to be needed"
+    [problem] = checked(head + WRONG).problems
+    assert (problem.code, problem.place.line) == ("TK537", 1), "each has to be needed"
+    assert problem.message == "there is no TK503 here to ignore"
+    assert problem.hint == f"take TK503 out of the brackets, {UNLESS}; TK502 is needed"
+
+
+def test_what_to_do_about_a_code_that_is_not_needed() -> None:
+    fine = WRONG.replace('"n"', '"m"')
+    for several in ("TK502", "TK502, TK503"):
+        hints = {problem.hint for problem in checked(IGNORE.format(several, "x y") + "\n" + fine).problems}
+        assert hints == {f"remove the comment, {UNLESS}"}
+    text = IGNORE.format("TK502,TK605,TK503,TK511", "x y") + "\n" + WRONG
+    found = checked(text, version=False).problems
+    assert {problem.hint for problem in found} == {
+        f"take TK605 out of the brackets, {UNLESS}; TK502 and TK503 are needed",
+        f"take TK511 out of the brackets, {UNLESS}; TK502 and TK503 are needed",
+    }
+
+
+@pytest.mark.parametrize("comment", ["# for tritonkit: see the page", "# Rendered by tritonkit from specs/m.yaml",
+                                     "# tritonkit lint says so", "# tritonkit ignores it"])  # fmt: skip
+def test_what_only_speaks_of_tritonkit_is_not_for_it(comment: str) -> None:
+    assert codes(f"{comment}\n{WRONG}") == [("TK502", 3)]
+    assert of_yaml(f"{comment}\nname: x\n", "s.yaml") == ([], [])
 
 
 @pytest.mark.parametrize("comment", ["ignore[TK502]", "ignore[TK502] because", "ignore[TK502] because  ", "ignore[TK502] since",
@@ -110,6 +137,30 @@ def test_what_cannot_be_understood(comment: str) -> None:
     assert found.refused == {"m"}
     fine = checked(WRONG.replace('"n"', f'"m" # tritonkit: {comment}'))
     assert fine.refused == set(), "a comment is nothing to the server"
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize(
+    "text",
+    [
+        "#" * 500_000,
+        "# " * 250_000,
+        "#" + " " * 500_000,
+        "# tritonkit" + " " * 500_000,
+        "# tritonkit: ignore" + " " * 500_000,
+        "# tritonkit: ignore[" + " " * 500_000,
+        "# tritonkit: ignore[TK502] because" + " :" * 250_000,
+    ],
+)
+def test_long_comments_take_linear_time(text: str) -> None:
+    assert {code for code, _ in codes(f"{text}\n{WRONG}")} & {"TK502", "TK535"}
+    of_yaml(f"a: 1 {text}", "s.yaml")
+
+
+def test_a_colon_that_is_missing_is_told() -> None:
+    text = "# tritonkit ignore[TK502] because it is so\n"
+    assert codes(text + WRONG) == [("TK502", 3), ("TK538", 1)]
+    assert [problem.code for problem in of_yaml(f"a: 1 {text}", "s.yaml")[1]] == ["TK538"]
 
 
 def test_a_file_that_cannot_be_read_as_a_whole_is_not_asked_for_what_it_ignores() -> None:

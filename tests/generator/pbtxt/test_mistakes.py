@@ -57,9 +57,9 @@ ONE = [
     ("parameters { key: 'a' value: 'b' }", "TK514", "1:30", "parameters[a].value", "found the text `'b'`; valid: a block: `{ … }`", "write `value { … }`"),
     ("parameters { key: 'a' value { string_value: 4 } }", "TK514", "1:45", "parameters[a].value.string_value", "found the number `4`; valid: text in quotes", 'write "4"'),
     # Choices and ranges
-    ("input { data_type: FP32 }", "TK515", "1:20", "input[0].data_type", "found the word `FP32`; valid: `TYPE_INVALID`, `TYPE_BOOL`, ", "did you mean `TYPE_FP32`?"),
+    ("input { data_type: FP32 }", "TK515", "1:20", "input[0].data_type", "found the word `FP32`, which is no value of `data_type`", "did you mean `TYPE_FP32`?"),
     ("input { format: nhwc }", "TK515", "1:17", "input[0].format", "found the word `nhwc`; valid: `FORMAT_NONE`, `FORMAT_NHWC`, `FORMAT_NCHW`", "did you mean `FORMAT_NHWC`?"),
-    ("input { data_type: 'TYPE_FP32' }", "TK514", "1:20", "input[0].data_type", "found the text `'TYPE_FP32'`; valid: `TYPE_INVALID`", "write TYPE_FP32 without quotes"),
+    ("input { data_type: 'TYPE_FP32' }", "TK514", "1:20", "input[0].data_type", "found the text `'TYPE_FP32'`, which is no value of `data_type`", "write TYPE_FP32 without quotes"),
     ("max_batch_size: 4294967296", "TK516", "1:17", "max_batch_size", "`4294967296` is out of range; valid: from -2147483648 to 2147483647", ""),
     ("max_batch_size: -2147483649", "TK516", "1:17", "max_batch_size", "`-2147483649` is out of range", ""),
     ("dynamic_batching { max_queue_delay_microseconds: -1 }", "TK516", "1:50", "dynamic_batching.max_queue_delay_microseconds", "`-1` is out of range; valid: from 0 to 18446744073709551615", ""),

@@ -11,7 +11,8 @@ from deploy.embedded.needs import UNKNOWN_SHM_BYTES, needs_of
 from generator.config import model_configs
 from generator.copied import files_of
 from generator.plan import FilesProgram
-from generator.problems import ProblemsError
+from generator.problems import ProblemsError, Severity
+from generator.project import Project
 from generator.resolve.show import as_yaml, full_spec
 from generator.workspace import Workspace, open_workspace, render_trees, targets_of
 from generator_projects import FULL, make_project
@@ -31,6 +32,22 @@ outputs: {}
 models:
   model: {files: models/copied, config: {backend: python, max_batch_size: 4, input: [{name: a}, {name: a}]}}
 """
+BESIDE = """\
+name: pair
+inputs: {x: {type: fp32, dims: [4]}}
+outputs: {y: {type: fp32, dims: [4]}}
+models:
+  ensemble:
+    files: models/copied
+    batching: {max_batch_size: 8, dynamic: false}
+    config: {platform: ensemble, ensemble_scheduling: {step: [{model_name: pair_part, input_map: {a: x}, output_map: {b: y}}]}}
+  part:
+    files: models/copied
+    inputs: {a: {type: fp32, dims: [4]}}
+    outputs: {b: {type: fp32, dims: [4]}}
+    config: {backend: python}
+  other: {name: third, files: models/copied, config: {backend: python}}
+"""
 NET = "net: {onnx: models/net.onnx}"
 COPIED = "net: {files: models/copied, config: {backend: python}, inputs: {pixels: {type: fp32, dims: [1, 8, 8]}}, outputs: {logits: {type: fp32, dims: [10]}}}"
 
@@ -43,7 +60,6 @@ def opened(root: Path, text: str, target: str = "embedded") -> Workspace:
         "3/data/weights.bin",
         "note.txt",
         "config.pbtxt",
-        ".hidden",
         "1/__pycache__/model.pyc",
     ):
         file = project.root / "models" / "copied" / path
@@ -74,8 +90,14 @@ def test_a_model_alone_has_the_tensors_of_the_pipeline(tmp_path: Path) -> None:
 
 
 def test_its_files_are_copied_without_what_is_hidden_or_compiled(tmp_path: Path) -> None:
-    work = opened(tmp_path, ALONE)
-    work.stop_on_errors()
+    folder = opened(tmp_path, ALONE).project.root / "models" / "copied"
+    for path in (".hidden", "3/.cache/deep/file"):
+        (folder / path).parent.mkdir(parents=True, exist_ok=True)
+        (folder / path).write_text(path)
+    work = open_workspace(Project(tmp_path / "project"), target="embedded")
+    [note] = work.problems
+    assert (note.code, note.field, note.severity) == ("TK233", "models.model.files", Severity.NOTE)
+    assert note.message == "hidden files of `models/copied` are not copied: `.hidden`, `3/.cache`"
     [tree] = render_trees(work)
     assert sorted(tree.files) == [
         "copied/1/model.py", "copied/3/data/weights.bin", "copied/7/.gitkeep", "copied/config.pbtxt",
@@ -126,38 +148,31 @@ def test_a_declared_model_may_leave_its_name_to_the_directory_and_not_change_it(
         (WHOLE, ("models/copied", "models/none"), ("TK201", "models.model.files")),
         (WHOLE, ("inputs: {}", "inputs: {x: {type: fp32, dims: [4]}}"), None),
         (FULL, (NET, COPIED), None),
-        (FULL, (NET, COPIED.replace("inputs: {pixels: {type: fp32, dims: [1, 8, 8]}}, ", "")), ("TK128", "")),
-        (FULL, ("inputs: {image: {type: bytes}}\noutputs", "inputs: {}\noutputs"), ("TK128", "")),
+        (FULL, (NET, COPIED.replace("inputs: {pixels: {type: fp32, dims: [1, 8, 8]}}, ", "")), ("TK128", "models.net")),
+        (FULL, ("inputs: {image: {type: bytes}}\noutputs", "inputs: {}\noutputs"), ("TK126", "inputs")),
         (FULL, ("{model: net}", "{model: net, version: 2}"), ("TK230", "flow[1].version")),
         (FULL, ("{model: net}", "{model: net, version: 0}"), ("TK125", "flow[1].version")),
         (FULL.replace(NET, COPIED), ("{model: net}", "{model: net, version: 3}"), None),
         (FULL.replace(NET, COPIED), ("{model: net}", "{model: net, version: 2}"), ("TK230", "flow[1].version")),
         (FULL + "layout: fused\n", ("{model: net}", "{model: net, version: 1}"), ("TK229", "flow[1].version")),
-        (ALONE + "targets: {embedded: null}\n", ("", ""), ("TK212", "targets.embedded")),
+        (ALONE + "targets: {embedded: null, other: {}}\n", ("", ""), ("TK212", "targets.embedded")),
+        (ALONE + "targets: {embedded: null}\n", ("", ""), ("TK128", "targets")),
+        (ALONE + "targets: {other: null}\n", ("", ""), ("TK123", "targets.other")),
+        (ALONE + "targets:\n  other:\n", ("", ""), ("TK123", "targets.other")),
+        (ALONE + "batching: {max_batch_size: 2}\n", ("", ""), None),
+        (WHOLE + "batching: {max_batch_size: 2}\n", ("", ""), ("TK223", "batching")),
+        (WHOLE + "targets: {embedded: {batching: {max_batch_size: 2}}}\n", ("", ""), ("TK223", "targets.embedded.batching")),
+        (WHOLE + "targets: {other: {batching: {max_batch_size: 2}}}\n", ("", ""), None),
+        (BESIDE + "batching: {max_batch_size: 2}\n", ("", ""), None),
+        (BESIDE + "layout: fused\n", ("", ""), ("TK229", "layout")),
+        (BESIDE + "targets: {embedded: {layout: fused}}\n", ("", ""), ("TK229", "targets.embedded.layout")),
+        (ALONE + "layout: fused\n", ("", ""), None),
     ],
 )  # fmt: skip
 def test_mistakes(spec: str, change: tuple[str, str], found: tuple[str, str] | None, tmp_path: Path) -> None:
     assert change[0] in spec
     work = opened(tmp_path, spec.replace(*change, 1))
     assert told(work) == ([] if found is None else [found])
-
-
-BESIDE = """\
-name: pair
-inputs: {x: {type: fp32, dims: [4]}}
-outputs: {y: {type: fp32, dims: [4]}}
-models:
-  ensemble:
-    files: models/copied
-    batching: {max_batch_size: 8, dynamic: false}
-    config: {platform: ensemble, ensemble_scheduling: {step: [{model_name: pair_part, input_map: {a: x}, output_map: {b: y}}]}}
-  part:
-    files: models/copied
-    inputs: {a: {type: fp32, dims: [4]}}
-    outputs: {b: {type: fp32, dims: [4]}}
-    config: {backend: python}
-  other: {name: third, files: models/copied, config: {backend: python}}
-"""
 
 
 def test_several_copied_models_without_a_flow(tmp_path: Path) -> None:
@@ -173,6 +188,18 @@ def test_several_copied_models_without_a_flow(tmp_path: Path) -> None:
     assert [model.program for model in plan.models] == [
         FilesProgram("models/copied"), FilesProgram("models/copied"), FilesProgram("models/copied", whole=True),
     ]  # fmt: skip
+
+
+def test_mistakes_stand_where_they_are_made(tmp_path: Path) -> None:
+    """Each of them, though no field alone is wrong."""
+    text = FULL.replace(NET, "net: {files: models/copied, config: {backend: python}}")
+    text = text.replace("inputs: {image: {type: bytes}}\noutputs", "inputs: {}\noutputs", 1)
+    problems = opened(tmp_path, text).problems
+    assert [(p.code, p.field) for p in problems] == [
+        ("TK126", "inputs"), ("TK128", "models.net"), ("TK128", "models.net")
+    ]  # fmt: skip
+    lines = text.splitlines()
+    assert [lines[p.place.line - 1].strip().partition(":")[0] for p in problems] == ["inputs", "net", "net"]
 
 
 def test_several_models_without_a_flow_are_all_copied(tmp_path: Path) -> None:

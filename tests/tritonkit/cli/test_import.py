@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from pathlib import Path
 
 import pytest
@@ -82,7 +83,9 @@ def test_what_is_wrong(session: Session, legacy: Path, tmp_path: Path) -> None:
     session.run("import", str(tmp_path / "gone"))
     session.run("import", str(legacy / "adder"))
     session.run("import", str(legacy), "--server", "99.01")
+    session.run("import", str(legacy), "--server", "embedded")
     session.run("import", str(legacy), "--target", "two words")
+    session.run("import", str(legacy), "--target", "embedded", "--gpu", "h200")
     session.note("a file that no server reads, and one whose model cannot be named")
     put(legacy, {"broken/config.pbtxt": "max_batch_sizes: 4\nname: broken\n", "a b/config.pbtxt": ""})
     session.run("import", str(legacy))
@@ -116,6 +119,31 @@ def test_an_empty_folder_becomes_a_project(at: At, legacy: Path, tmp_path: Path)
     assert session.quietly("render", "--target", "legacy").status == 0
     assert session.quietly("import", str(legacy), "--out", str(tmp_path / "newer" / "specs")).status == 0
     assert (tmp_path / "newer" / "models" / "adder" / "1" / "model.py").is_file()
+
+
+def test_a_plain_repository_is_no_project(at: At, legacy: Path) -> None:
+    before = sorted(legacy.rglob("*"))
+    for folder, repository in ((legacy, "."), (legacy / "adder", "..")):
+        ended = at(folder).quietly("import", repository)
+        assert ended.status == 1
+        assert f"into the repository itself, since the project is {folder}" in ended.err
+        assert "import there, or name it: `--out FOLDER/specs`" in ended.err
+    assert sorted(legacy.rglob("*")) == before
+
+
+@pytest.mark.parametrize("out", ["imported", "imported here", "../newer/specs", "specs"])
+def test_what_it_says_to_do_next_can_be_done(out: str, session: Session, at: At, legacy: Path) -> None:
+    last = session.quietly("import", str(legacy), "--out", out).err.splitlines()[-1]
+    command = last.removeprefix("next: ")
+    if out.startswith(".."):
+        where, command = command.split(" && ")
+        session = at(session.folder / where.removeprefix("cd "))
+    tritonkit, *arguments = shlex.split(command)
+    assert tritonkit == "tritonkit"
+    assert session.quietly(*arguments).status == 0
+    assert sorted(path.name for path in (session.folder / "model_repository" / "legacy").glob("[a-z]*")) == [
+        "adder", "echo", "pipe",
+    ]  # fmt: skip
 
 
 def test_specs_elsewhere_in_the_project(project: Project, session: Session, legacy: Path) -> None:

@@ -69,6 +69,22 @@ def test_a_target_that_has_errors_is_left(session: Session, spec: Path) -> None:
     assert "specific" not in Path(str(config).format("production")).read_text()
 
 
+def test_a_pipeline_that_is_not_for_the_embedded_server(session: Session, spec: Path) -> None:
+    spec.write_text(BOTH.replace("targets:\n", "targets:\n  embedded: null\n"))
+    before = spec.read_text()
+    assert "embedded: null" in before
+    ended = session.quietly("rollback", "small")
+    assert (ended.status, spec.read_text()) == (1, before), "nothing was rendered, so nothing could follow"
+    assert "no repository of `small` is there to be changed; it is for `production`" in ended.err
+    session.quietly("render")
+    ended = session.quietly("rollback", "small")
+    assert (ended.status, ended.out) == (0, ""), ended.err
+    repository = session.folder / "model_repository"
+    assert "specific" in (repository / "production" / "small_engine" / "config.pbtxt").read_text()
+    assert not (repository / "embedded").exists()
+    assert "versions: {specific: [1]}" in spec.read_text()
+
+
 def tree_of(repository: Path) -> dict[str, str]:
     """Every file in it but the manifest, as text."""
     files = {p.relative_to(repository).as_posix(): p for p in repository.rglob("*") if p.is_file()}

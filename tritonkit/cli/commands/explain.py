@@ -11,6 +11,9 @@ if TYPE_CHECKING:
     from generator.lint.explain import Page
 
 
+_COLOURS = {"error": "red", "warning": "yellow", "note": "cyan"}
+
+
 @click.command("explain")
 @click.argument("code", required=False)
 @click.option("--json", "as_json", is_flag=True, help="Print it as JSON.")
@@ -42,7 +45,8 @@ def _list(found: list[Page]) -> None:
             click.echo(("\n" if stage else "") + click.style(page.stage, bold=True))
             stage = page.stage
         severity = f"{page.severity or ''}"
-        click.echo(f"  {page.code}  {severity:8}{page.title}")
+        shown = click.style(f"{severity:8}", fg=_COLOURS[severity]) if severity else " " * 8
+        click.echo(f"  {page.code}  {shown}{page.title}")
 
 
 def _show(page: Page) -> None:
@@ -53,7 +57,7 @@ def _show(page: Page) -> None:
 
     from tritonkit.cli.output import colour
 
-    style = {"error": "bold red", "warning": "bold yellow", "note": "bold cyan"}[str(page.severity)]
+    style = f"bold {_COLOURS[str(page.severity)]}"
     head = Text.assemble((page.code, style), " ", (page.title, "bold"))
     kind = Text.assemble((str(page.severity), style), f" · {page.stage}")
 

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from tritonkit.cli.parameters import Release
+
 if TYPE_CHECKING:
     from generator.adopt.adopt import Adopted
     from generator.project import Project
@@ -16,7 +18,7 @@ if TYPE_CHECKING:
 @click.argument("repository", type=click.Path(path_type=Path))
 @click.option("--out", type=click.Path(path_type=Path), help="Where the specs go (default: specs/ of the project).")
 @click.option("--target", help="The target that they are for (default: the name of REPOSITORY).")
-@click.option("--server", metavar="YY.MM", help="The Triton release of that target.")
+@click.option("--server", type=Release(embedded=False), metavar="YY.MM", help="The Triton release of that target.")
 @click.option("--gpu", metavar="NAME", help="The GPU of that target (default: `any`, if a model wants one).")
 @click.option("--force", is_flag=True, help="Replace specs and model folders of the same names.")
 @click.option("--json", "as_json", is_flag=True, help="Print what became what as JSON.")
@@ -39,7 +41,7 @@ def command(
     from tritonkit.cli.signals import terminate_as_interrupt
 
     project, specs = _project(out)
-    adopted = adopt(repository, project, Where(_target(repository, target), _server(server), gpu))
+    adopted = adopt(repository, project, Where(_target(repository, target), server, gpu))
     with terminate_as_interrupt():
         files = put(adopted, project, specs, force=force)
     show_problems(adopted.notes)
@@ -51,7 +53,23 @@ def command(
             click.echo(f"{shown[name]}: {_became(draft.form, [m for m in draft.models if m != name])}")
     copied = f"{_counted(len(adopted.copies), 'file')} copied to models/" if adopted.copies else "no files copied"
     say(f"{_counted(len(files), 'spec')} for target `{adopted.target}`; {copied}")
-    say(f"next: tritonkit render --target {adopted.target}")
+    say(f"next: {_next(adopted.target, project, specs)}")
+
+
+def _next(target: str, project: Project, specs: Path) -> str:
+    """The command that renders what was written, from where the user is."""
+    from shlex import quote
+
+    from generator.project import NoProjectError, Project
+    from tritonkit.cli.output import shown_path
+
+    try:
+        is_here = Project.find().root == project.root.resolve()
+    except NoProjectError:
+        is_here = False
+    which = f"{quote(shown_path(specs))} " if specs.resolve() != project.specs.resolve() else ""
+    render = f"tritonkit render {which}--target {target}"
+    return render if is_here else f"cd {quote(shown_path(project.root))} && {render}"
 
 
 def _became(form: str, others: list[str]) -> str:
@@ -109,17 +127,3 @@ def _target(repository: Path, target: str | None) -> str:
             f"`{name}` cannot be the name of a target",
             "name it with --target: at most 64 letters, digits, `_` and `-`, beginning with a letter or digit",
         ) from error
-
-
-def _server(release: str | None) -> str | None:
-    """The release, if it is one that is known."""
-    import re
-
-    from generator.problems import UserError
-    from generator.resolve.targets import NEWEST, OLDEST
-
-    if release is not None and not (re.fullmatch(r"\d\d\.(0[1-9]|1[0-2])", release) and OLDEST <= release <= NEWEST):
-        raise UserError(
-            f"server release {release} is not known; known are {OLDEST} to {NEWEST}", "leave it out if in doubt"
-        )
-    return release

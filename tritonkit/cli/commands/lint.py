@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -14,8 +14,18 @@ if TYPE_CHECKING:
     from generator.problems import Problem
 
 
+class _Path(click.Path):
+    """A path; not an empty one, which would be the current directory (`lint "$UNSET"`)."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Raises UsageError."""
+        if value == "":
+            self.fail("a path is empty; the current directory is `.`", param, ctx)
+        return super().convert(value, param, ctx)
+
+
 @click.command("lint")
-@click.argument("paths", nargs=-1, metavar="[PATH]...", type=click.Path(path_type=Path))
+@click.argument("paths", nargs=-1, metavar="[PATH]...", type=_Path(path_type=Path))
 @click.option("--server", type=Release(), help="Judge for this release (24.10 to 26.10), or for the embedded server.")
 @click.option("--backends", metavar="A,B", help="The backends that it has; else those of NVIDIA's image.")
 @click.option("--gpus", type=click.IntRange(0, 1024), metavar="N", help="How many GPUs its machine has.")
@@ -113,13 +123,20 @@ def _tell_of_mends(linted: Linted, problems: list[Problem]) -> None:
 def _show_completed(linted: Linted, *, as_json: bool) -> None:
     """What the server adds to each model that is judged and can be read: data, so on standard output."""
     from generator.lint.completion import completions
-    from generator.problems import UserError
-    from tritonkit.cli.output import print_json, printable, shown_path
+    from generator.problems import UserError, errors
+    from tritonkit.cli.output import print_json, printable, say, show_problems, shown_path
 
     models = [checked.models[name] for checked in linted.checked for name in checked.judged]
     found = {shown_path(model.file): completions(model) for model in models if model.is_complete}
     if not found:
+        if wrong := errors(linted.problems):
+            show_problems(wrong)
+            click.echo(err=True)
+            raise UserError("nothing can be completed before these errors are mended")
         raise UserError("there is no model that could be completed", "give a repository; specs are rendered to some")
+    for model in models:
+        if not model.is_complete:
+            say(f"{shown_path(model.file)} is left out: mend first what `tritonkit lint` says of it")
     if as_json:
         entries = {file: [entry._asdict() for entry in added] for file, added in found.items()}
         print_json([{"file": file, "completed": added} for file, added in entries.items()])
