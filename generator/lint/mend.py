@@ -104,6 +104,7 @@ def _add(mends: Mends, model: Model, file: str, edits: dict[Problem, tuple[Edit,
         mends.left[file] = f"{codes_of(by_hand)} cannot be mended for you: mend it by hand"
         return
     chosen, mended, later = _chosen(fitting)
+    mends.by_file[os.path.realpath(file)] = Path(file)
     mends.files.append(Mend(Path(file), before, _applied(text, chosen), mended, later, by_hand))
 
 

@@ -125,12 +125,12 @@ class Source:
 
     def place(self, node: ast.AST | None) -> Place:
         """Where a node stands; the file where there is none."""
-        line, end = getattr(node, "lineno", 0), getattr(node, "col_offset", 0)
+        line = getattr(node, "lineno", 0)
         if not line:
             return Place(self.file)
         # The tree counts bytes of UTF-8, whatever the file's own encoding is.
-        before = self.parsed.lines[line - 1].encode("utf-8")[:end]
-        return Place(self.file, line, len(before.decode("utf-8")) + 1)
+        before = "".join(self.parsed.lines[line - 1 : line]).encode("utf-8")[: getattr(node, "col_offset", 0)]
+        return Place(self.file, line, len(before.decode("utf-8", "ignore")) + 1)
 
 
 def sources(model: Model, config: ModelConfig) -> list[Source]:

@@ -48,15 +48,16 @@ def valid(field: Field) -> str:
     return _VALID.get(field.kind, "a block: `{ … }`")
 
 
-def listed(names: Iterable[object]) -> str:
+def listed(names: Iterable[str]) -> str:
     """`` `a`, `b` ``, in the given order."""
     return ", ".join(f"`{name}`" for name in names)
 
 
-def some(names: Collection[object], most: int = _MOST_LISTED) -> str:
+def some(names: Collection[object], most: int = _MOST_LISTED, quote: str = "`") -> str:
     """The first of the names, and how many more there are; `none` where there is none."""
     left = len(names) - most
-    return (listed(islice(names, most)) + (f" and {left} more" if left > 0 else "")) or "none"
+    shown = ", ".join(f"{quote}{name}{quote}" for name in islice(names, most))
+    return (f"{shown} and {left} more" if left > 0 else shown) or "none"
 
 
 def guess(word: str, choices: Iterable[str]) -> str:

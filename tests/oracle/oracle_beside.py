@@ -53,7 +53,7 @@ def runtimes(random: Random, model: Model) -> str:
 def strategy(random: Random, model: Model) -> str:
     """No path at all, or one beside a sequence batcher: what stands at a path on the server's machine, lint cannot see."""
     value = random.choice(("", "none.so"))
-    if value and model.config.WhichOneof("scheduling_choice") is None:
+    if value and model.config.WhichOneof("scheduling_choice") in (None, "dynamic_batching"):
         model.config.ClearField("response_cache")
         model.config.sequence_batching.SetInParent()
     model.config.parameters["TRITON_BATCH_STRATEGY_PATH"].string_value = value

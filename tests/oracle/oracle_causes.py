@@ -69,7 +69,7 @@ CAUSES: tuple[Cause, ...] = (
         "state", (17,), "TK785 TK786 TK787 TK788", r"initial_state", r"is not a valid state name", r"'(in|out)put_name' in the state",
         r"to have state_data set", r"specified more than once", r"use_growable_memory",
     ),
-    _cause("gpus", (18,), "TK650 TK651 TK652", r"has kind KIND_", r"invalid or unsupported gpu", r"unexpected kind KIND_AUTO"),
+    _cause("gpus", (18,), "TK650 TK651 TK652 TK776", r"has kind KIND_", r"invalid or unsupported gpu", r"unexpected kind KIND_AUTO"),
     _cause("profile", (18, 10), "TK653", r"specifies profile field", r"specifies invalid profile"),
     _cause(
         "batch input", (19,), "TK660 TK661 TK662 TK663", r"source input", r"batch input data type", r"unknown target output name",

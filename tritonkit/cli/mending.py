@@ -55,10 +55,6 @@ def mend(linted: Linted, problems: Sequence[Problem], *, ask: bool) -> bool:
         say(f"{shown_path(each.file)}: {_count(len(each.mended), 'problem')} mended")
         if each.later:
             say(f"  {_count(len(each.later), 'more problem')} can be mended in another run")
-        if each.by_hand:
-            from generator.lint.mend import codes_of
-
-            say(f"  {codes_of(each.by_hand)} cannot be mended for you: mend it by hand")
     click.echo(err=True)
     if refused:
         raise UserError(f"{', '.join(refused)} could not be written", "nothing of these was changed")
@@ -66,11 +62,14 @@ def mend(linted: Linted, problems: Sequence[Problem], *, ask: bool) -> bool:
 
 
 def _found(linted: Linted, problems: Sequence[Problem]) -> Mends:
-    from generator.lint.mend import mends_of
+    from generator.lint.mend import codes_of, mends_of
 
     mends = mends_of(linted.checked, problems)
     for file, why in mends.left.items():
         say(f"{shown_path(file)} is left as it is: {why}")
+    for each in mends.files:
+        if each.by_hand:
+            say(f"{shown_path(each.file)}: {codes_of(each.by_hand)} cannot be mended for you: mend it by hand")
     return mends
 
 

@@ -11,7 +11,7 @@ from generator.lint.words import enum_name
 from generator.pbtxt.words import some
 
 NEEDS = ("batch_input", "batch_output")
-_SOURCE = "core model_config_utils.cc, ValidateBatchIO (rule 19)"
+_SOURCE = "core model_config_utils.cc, ValidateBatchIO"
 
 
 def _entries(model: Model) -> Iterator[tuple[str, str, Any]]:

@@ -8,7 +8,7 @@ from generator.lint.model import Model
 from generator.lint.rule import ERROR, Finding, rule
 
 NEEDS = ("response_cache",)
-_SOURCE = "core model_config_utils.cc, ValidateModelConfig (rule 15)"
+_SOURCE = "core model_config_utils.cc, ValidateModelConfig"
 _FIELD = "response_cache.enable"
 
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from generator.lint.model import Model
 from generator.lint.rule import NOTE, Finding, rule
 from generator.lint.versions import version_numbers
+from generator.pbtxt.words import some
 
 _NO_COMPLETION = "start the server with --disable-auto-complete-config"
 
@@ -78,7 +79,7 @@ def one_version(model: Model) -> Iterator[Finding]:
         return
     numbers = version_numbers(model.folder)
     if len(numbers) > 1:
-        text = f"of the versions {', '.join(map(str, reversed(numbers)))} only {numbers[0]} is served"
+        text = f"of the versions {some(numbers[::-1], quote='')} only {numbers[0]} is served"
         yield model.found("", text, "say `version_policy { all { } }` or which; or remove the others")
 
 

@@ -13,7 +13,7 @@ NEEDS = ("ensemble_scheduling",)
 _IN_FLIGHT = "ensemble_scheduling.max_inflight_requests"
 
 
-@rule("TK791", ERROR, "core ensemble_utils.cc, ValidateEnsembleConfig (rule 30)")
+@rule("TK791", ERROR, "core ensemble_utils.cc, ValidateEnsembleConfig")
 def decoupled_branches(model: Model) -> Iterator[Finding]:
     """A step joins tensors of different decoupled models.
 

@@ -28,7 +28,7 @@ class Unseen(Enum):
 UNSEEN: Literal[Unseen.UNSEEN] = Unseen.UNSEEN
 
 
-@rule("TK670", ERROR, "core model.cc, Model::Init, and label_provider.cc (rule 21)", local=True)
+@rule("TK670", ERROR, "core model.cc, Model::Init, and label_provider.cc", local=True)
 def label_file(model: Model) -> Iterator[Finding]:
     """A label file is not there, or not inside the model's directory.
 
@@ -58,7 +58,7 @@ def label_file(model: Model) -> Iterator[Finding]:
             yield model.judged(model.found(path, text, hint, severity=severity))
 
 
-@rule("TK671", WARNING, "core label_provider.cc, GetLabel (rule 21)", local=True)
+@rule("TK671", WARNING, "core label_provider.cc, GetLabel", local=True)
 def too_few_labels(model: Model) -> Iterator[Finding]:
     """A label file has fewer lines than its output has classes.
 
@@ -97,7 +97,7 @@ def too_few_labels(model: Model) -> Iterator[Finding]:
             yield model.found(f"output[{index}].label_filename", message, "one line for each class")
 
 
-@rule("TK672", ERROR, "core backend_model.cc, GetBackendLibraryProperties (rule 21)")
+@rule("TK672", ERROR, "core backend_model.cc, GetBackendLibraryProperties")
 def library(model: Model) -> Iterator[Finding]:
     """`runtime` names no library of the backend.
 
@@ -130,7 +130,7 @@ def library(model: Model) -> Iterator[Finding]:
         yield model.found("runtime", f"the backend `{backend}` has no `{runtime}`", f"`{library}`, or nothing at all")
 
 
-@rule("TK673", ERROR, "core backend_model.cc, TritonModel::Create (rule 21)")
+@rule("TK673", ERROR, "core backend_model.cc, TritonModel::Create")
 def batching_strategy(model: Model) -> Iterator[Finding]:
     """A custom batching strategy cannot be loaded.
 
@@ -166,7 +166,7 @@ def batching_strategy(model: Model) -> Iterator[Finding]:
                 return
 
 
-@rule("TK674", ERROR, "python_backend pb_stub.cc, Initialize (rule 21)", local=True)
+@rule("TK674", ERROR, "python_backend pb_stub.cc, Initialize", local=True)
 def module_name(model: Model) -> Iterator[Finding]:
     """The file of a Python model is none that Python can import.
 

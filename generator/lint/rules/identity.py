@@ -12,7 +12,7 @@ from generator.lint.rule import ERROR, Edit, Finding, rule
 if TYPE_CHECKING:
     from generator.config.messages import ModelConfig
 
-_SOURCE = "core model_config_utils.cc, ValidateModelConfig (rule 6)"
+_SOURCE = "core model_config_utils.cc, ValidateModelConfig"
 # The platforms that the server wants beside the backends that it knows; it takes any platform beside another backend.
 _PLATFORMS = {
     "tensorrt": ("tensorrt_plan",),
@@ -21,7 +21,7 @@ _PLATFORMS = {
     "tensorflow": ("tensorflow_savedmodel", "tensorflow_graphdef"),
 }
 _BACKENDS = (*_PLATFORMS, "python", "openvino", "dali", "fil", "vllm", "tensorrtllm")
-_MAX_BATCH = "core model_config_utils.cc, ValidateModelConfig (rule 7)"
+_MAX_BATCH = "core model_config_utils.cc, ValidateModelConfig"
 
 
 def platforms_of(model: Model, backend: str) -> tuple[str, ...]:
@@ -138,7 +138,7 @@ def ensemble_with_backend(model: Model) -> Iterator[Finding]:
         yield model.found(field, text, f"remove `{field}`", edits=model.removed(field))
 
 
-@rule("TK614", ERROR, "core model_config_utils.cc, ValidateEnsembleSchedulingConfig (rule 6)")
+@rule("TK614", ERROR, "core model_config_utils.cc, ValidateEnsembleSchedulingConfig")
 def ensemble_without_platform(model: Model) -> Iterator[Finding]:
     """Steps of an ensemble without `platform: "ensemble"`.
 

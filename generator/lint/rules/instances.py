@@ -12,7 +12,7 @@ from generator.lint.words import enum_name
 from generator.pbtxt.words import some
 
 NEEDS = ("instance_group",)
-_VALIDATE = "core model_config_utils.cc, ValidateInstanceGroup (rule 18)"
+_VALIDATE = "core model_config_utils.cc, ValidateInstanceGroup"
 _NORMALIZE = "core model_config_utils.cc, NormalizeInstanceGroup"
 _RATE = "core rate_limiter.cc"
 INT_LIMIT = 2**31
@@ -232,7 +232,7 @@ def passive_only(model: Model) -> Iterator[Finding]:
         yield model.found("instance_group[0].passive", text, "add a group without `passive`")
 
 
-@rule("TK658", WARNING, f"{_RATE}, ValidateMaxResources (rule 23)")
+@rule("TK658", WARNING, f"{_RATE}, ValidateMaxResources")
 def resource_of_both_kinds(model: Model) -> Iterator[Finding]:
     """A resource of the rate limiter is global in one place and per device in another.
 
@@ -286,7 +286,7 @@ def _users(repository: Repository) -> dict[tuple[str, bool], dict[str, None]]:
     return users
 
 
-@rule("TK659", WARNING, f"{_RATE}, AddModelInstance (rule 23)")
+@rule("TK659", WARNING, f"{_RATE}, AddModelInstance")
 def resource_without_use(model: Model) -> Iterator[Finding]:
     """A resource of the rate limiter is counted for nothing.
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from generator.lint.files import Folder
 from generator.lint.model import CONFIG_FILE, Model
 from generator.lint.rule import ERROR, WARNING, Finding, rule
 from generator.lint.versions import OTHERS, is_too_large, number_of
-from generator.pbtxt.words import guess
+from generator.pbtxt.words import guess, some
 from generator.problems import Place, errors
 
 _PLAIN = re.compile(r"[A-Za-z0-9_.-]+")
@@ -68,7 +68,7 @@ def is_text(name: str) -> bool:
     return not any("\ud800" <= letter <= "\udfff" for letter in name)
 
 
-@rule("TK502", ERROR, f"{_REPOSITORY}, InitializeModelInfo (rule 2)", local=True)
+@rule("TK502", ERROR, f"{_REPOSITORY}, InitializeModelInfo", local=True)
 def another_name(model: Model) -> Iterator[Finding]:
     """A config.pbtxt names another model than its directory.
 
@@ -89,7 +89,7 @@ def another_name(model: Model) -> Iterator[Finding]:
         yield model.found("name", text, hint, edits=edits)
 
 
-@rule("TK503", ERROR, f"{_LIFECYCLE} (rule 3)", local=True)
+@rule("TK503", ERROR, f"{_LIFECYCLE}", local=True)
 def no_version(model: Model) -> Iterator[Finding]:
     """A model has no version directory.
 
@@ -114,7 +114,7 @@ def no_version(model: Model) -> Iterator[Finding]:
     yield model.found("", text, "`mkdir 1`, even if it is empty")
 
 
-@rule("TK600", ERROR, f"{_REPOSITORY}, InitializeModelInfo (rule 5)", local=True)
+@rule("TK600", ERROR, f"{_REPOSITORY}, InitializeModelInfo", local=True)
 def no_config(model: Model) -> Iterator[Finding]:
     """A directory has no config.pbtxt.
 
@@ -153,7 +153,7 @@ def no_config(model: Model) -> Iterator[Finding]:
     yield model.found("", text, hint, place=place)
 
 
-@rule("TK601", ERROR, f"{_LIFECYCLE} (rule 3)", local=True)
+@rule("TK601", ERROR, f"{_LIFECYCLE}", local=True)
 def no_version_left(model: Model) -> Iterator[Finding]:
     """A version policy leaves no version.
 
@@ -177,7 +177,7 @@ def no_version_left(model: Model) -> Iterator[Finding]:
     yield model.found("version_policy.latest", text, "`latest { num_versions: 1 }` serves the newest")
 
 
-@rule("TK602", ERROR, f"{_REPOSITORY}, Poll (rule 2)", local=True)
+@rule("TK602", ERROR, f"{_REPOSITORY}, Poll", local=True)
 def two_of_a_name(model: Model) -> Iterator[Finding]:
     """Two repositories have a model of the same name.
 
@@ -198,7 +198,7 @@ def two_of_a_name(model: Model) -> Iterator[Finding]:
         )
 
 
-@rule("TK603", WARNING, f"{_LIFECYCLE} (rule 3)", local=True)
+@rule("TK603", WARNING, f"{_LIFECYCLE}", local=True)
 def absent_version(model: Model) -> Iterator[Finding]:
     """A version policy names a version that is not there.
 
@@ -219,7 +219,7 @@ def absent_version(model: Model) -> Iterator[Finding]:
             yield model.found(f"version_policy.specific.versions[{index}]", text, "remove it, or add the version")
 
 
-@rule("TK604", WARNING, f"{_LIFECYCLE} (rule 3)", local=True)
+@rule("TK604", WARNING, f"{_LIFECYCLE}", local=True)
 def odd_version_name(model: Model) -> Iterator[Finding]:
     """A directory has a name that the server reads as another number, or passes over.
 
@@ -253,7 +253,7 @@ def odd_version_name(model: Model) -> Iterator[Finding]:
             yield model.found("", text, hint, place=place)
 
 
-_NEEDED = "python_backend python_be.cc and the backends' own; model_lifecycle.cc, OnLoadFinal (rule 4)"
+_NEEDED = "python_backend python_be.cc and the backends' own; model_lifecycle.cc, OnLoadFinal"
 
 
 @rule("TK605", ERROR, _NEEDED, local=True)
@@ -327,7 +327,7 @@ def name_for_a_shell(model: Model) -> Iterator[Finding]:
         yield model.found("name", text, "take ASCII letters, digits, `_`, `-` and `.`")
 
 
-@rule("TK607", WARNING, f"{_REPOSITORY}, ValidateModelName (rule 2)", live=False, local=True)
+@rule("TK607", WARNING, f"{_REPOSITORY}, ValidateModelName", live=False, local=True)
 def dots_in_a_name(model: Model) -> Iterator[Finding]:
     """A model's name looks like a path.
 
@@ -345,7 +345,7 @@ def dots_in_a_name(model: Model) -> Iterator[Finding]:
         yield model.judged(model.found("name", text, "take a name without `..`", severity=severity), WARNING)
 
 
-@rule("TK608", WARNING, f"{_REPOSITORY}, GetModelConfigFullPath (rule 5)", live=False, local=True)
+@rule("TK608", WARNING, f"{_REPOSITORY}, GetModelConfigFullPath", live=False, local=True)
 def falls_back(model: Model) -> Iterator[Finding]:
     """The configuration that is asked for is not there, and another one is taken.
 
@@ -390,5 +390,5 @@ def broken_link(model: Model) -> Iterator[Finding]:
             yield model.found("", text, "remove it", place=Place(model.folder.shown(name)))
 
 
-def _listed(numbers: object) -> str:
-    return ", ".join(str(number) for number in sorted(numbers))  # type: ignore[call-overload]
+def _listed(numbers: Iterable[int]) -> str:
+    return some(sorted(numbers), quote="")

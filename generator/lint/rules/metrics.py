@@ -9,7 +9,7 @@ from generator.lint.model import Model
 from generator.lint.rule import ERROR, WARNING, Finding, rule
 
 NEEDS = ("model_metrics",)
-_SOURCE = "core model_config_utils.cc, ValidateModelMetrics (rule 20)"
+_SOURCE = "core model_config_utils.cc, ValidateModelMetrics"
 _SINCE = "24.11"  # before it, the whole field is unknown
 _HISTOGRAMS = ("nv_inference_first_response_histogram_ms",)
 

@@ -222,7 +222,7 @@ def fixed_batch(model: Model) -> Iterator[Finding]:
                 break
 
 
-@rule("TK727", ERROR, f"{_SOURCE}, ValidateInputs (rule 11)", live=False)
+@rule("TK727", ERROR, f"{_SOURCE}, ValidateInputs", live=False)
 def optional_in_a_batch(model: Model) -> Iterator[Finding]:
     """An optional input in an ONNX model that batches.
 

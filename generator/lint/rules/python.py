@@ -43,7 +43,7 @@ def _sources(model: Model) -> Iterator[Source]:
                 yield source
 
 
-@rule("TK710", ERROR, f"{_STUB}, StubSetup (rule 33)", local=True)
+@rule("TK710", ERROR, f"{_STUB}, StubSetup", local=True)
 def no_python(model: Model) -> Iterator[Finding]:
     """A Python model's file is not valid Python.
 
@@ -93,7 +93,7 @@ def _dotted(version: tuple[int, int]) -> str:
     return ".".join(map(str, version))
 
 
-@rule("TK711", ERROR, f"{_STUB}, StubSetup and Initialize (rule 33)", local=True)
+@rule("TK711", ERROR, f"{_STUB}, StubSetup and Initialize", local=True)
 def no_model_class(model: Model) -> Iterator[Finding]:
     """A Python model's file has no class TritonPythonModel that can be made.
 
@@ -115,7 +115,7 @@ def no_model_class(model: Model) -> Iterator[Finding]:
             yield Finding("", text, "give them defaults, or do it in initialize(self, args)", source.place(method))
 
 
-@rule("TK712", WARNING, f"{_STUB}, ProcessRequests (rule 33)", local=True)
+@rule("TK712", WARNING, f"{_STUB}, ProcessRequests", local=True)
 def no_execute(model: Model) -> Iterator[Finding]:
     """A Python model cannot execute requests.
 
@@ -147,7 +147,7 @@ def no_execute(model: Model) -> Iterator[Finding]:
             yield Finding("", text, hint, source.place(parsed.model_class), severity)
 
 
-@rule("TK713", ERROR, "python_backend pb_stub.cc, AutoCompleteModelConfig (rule 33)")
+@rule("TK713", ERROR, "python_backend pb_stub.cc, AutoCompleteModelConfig")
 def wrong_completion(model: Model) -> Iterator[Finding]:
     """auto_complete_config cannot be called, or does not give the configuration back.
 
@@ -178,7 +178,7 @@ def wrong_completion(model: Model) -> Iterator[Finding]:
             yield Finding("", text, "end it with `return config`", source.place(method))
 
 
-@rule("TK714", ERROR, f"{_STUB}, Initialize (rule 33)", local=True)
+@rule("TK714", ERROR, f"{_STUB}, Initialize", local=True)
 def wrong_initialize(model: Model) -> Iterator[Finding]:
     """initialize does not take the one argument that it is called with.
 
@@ -197,7 +197,7 @@ def wrong_initialize(model: Model) -> Iterator[Finding]:
             yield Finding("", text, "write `def initialize(self, args):`", source.place(method))
 
 
-@rule("TK715", ERROR, "python_backend python_be.cc, ModelState (rule 33)")
+@rule("TK715", ERROR, "python_backend python_be.cc, ModelState")
 def force_cpu(model: Model) -> Iterator[Finding]:
     """FORCE_CPU_ONLY_INPUT_TENSORS is neither `yes` nor `no`.
 
@@ -219,7 +219,7 @@ def force_cpu(model: Model) -> Iterator[Finding]:
         yield model.found(path, f'{_FORCE_CPU} is "{value}"; valid: "yes", "no"', "write one of them", edits=edits)
 
 
-@rule("TK716", ERROR, "python_backend stub_launcher.cc and pb_env.cc (rule 33)")
+@rule("TK716", ERROR, "python_backend stub_launcher.cc and pb_env.cc")
 def no_environment(model: Model) -> Iterator[Finding]:
     """EXECUTION_ENV_PATH names nothing that the server can use.
 
@@ -253,7 +253,7 @@ def no_environment(model: Model) -> Iterator[Finding]:
         yield model.found(path, text, "it has to be an unpacked environment")
 
 
-@rule("TK717", ERROR, "python_backend triton_python_backend_utils.py, ModelConfig (rule 33)")
+@rule("TK717", ERROR, "python_backend triton_python_backend_utils.py, ModelConfig")
 def forbidden_completion(model: Model) -> Iterator[Finding]:
     """auto_complete_config asks for what the server does not allow.
 
@@ -279,7 +279,7 @@ def forbidden_completion(model: Model) -> Iterator[Finding]:
             yield Finding("", wrong[1], "the server refuses the model then", source.place(wrong[0]))
 
 
-@rule("TK718", WARNING, f"{_STUB}, ProcessRequests (rule 33)")
+@rule("TK718", WARNING, f"{_STUB}, ProcessRequests")
 def no_list(model: Model) -> Iterator[Finding]:
     """execute is a generator, and the model is not decoupled.
 

@@ -8,7 +8,7 @@ from generator.lint.model import Model
 from generator.lint.rule import ERROR, Finding, rule
 from generator.lint.rules.tensors import VALID_LENGTH, is_no_length, tensors_of
 
-_SOURCE = "core model_config_utils.cc, ValidateIOShape (rule 9)"
+_SOURCE = "core model_config_utils.cc, ValidateIOShape"
 
 
 @rule("TK624", ERROR, _SOURCE)

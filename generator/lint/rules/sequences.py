@@ -15,7 +15,7 @@ _CONTROL = "core model_config_utils.cc, GetBooleanSequenceControlProperties"
 _LISTS = ("int32_false_true", "fp32_false_true", "bool_false_true")
 _ID_TYPES = ("TYPE_INT32", "TYPE_INT64", "TYPE_UINT32", "TYPE_UINT64", "TYPE_STRING")
 _CORRID = "CONTROL_SEQUENCE_CORRID"
-_PAIRS = ("CONTROL_SEQUENCE_START", "CONTROL_SEQUENCE_READY", "CONTROL_SEQUENCE_END")  # with values for false and true
+_PAIRS = ("CONTROL_SEQUENCE_START", "CONTROL_SEQUENCE_READY", "CONTROL_SEQUENCE_END")  # false and true
 _CONTROLS = "sequence_batching.control_input"
 
 
@@ -39,7 +39,7 @@ def _controls(model: Model) -> Iterator[tuple[str, Any, str]]:
             yield f"{_CONTROLS}[{i}].control[{j}]", control, enum_name(control, "kind")
 
 
-@rule("TK645", ERROR, f"{_CONTROL} (rule 16)", local=True)
+@rule("TK645", ERROR, f"{_CONTROL}", local=True)
 def unnamed_control(model: Model) -> Iterator[Finding]:
     """A control tensor of the sequence batcher has no name.
 
@@ -62,7 +62,7 @@ def unnamed_control(model: Model) -> Iterator[Finding]:
             yield model.found(f"{_CONTROLS}[{i}]", text, 'add `name: "…"`')
 
 
-@rule("TK646", ERROR, f"{_CONTROL} (rule 16)")
+@rule("TK646", ERROR, f"{_CONTROL}")
 def control_tensor_twice(model: Model) -> Iterator[Finding]:
     """Two control_inputs of the sequence batcher name the same tensor.
 
@@ -84,7 +84,7 @@ def control_tensor_twice(model: Model) -> Iterator[Finding]:
         seen.add(tensor.name)
 
 
-@rule("TK647", ERROR, f"{_CONTROL} (rule 16)")
+@rule("TK647", ERROR, f"{_CONTROL}")
 def control_kind_twice(model: Model) -> Iterator[Finding]:
     """The sequence batcher has two controls of one kind.
 
@@ -106,7 +106,7 @@ def control_kind_twice(model: Model) -> Iterator[Finding]:
         seen.add(kind)
 
 
-@rule("TK648", ERROR, f"{_CONTROL} (rule 16)")
+@rule("TK648", ERROR, f"{_CONTROL}")
 def control_values(model: Model) -> Iterator[Finding]:
     """A start, ready or end control has no pair of values for false and true.
 
@@ -131,7 +131,7 @@ def control_values(model: Model) -> Iterator[Finding]:
             yield model.found(f"{path}.{given[0]}", f"{text}, the values for false and for true", hint)
 
 
-@rule("TK649", ERROR, f"{_CONFIG} and GetTypedSequenceControlProperties (rule 16)")
+@rule("TK649", ERROR, f"{_CONFIG} and GetTypedSequenceControlProperties")
 def sequence_id_type(model: Model) -> Iterator[Finding]:
     """The control that carries the sequence's id has no usable type.
 
@@ -157,7 +157,7 @@ def sequence_id_type(model: Model) -> Iterator[Finding]:
             yield model.found(f"{path}.data_type", text, "ids of clients are 64 bit integers or text")
 
 
-@rule("TK780", ERROR, f"{_CONFIG} (rule 16)", local=True)
+@rule("TK780", ERROR, f"{_CONFIG}", local=True)
 def slot_utilization(model: Model) -> Iterator[Finding]:
     """minimum_slot_utilization is not between 0 and 1.
 
@@ -176,7 +176,7 @@ def slot_utilization(model: Model) -> Iterator[Finding]:
         yield model.found(path, f"{share:g} is no share of the slots; valid is 0 to 1", "half of them is 0.5")
 
 
-@rule("TK781", ERROR, f"{_CONFIG} (rule 12)")
+@rule("TK781", ERROR, f"{_CONFIG}")
 def oldest_preferred_sizes(model: Model) -> Iterator[Finding]:
     """A preferred size of the `oldest` strategy is above max_batch_size or below 1.
 

@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 NEEDS = ("sequence_batching",)
-_CREATE = "core sequence_batch_scheduler.cc, Create (rule 17)"
-_INITIAL = "core sequence_batch_scheduler.cc, GenerateInitialStateData (rule 17)"
+_CREATE = "core sequence_batch_scheduler.cc, Create"
+_INITIAL = "core sequence_batch_scheduler.cc, GenerateInitialStateData"
 _FOLDER = "initial_state"
 
 

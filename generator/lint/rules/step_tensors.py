@@ -12,7 +12,7 @@ from generator.pbtxt.words import some
 
 NEEDS = ("ensemble_scheduling",)
 _MOST_TOLD = 20  # inputs of one step
-_MAPPING = "core ensemble_utils.cc, ValidateTensorMapping (rule 28)"
+_MAPPING = "core ensemble_utils.cc, ValidateTensorMapping"
 
 
 @rule("TK695", ERROR, _MAPPING)
@@ -104,10 +104,14 @@ def missing_input(model: Model) -> Iterator[Finding]:
         if unknown and missing <= unknown and not member.is_open:
             continue
         lacking = (name for name in tensors.needed if name not in step.input_map) if missing else ()
+        path = f"ensemble_scheduling.step[{index}].model_name"
         for name in islice(lacking, _MOST_TOLD):
             hint = f'add `input_map {{ key: "{name}" value: "…" }}`'
             text = f"input `{name}` of model `{member.name}` gets no tensor"
-            yield model.found(f"ensemble_scheduling.step[{index}].model_name", text, hint)
+            yield model.found(path, text, hint)
+        if missing > _MOST_TOLD:
+            text = f"{missing - _MOST_TOLD} more inputs of model `{member.name}` get no tensor"
+            yield model.found(path, text, "map them, too")
 
 
 @rule("TK790", ERROR, _MAPPING)

@@ -12,7 +12,7 @@ from generator.lint.rule import ERROR, WARNING, Finding, rule
 from generator.lint.words import type_name
 
 NEEDS = ("ensemble_scheduling",)
-_SAME = "core ensemble_utils.cc, ValidateTensorConsistency (rule 29)"
+_SAME = "core ensemble_utils.cc, ValidateTensorConsistency"
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ NEEDS = ("ensemble_scheduling",)
 _GRAPH = "core model_repository_manager.cc"
 
 
-@rule("TK690", ERROR, f"{_GRAPH}, ConnectDependencyGraph (rule 26)")
+@rule("TK690", ERROR, f"{_GRAPH}, ConnectDependencyGraph")
 def no_such_model(model: Model) -> Iterator[Finding]:
     """A step runs a model that is not in the repository.
 
@@ -36,7 +36,7 @@ def no_such_model(model: Model) -> Iterator[Finding]:
             yield model.found(path, f"model `{step.model_name}` is not in the repository", hint)
 
 
-@rule("TK691", ERROR, f"{_GRAPH}, CircularDependencyCheck (rule 26)")
+@rule("TK691", ERROR, f"{_GRAPH}, CircularDependencyCheck")
 def circular_ensembles(model: Model) -> Iterator[Finding]:
     """Ensembles that are made of each other.
 
@@ -77,7 +77,7 @@ def circle_leads(model: Model, name: str, circle: Circle) -> bool:
     return name in circle.at or (member is not None and member is not model and circle_below(member) is not None)
 
 
-@rule("TK692", ERROR, f"{_GRAPH}, CheckNode (rule 26)")
+@rule("TK692", ERROR, f"{_GRAPH}, CheckNode")
 def version_not_served(model: Model) -> Iterator[Finding]:
     """A step wants a version that the server does not load.
 
@@ -96,7 +96,7 @@ def version_not_served(model: Model) -> Iterator[Finding]:
             continue
         if model.text.tree.find(path) is None:
             continue
-        which = some(served)
+        which = some(served, quote="")
         if step.model_version == 0:
             hint = "write -1 for the newest: 0 is a version like any other"
         elif step.model_version in member.versions:
@@ -107,7 +107,7 @@ def version_not_served(model: Model) -> Iterator[Finding]:
         yield model.found(path, text, hint)
 
 
-@rule("TK693", ERROR, f"{_GRAPH}, CheckNode (rule 26); seen: an omitted version is version 0")
+@rule("TK693", ERROR, f"{_GRAPH}, CheckNode; seen: an omitted version is version 0")
 def no_version_given(model: Model) -> Iterator[Finding]:
     """A step without `model_version`.
 
@@ -142,7 +142,7 @@ def _behind(model: Model, path: str) -> tuple[Edit, ...]:
     return (Edit(end, end, " model_version: -1"),)
 
 
-@rule("TK694", ERROR, "core ensemble_utils.cc, ValidateEnsembleConfig (rule 27)")
+@rule("TK694", ERROR, "core ensemble_utils.cc, ValidateEnsembleConfig")
 def smaller_batches(model: Model) -> Iterator[Finding]:
     """A model takes smaller batches than its ensemble.
 
@@ -169,7 +169,7 @@ def smaller_batches(model: Model) -> Iterator[Finding]:
             yield model.found(f"ensemble_scheduling.step[{index}].model_name", text, hint)
 
 
-@rule("TK792", NOTE, f"{_GRAPH}, CheckNode (rule 26)")
+@rule("TK792", NOTE, f"{_GRAPH}, CheckNode")
 def refused_with_a_model(model: Model) -> Iterator[Finding]:
     """An ensemble is refused because one of its models is.
 

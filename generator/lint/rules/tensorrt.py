@@ -78,7 +78,7 @@ def _headers(model: Model) -> Iterator[_Plan]:
             continue  # another rule tells of it
 
 
-@rule("TK700", ERROR, f"{_INSTANCE}, Create (rule 32)", live=False, local=True)
+@rule("TK700", ERROR, f"{_INSTANCE}, Create", live=False, local=True)
 def plan_missing(model: Model) -> Iterator[Finding]:
     """A TensorRT model has no plan in its version directory.
 
@@ -115,7 +115,7 @@ def plan_missing(model: Model) -> Iterator[Finding]:
             yield model.found(field, text, hint, severity=WARNING)
 
 
-@rule("TK701", ERROR, f"{_INSTANCE}, ModelInstanceState (rule 32)", live=False)
+@rule("TK701", ERROR, f"{_INSTANCE}, ModelInstanceState", live=False)
 def not_on_a_gpu(model: Model) -> Iterator[Finding]:
     """A TensorRT model has an instance group that is not on a GPU.
 
@@ -199,7 +199,7 @@ def another_tensorrt(model: Model) -> Iterator[Finding]:
         yield model.judged(model.found("", text, hint, place=place))
 
 
-@rule("TK704", ERROR, f"{_INSTANCE}, ValidateGraphSpec (rule 32)", live=False)
+@rule("TK704", ERROR, f"{_INSTANCE}, ValidateGraphSpec", live=False)
 def graph_spec(model: Model) -> Iterator[Finding]:
     """A CUDA graph is specified for a batch or shape that cannot be.
 
@@ -254,7 +254,7 @@ def _shapes(model: Model, path: str, spec: Any, bound: Any) -> Iterator[Finding]
                 yield model.found(at, text, "take dims up to the graph's")
 
 
-@rule("TK705", ERROR, f"{_INSTANCE}, ValidateIOHelper (rule 32)", live=False)
+@rule("TK705", ERROR, f"{_INSTANCE}, ValidateIOHelper", live=False)
 def type_without_engine(model: Model) -> Iterator[Finding]:
     """A TensorRT model has an input or output of a type that TensorRT lacks.
 

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from generator.config.messages import ModelConfig
 
 _SHAPES = "core model_config_utils.cc, ValidateIOShape"
-_INPUTS = "core model_config_utils.cc, ValidateModelInput and ValidateModelOutput (rule 10)"
+_INPUTS = "core model_config_utils.cc, ValidateModelInput and ValidateModelOutput"
 VALID_LENGTH = "valid: 1 or more, or -1 for any length"
 
 
@@ -43,7 +43,7 @@ def tensors_of(config: ModelConfig) -> Iterator[Tensor]:
         yield Tensor("output", i, tensor)
 
 
-@rule("TK620", ERROR, f"{_SHAPES} (rule 8)")
+@rule("TK620", ERROR, f"{_SHAPES}")
 def no_name(model: Model) -> Iterator[Finding]:
     """An input or output without a name.
 
@@ -60,7 +60,7 @@ def no_name(model: Model) -> Iterator[Finding]:
             yield model.found(tensor.path, f"{tensor.word} has no `name`", "name it as the model knows it")
 
 
-@rule("TK621", ERROR, f"{_SHAPES} (rule 8)")
+@rule("TK621", ERROR, f"{_SHAPES}")
 def no_data_type(model: Model) -> Iterator[Finding]:
     """An input or output without a data type.
 
@@ -79,7 +79,7 @@ def no_data_type(model: Model) -> Iterator[Finding]:
             yield model.found(tensor.path, f"{tensor.word} has no `data_type`", "write one, such as TYPE_FP32")
 
 
-@rule("TK622", ERROR, f"{_SHAPES} (rule 8)")
+@rule("TK622", ERROR, f"{_SHAPES}")
 def no_dims(model: Model) -> Iterator[Finding]:
     """An input or output without dims.
 
@@ -98,7 +98,7 @@ def no_dims(model: Model) -> Iterator[Finding]:
             yield model.found(tensor.path, f"{tensor.word} has no `dims`", "write its shape without the batch axis")
 
 
-@rule("TK623", ERROR, f"{_SHAPES} (rule 8)", local=True)
+@rule("TK623", ERROR, f"{_SHAPES}", local=True)
 def bad_dim(model: Model) -> Iterator[Finding]:
     """An axis in dims that is neither 1 or more nor -1.
 
@@ -161,7 +161,7 @@ def shape_tensor_without_tensorrt(model: Model) -> Iterator[Finding]:
             yield model.found(field, text, "remove `is_shape_tensor`", edits=model.removed(field))
 
 
-@rule("TK629", ERROR, "core model_config_utils.cc, ValidateNonLinearFormatIO (rule 10)")
+@rule("TK629", ERROR, "core model_config_utils.cc, ValidateNonLinearFormatIO")
 def non_linear_format(model: Model) -> Iterator[Finding]:
     """A non-linear format where it cannot be.
 
@@ -207,9 +207,7 @@ def name_given_twice(model: Model) -> Iterator[Finding]:
             seen.add(tensor.name)
 
 
-@rule(
-    "TK771", ERROR, "backend backend_model.cc, BackendModel; tensorrt_backend tensorrt_model.cc (rule 11)", live=False
-)
+@rule("TK771", ERROR, "backend backend_model.cc, BackendModel; tensorrt_backend tensorrt_model.cc", live=False)
 def optional_input(model: Model) -> Iterator[Finding]:
     """An optional input of a TensorRT model.
 

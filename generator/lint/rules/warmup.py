@@ -1,4 +1,4 @@
-"""Warm-up samples (rule 22): the server makes requests of them and runs each before it calls the model ready."""
+"""Warm-up samples: the server makes requests of them and runs each before it calls the model ready."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from generator.lint.words import element_bytes, enum_name, is_type, item_count, 
 from generator.pbtxt.words import some
 
 NEEDS = ("model_warmup",)
-_SOURCE = "core backend_model_instance.cc, GenerateWarmupData (rule 22)"
-_REQUEST = "core infer_request.cc, PrepareForInference (rule 22)"
+_SOURCE = "core backend_model_instance.cc, GenerateWarmupData"
+_REQUEST = "core infer_request.cc, PrepareForInference"
 
 
 def samples(model: Model) -> Iterator[tuple[str, Any]]:
@@ -226,7 +226,7 @@ def _strings(data: bytes) -> int:
     return count
 
 
-@rule("TK679", ERROR, "core backend_model_instance.cc, GenerateWarmupData, and backend_common (rule 22)")
+@rule("TK679", ERROR, "core backend_model_instance.cc, GenerateWarmupData, and backend_common")
 def sample_size(model: Model) -> Iterator[Finding]:
     """A warm-up sample's batch_size is not one that the model takes.
 

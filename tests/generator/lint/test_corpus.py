@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import textwrap
 from pathlib import Path
 
@@ -75,6 +76,20 @@ def test_every_case_of_a_rule_is_in_its_folder() -> None:
 
 def test_places_are_in_files_of_the_case() -> None:
     for case in CASES:
-        assert isinstance(case.path, Path)
-        for _, place in case.problems:
-            assert place.count(":") <= 2, case.name
+        files = {
+            f"{letter}/{name}" if letter else name: data
+            for letter, of_letter in case.repositories.items()
+            for name, data in of_letter.items()
+        }
+        folders = {str(folder) for name in files for folder in Path(f"{name}_").parents}
+        for code, place in case.problems:
+            file, *numbers = place.split(":")
+            about = f"{case.name}: {code} {place}"
+            assert file in files or file in folders, about
+            assert not numbers or _has_place(files[file], *map(int, numbers)), about
+
+
+def _has_place(data: bytes | None, line: int, column: int = 1) -> bool:
+    """Whether a file has that line, and that a character or its end at that column."""
+    lines = re.split(r"\r\n|\r|\n", (data or b"").decode("utf-8", "surrogateescape"))
+    return 1 <= line <= len(lines) and 1 <= column <= len(lines[line - 1]) + 1

@@ -144,3 +144,26 @@ def test_nested_ensembles_end_even_where_every_one_has_two_ways_down() -> None:
     checked = judged(ensemble(step("adder", "a", "c")), e0=ensemble(step("adder", "a", "c")), **files)
     assert time.monotonic() - start < 20
     assert not checked.problems
+
+
+@pytest.mark.parametrize(("count", "way"), [(3, "`e1` → `e2` → `e0` → `e1`"), (12, "`e7` → `e8` → 4 more → `e1`")])
+def test_each_ensemble_of_a_circle_is_told_the_way_around_from_itself(count: int, way: str) -> None:
+    files: dict[str, bytes | None] = {}
+    for i in range(count):
+        files |= {f"e{i}/config.pbtxt": ensemble(step(f"e{(i + 1) % count}", "a", "c")), f"e{i}/1/": b""}
+    files |= {"top/config.pbtxt": ensemble(step("e1", "a", "c")), "top/1/": b""}
+    checked = check([MemoryFolder(files, "")], EMBEDDED)
+    told = {p.place.file.partition("/")[0]: p.message for p in checked.problems if p.code == "TK691"}
+    assert len(told) == count + 1
+    assert told["e1"].startswith("ensembles are made of each other: `e1`")
+    assert told["e1"].endswith(way)
+    assert told["top"].startswith("this ensemble stands above a circle of ensembles (`e")
+
+
+def test_of_very_many_inputs_that_are_missing_the_first_are_told() -> None:
+    inputs = "".join(f'input {{ name: "i{i}" data_type: TYPE_FP32 dims: 4 }}\n' for i in range(50))
+    checked = judged(ensemble(step("wide", "a", "c")), wide=(MODEL.format(dims=4) + inputs).encode())
+    told = [p.message for p in checked.problems if p.code == "TK697"]
+    assert told[:2] == [f"input `i{i}` of model `wide` gets no tensor" for i in range(2)]
+    assert told[-1] == "30 more inputs of model `wide` get no tensor"
+    assert len(told) == 21

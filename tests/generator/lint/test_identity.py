@@ -29,7 +29,6 @@ MENDS = [
     ("TK613", f'platform: "ensemble"\nbackend: "python"\n{FLOW}', f'platform: "ensemble"\n\n{FLOW}'),
     ("TK613", f'platform: "ensemble" default_model_filename: "model.py"\n{FLOW}', f'platform: "ensemble" \n{FLOW}'),
     ("TK614", FLOW, f'{FLOW}platform: "ensemble"\n'),
-    ("TK614", f'backend: "python"\n{FLOW}', f'\n{FLOW}platform: "ensemble"\n'),
     ("TK614", f'platform: "Ensemble"\n{FLOW}', f'platform: "ensemble"\n{FLOW}'),
     ("TK628", with_flag(" is_shape_tensor: true"), with_flag(" ")),
     ("TK629", with_flag(", is_non_linear_format_io: true"), with_flag(", ")),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -120,3 +121,24 @@ def test_a_file_that_cannot_be_read_is_a_problem_of_the_model_and_no_traceback()
     config = PYTHON.replace(b"TYPE_FP32 dims: [ 4 ] } ]\noutput", b"TYPE_STRING dims: [ 1 ] } ]\noutput") + warmup
     checked = linted({"adder/config.pbtxt": config, "adder/1/model.py": MODEL, "adder/warmup/x": None})
     assert {problem.code for problem in checked.problems} == {"TK678"}
+
+
+def on_disk(root: Path, model: bytes, version: bytes = b"1") -> Checked:
+    folder = root / os.fsdecode(model)
+    (folder / os.fsdecode(version)).mkdir(parents=True)
+    for name, data in ((b"config.pbtxt", PYTHON), (version + b"/model.py", MODEL), (b"\xe9", b"")):
+        (folder / os.fsdecode(name)).write_bytes(data)
+    return check([DiskFolder(root)], EMBEDDED)
+
+
+def test_a_model_of_a_name_that_is_no_text_is_one_problem(tmp_path: Path) -> None:
+    (problem,) = on_disk(tmp_path, b"m\xe9").problems
+    assert problem.code == "TK617"
+    assert problem.severity is Severity.ERROR
+    assert problem.place.file.endswith("/m\udce9")
+
+
+def test_other_names_that_are_no_text_do_no_harm(tmp_path: Path) -> None:
+    assert on_disk(tmp_path, b"m").problems == []
+    codes = [problem.code for problem in on_disk(tmp_path, b"n", b"2\xe9").problems]
+    assert codes == ["TK604", "TK605"]  # the server takes it for version 2, and looks into `2`

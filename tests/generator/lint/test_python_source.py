@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from generator.lint.files import MemoryFolder
 from generator.lint.model import Model, Repository
-from generator.lint.python_source import Function, certain_calls, parse, sources, takes, unbound
+from generator.lint.python_source import Function, Source, certain_calls, parse, sources, takes, unbound
 from generator.lint.server import EMBEDDED
 
 
@@ -132,3 +132,16 @@ def test_the_versions_that_are_served_are_read() -> None:
 def test_a_file_that_is_too_large_is_not_judged() -> None:
     model = Model(MemoryFolder({"1/model.py": b"#" * (5 << 20)}, "m"), Repository(EMBEDDED))
     assert sources(model, model.completed) == []
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "latin-1"])
+def test_columns_are_characters(encoding: str) -> None:
+    cookie = "latin-1" if encoding == "latin-1" else "utf-8"
+    text = f"# coding: {cookie}\r\nimport os\r\nclass TritonPythonModel:\r\n    grüße = 'é'; size = [run()]\r\n"
+    found = parse(text.encode(encoding))
+    assert found.tree is not None
+    call = next(node for node in ast.walk(found.tree) if isinstance(node, ast.Call))
+    place = Source(found, "m/1/model.py", 1).place(call)
+    line = text.splitlines()[place.line - 1]
+    assert (place.line, line[place.column - 1 :]) == (4, "run()]")
+    assert str(Source(found, "m/1/model.py", 1).place(None)) == "m/1/model.py"
