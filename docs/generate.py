@@ -117,8 +117,8 @@ def rules_page() -> str:
     page += "\n## Read from source, not run\n\n"
     page += (
         "The other errors were compared with a live server of 24.10, in cases that it refuses and cases that it "
-        "accepts (of a few the refused case cannot be run, because it ends the server); the other warnings and notes in "
-        "cases that it accepts. These were not: they are about backends, GPUs or releases that that server has not.\n\n"
+        "accepts (of a few the refused case cannot be run, because it ends the server); the other warnings and notes "
+        "in cases that it accepts. These were not: they are about backends, GPUs or releases that it has not.\n\n"
     )
     not_run = sorted((rule for rule in rules if not rule.is_live), key=lambda rule: rule.code)
     return page + "".join(f"- {rule.code}: {rule.title} ({rule.source})\n" for rule in not_run)
