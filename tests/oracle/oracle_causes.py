@@ -99,6 +99,8 @@ CAUSES: tuple[Cause, ...] = (
     _cause("types and shapes", (29,), "TK698 TK699", r"inconsistent data type", r"inconsistent shape"),
     _cause("decoupled branches", (30,), "TK791", r"originated from different decoupled models"),
     _cause("code", (4,), "TK710 TK711 TK713 TK714 TK717", r"Internal: \w+Error: ", r"must return a valid pb\.ModelConfig", r"TritonModelException"),
+    # Of a circle one of whose members is missing, the server gives this alone.
+    _cause("circle without a member", (26,), "TK691", r"^failed to load '[^']*', failed to poll from model repository$"),
 )  # fmt: skip
 
 
