@@ -82,7 +82,8 @@ CAUSES: tuple[Cause, ...] = (
     _cause("runtime", (21,), "TK672 TK731", r"unable to find .*backend library '", r"escapes backend directory", r"load shared library"),
     _cause("execute", (33,), "TK712", r"does not implement `execute`"),
     _cause(
-        "warm-up", (22,), "TK675 TK676 TK677 TK678 TK679", r"warmup setting expects", r"warmup", r"expected \d+ inputs but got", r"inference input",
+        "warm-up", (22,), "TK675 TK676 TK677 TK678 TK679", r"warmup setting expects", r"warmup", r"expected \d+ inputs but got", r"expected number of inputs between",
+        r"inference input",
         r"unexpected shape for input", r"input byte size mismatch",
     ),
     _cause("resources", (23,), "TK658", r"both global and device-specific", r"prevent scheduling of one or more model instances"),
