@@ -122,8 +122,16 @@ def test_your_own_model() -> None:
         (ROOT / "specs" / "mine.yaml").unlink(missing_ok=True)
 
 
+def test_a_repository_that_is_there() -> None:
+    [own] = [text for text in blocks("sh") if "tritonkit explain" in text]
+    done = shell(own)
+    assert done.returncode == 0, done.stderr
+    assert "nothing found" in done.stderr
+    assert done.stdout.startswith("TK751: ")
+
+
 def test_every_other_command_is_run_above() -> None:
-    run = {"make demo", "infer", "init", "serve", "make test"}
+    run = {"make demo", "infer", "init", "serve", "make test", "explain"}
     for text in blocks("sh"):
         assert any(word in text for word in run), text
     # `make test` is what runs this; that it is a target is all there is to see from here.
