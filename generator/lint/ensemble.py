@@ -76,7 +76,7 @@ class Flow:
         told = set(self.meant.values())
         self.lost = [name for name in lost if name not in told]
         self.unread = [name for name in unread if name not in told]
-        self._given = {*self.inputs, *lost, *(name for name in self.absent_outputs)}
+        self._given = {*self.inputs, *lost, *self.absent_outputs}
 
     @property
     def is_sound(self) -> bool:

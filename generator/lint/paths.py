@@ -38,8 +38,7 @@ class Asked:
 
     def of(self, target: str | None, config_name: str = "") -> Server:
         """The server for a repository that was rendered for `target` (None: by nobody)."""
-        embedded = "embedded" in (self.server, target if self.server is None else None)
-        server = EMBEDDED if embedded else Server(release=self.server)
+        server = EMBEDDED if (self.server or target) == "embedded" else Server(release=self.server)
         said = {
             "backends": self.backends, "gpus": self.gpus, "cores": self.cores, "auto_complete": self.auto_complete,
             "config_name": self.config_name or config_name or None, "cuda_pool_bytes": self.cuda_pool_bytes,

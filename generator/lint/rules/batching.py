@@ -20,7 +20,7 @@ def _preferred(model: Model) -> Iterator[tuple[str, int]]:
         yield f"{_DYNAMIC}.preferred_batch_size[{i}]", size
 
 
-@rule("TK630", ERROR, f"{_SOURCE}", local=True)
+@rule("TK630", ERROR, _SOURCE, local=True)
 def preferred_size_below_one(model: Model) -> Iterator[Finding]:
     """A preferred batch size that is not positive.
 
@@ -39,7 +39,7 @@ def preferred_size_below_one(model: Model) -> Iterator[Finding]:
             )
 
 
-@rule("TK631", ERROR, f"{_SOURCE}")
+@rule("TK631", ERROR, _SOURCE)
 def preferred_size_above_max(model: Model) -> Iterator[Finding]:
     """A preferred batch size above max_batch_size.
 
@@ -63,7 +63,7 @@ def preferred_size_above_max(model: Model) -> Iterator[Finding]:
             yield model.found(path, text, f"raise max_batch_size to {size}, or remove this size")
 
 
-@rule("TK632", ERROR, f"{_SOURCE}")
+@rule("TK632", ERROR, _SOURCE)
 def default_priority_out_of_range(model: Model) -> Iterator[Finding]:
     """Priority levels without a valid default level.
 
@@ -88,7 +88,7 @@ def default_priority_out_of_range(model: Model) -> Iterator[Finding]:
         yield model.found(f"{_DYNAMIC}.priority_levels", text, f"add `default_priority_level: {levels}`")
 
 
-@rule("TK633", ERROR, f"{_SOURCE}")
+@rule("TK633", ERROR, _SOURCE)
 def policy_of_no_level(model: Model) -> Iterator[Finding]:
     """A queue policy for a priority level that there is not.
 
@@ -115,7 +115,7 @@ def _policy_path(key: int) -> str:
     return f"{_DYNAMIC}.priority_queue_policy[{key}]"
 
 
-@rule("TK634", ERROR, f"{_SOURCE}")
+@rule("TK634", ERROR, _SOURCE)
 def ordered_levels(model: Model) -> Iterator[Finding]:
     """preserve_ordering with more than one priority level.
 
@@ -133,7 +133,7 @@ def ordered_levels(model: Model) -> Iterator[Finding]:
         yield model.found(f"{_DYNAMIC}.preserve_ordering", text, "drop one of the two")
 
 
-@rule("TK635", ERROR, f"{_SOURCE}")
+@rule("TK635", ERROR, _SOURCE)
 def ordered_delay(model: Model) -> Iterator[Finding]:
     """preserve_ordering with requests that are put back after a timeout.
 

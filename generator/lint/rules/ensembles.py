@@ -15,7 +15,7 @@ _GRAPH = "core model_config_utils.cc, BuildEnsembleGraph"
 _NOT_OF_ENSEMBLES = ("instance_group", "optimization", "model_warmup")
 
 
-@rule("TK680", ERROR, f"{_SOURCE}")
+@rule("TK680", ERROR, _SOURCE)
 def not_of_ensembles(model: Model) -> Iterator[Finding]:
     """An ensemble with instances, optimization or warm-up.
 
@@ -37,7 +37,7 @@ def not_of_ensembles(model: Model) -> Iterator[Finding]:
             yield model.found(name, f"an ensemble has no `{name}`", hint, edits=edits)
 
 
-@rule("TK681", ERROR, f"{_SOURCE}")
+@rule("TK681", ERROR, _SOURCE)
 def no_steps(model: Model) -> Iterator[Finding]:
     """An ensemble without a step.
 
@@ -114,7 +114,7 @@ def written_twice(model: Model) -> Iterator[Finding]:
             yield model.found(path, text, "give each output a tensor of its own")
 
 
-@rule("TK684", ERROR, f"{_SOURCE}")
+@rule("TK684", ERROR, _SOURCE)
 def unused_input(model: Model) -> Iterator[Finding]:
     """An input of an ensemble that no step reads.
 
@@ -138,7 +138,7 @@ def unused_input(model: Model) -> Iterator[Finding]:
             yield model.found(f"input[{index}].name", f"no step reads the ensemble's input `{name}`", hint)
 
 
-@rule("TK685", ERROR, f"{_SOURCE}")
+@rule("TK685", ERROR, _SOURCE)
 def unwritten_output(model: Model) -> Iterator[Finding]:
     """An output of an ensemble that no step writes.
 
@@ -167,7 +167,7 @@ def _first(names: Sequence[str]) -> dict[str, int]:
     return {name: index for index, name in reversed(list(enumerate(names)))}
 
 
-@rule("TK686", ERROR, f"{_SOURCE}")
+@rule("TK686", ERROR, _SOURCE)
 def unread_tensor(model: Model) -> Iterator[Finding]:
     """A tensor that is written and never read.
 
@@ -188,7 +188,7 @@ def unread_tensor(model: Model) -> Iterator[Finding]:
         yield model.found(flow.written_at(name), text, "leave it out of the map, or use it")
 
 
-@rule("TK687", ERROR, f"{_SOURCE}")
+@rule("TK687", ERROR, _SOURCE)
 def lost_tensor(model: Model) -> Iterator[Finding]:
     """A step reads a tensor that nothing writes.
 
@@ -210,7 +210,7 @@ def lost_tensor(model: Model) -> Iterator[Finding]:
         yield model.found(flow.read_at(name), text, hint)
 
 
-@rule("TK688", ERROR, f"{_SOURCE}")
+@rule("TK688", ERROR, _SOURCE)
 def steps_in_a_circle(model: Model) -> Iterator[Finding]:
     """Steps that wait for each other.
 

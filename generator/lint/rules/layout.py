@@ -89,7 +89,7 @@ def another_name(model: Model) -> Iterator[Finding]:
         yield model.found("name", text, hint, edits=edits)
 
 
-@rule("TK503", ERROR, f"{_LIFECYCLE}", local=True)
+@rule("TK503", ERROR, _LIFECYCLE, local=True)
 def no_version(model: Model) -> Iterator[Finding]:
     """A model has no version directory.
 
@@ -153,7 +153,7 @@ def no_config(model: Model) -> Iterator[Finding]:
     yield model.found("", text, hint, place=place)
 
 
-@rule("TK601", ERROR, f"{_LIFECYCLE}", local=True)
+@rule("TK601", ERROR, _LIFECYCLE, local=True)
 def no_version_left(model: Model) -> Iterator[Finding]:
     """A version policy leaves no version.
 
@@ -198,7 +198,7 @@ def two_of_a_name(model: Model) -> Iterator[Finding]:
         )
 
 
-@rule("TK603", WARNING, f"{_LIFECYCLE}", local=True)
+@rule("TK603", WARNING, _LIFECYCLE, local=True)
 def absent_version(model: Model) -> Iterator[Finding]:
     """A version policy names a version that is not there.
 
@@ -219,7 +219,7 @@ def absent_version(model: Model) -> Iterator[Finding]:
             yield model.found(f"version_policy.specific.versions[{index}]", text, "remove it, or add the version")
 
 
-@rule("TK604", WARNING, f"{_LIFECYCLE}", local=True)
+@rule("TK604", WARNING, _LIFECYCLE, local=True)
 def odd_version_name(model: Model) -> Iterator[Finding]:
     """A directory has a name that the server reads as another number, or passes over.
 

@@ -39,7 +39,7 @@ def _controls(model: Model) -> Iterator[tuple[str, Any, str]]:
             yield f"{_CONTROLS}[{i}].control[{j}]", control, enum_name(control, "kind")
 
 
-@rule("TK645", ERROR, f"{_CONTROL}", local=True)
+@rule("TK645", ERROR, _CONTROL, local=True)
 def unnamed_control(model: Model) -> Iterator[Finding]:
     """A control tensor of the sequence batcher has no name.
 
@@ -62,7 +62,7 @@ def unnamed_control(model: Model) -> Iterator[Finding]:
             yield model.found(f"{_CONTROLS}[{i}]", text, 'add `name: "…"`')
 
 
-@rule("TK646", ERROR, f"{_CONTROL}")
+@rule("TK646", ERROR, _CONTROL)
 def control_tensor_twice(model: Model) -> Iterator[Finding]:
     """Two control_inputs of the sequence batcher name the same tensor.
 
@@ -84,7 +84,7 @@ def control_tensor_twice(model: Model) -> Iterator[Finding]:
         seen.add(tensor.name)
 
 
-@rule("TK647", ERROR, f"{_CONTROL}")
+@rule("TK647", ERROR, _CONTROL)
 def control_kind_twice(model: Model) -> Iterator[Finding]:
     """The sequence batcher has two controls of one kind.
 
@@ -106,7 +106,7 @@ def control_kind_twice(model: Model) -> Iterator[Finding]:
         seen.add(kind)
 
 
-@rule("TK648", ERROR, f"{_CONTROL}")
+@rule("TK648", ERROR, _CONTROL)
 def control_values(model: Model) -> Iterator[Finding]:
     """A start, ready or end control has no pair of values for false and true.
 
@@ -157,7 +157,7 @@ def sequence_id_type(model: Model) -> Iterator[Finding]:
             yield model.found(f"{path}.data_type", text, "ids of clients are 64 bit integers or text")
 
 
-@rule("TK780", ERROR, f"{_CONFIG}", local=True)
+@rule("TK780", ERROR, _CONFIG, local=True)
 def slot_utilization(model: Model) -> Iterator[Finding]:
     """minimum_slot_utilization is not between 0 and 1.
 
@@ -176,7 +176,7 @@ def slot_utilization(model: Model) -> Iterator[Finding]:
         yield model.found(path, f"{share:g} is no share of the slots; valid is 0 to 1", "half of them is 0.5")
 
 
-@rule("TK781", ERROR, f"{_CONFIG}")
+@rule("TK781", ERROR, _CONFIG)
 def oldest_preferred_sizes(model: Model) -> Iterator[Finding]:
     """A preferred size of the `oldest` strategy is above max_batch_size or below 1.
 

@@ -6,8 +6,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from generator.lint.ensemble import Flow, flow_of, inputs_of, judged, members, outputs_of
-from generator.lint.model import Model, tensor_map
+from generator.lint.ensemble import flow_of, inputs_of, judged, members, outputs_of
+from generator.lint.model import Model, kept, tensor_map
 from generator.lint.rule import ERROR, WARNING, Finding, rule
 from generator.lint.words import type_name
 
@@ -27,9 +27,14 @@ class _Use:
     is_open: bool
 
 
-def _uses(model: Model, flow: Flow) -> dict[str, list[_Use]]:
-    """Of each tensor, all that is said of it, in the order in which the server compares: the first one counts."""
+@kept
+def _uses(model: Model) -> dict[str, list[_Use]]:
+    """Of each tensor of an ensemble, all that is said of it, in the order in which the server compares: the first one
+    counts."""
     found: dict[str, list[_Use]] = {}
+    flow = flow_of(model)
+    if flow is None:
+        return found
     config = model.config
     for where, tensors in (("input", config.input), ("output", config.output)):
         for index, tensor in enumerate(tensors):
@@ -78,10 +83,7 @@ def another_type(model: Model) -> Iterator[Finding]:
     Good:
         input [ { name: "a" data_type: TYPE_FP32 dims: [ 4 ] } ]
     """
-    flow = flow_of(model)
-    if flow is None:
-        return
-    for name, uses in _uses(model, flow).items():
+    for name, uses in _uses(model).items():
         first = uses[0]
         for use in uses[1:]:
             if use.data_type != first.data_type and "INVALID" not in (first.data_type, use.data_type):
@@ -102,10 +104,7 @@ def another_shape(model: Model) -> Iterator[Finding]:
     Good:
         input [ { name: "a" data_type: TYPE_FP32 dims: [ 4 ] } ]
     """
-    flow = flow_of(model)
-    if flow is None:
-        return
-    for name, uses in _uses(model, flow).items():
+    for name, uses in _uses(model).items():
         first = uses[0]
         for use in uses[1:]:
             if not _fit(first, use):
@@ -126,10 +125,7 @@ def shape_behind_a_wildcard(model: Model) -> Iterator[Finding]:
     Good:
         output [ { name: "b" data_type: TYPE_FP32 dims: [ 4 ] }, { name: "c" data_type: TYPE_FP32 dims: [ 4 ] } ]
     """
-    flow = flow_of(model)
-    if flow is None:
-        return
-    for name, uses in _uses(model, flow).items():
+    for name, uses in _uses(model).items():
         first = uses[0]
         before: dict[tuple[object, ...], _Use] = {}  # one of each shape
         for use in uses[1:]:

@@ -43,7 +43,7 @@ def tensors_of(config: ModelConfig) -> Iterator[Tensor]:
         yield Tensor("output", i, tensor)
 
 
-@rule("TK620", ERROR, f"{_SHAPES}")
+@rule("TK620", ERROR, _SHAPES)
 def no_name(model: Model) -> Iterator[Finding]:
     """An input or output without a name.
 
@@ -60,7 +60,7 @@ def no_name(model: Model) -> Iterator[Finding]:
             yield model.found(tensor.path, f"{tensor.word} has no `name`", "name it as the model knows it")
 
 
-@rule("TK621", ERROR, f"{_SHAPES}")
+@rule("TK621", ERROR, _SHAPES)
 def no_data_type(model: Model) -> Iterator[Finding]:
     """An input or output without a data type.
 
@@ -79,7 +79,7 @@ def no_data_type(model: Model) -> Iterator[Finding]:
             yield model.found(tensor.path, f"{tensor.word} has no `data_type`", "write one, such as TYPE_FP32")
 
 
-@rule("TK622", ERROR, f"{_SHAPES}")
+@rule("TK622", ERROR, _SHAPES)
 def no_dims(model: Model) -> Iterator[Finding]:
     """An input or output without dims.
 
@@ -98,7 +98,7 @@ def no_dims(model: Model) -> Iterator[Finding]:
             yield model.found(tensor.path, f"{tensor.word} has no `dims`", "write its shape without the batch axis")
 
 
-@rule("TK623", ERROR, f"{_SHAPES}", local=True)
+@rule("TK623", ERROR, _SHAPES, local=True)
 def bad_dim(model: Model) -> Iterator[Finding]:
     """An axis in dims that is neither 1 or more nor -1.
 

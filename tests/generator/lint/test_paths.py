@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import shutil
 import tempfile
@@ -19,6 +18,7 @@ from generator.lint.run import lint
 from generator.lint.server import Server
 from generator.problems import UserError
 from generator_projects import SHORT, make_project
+from users import ordinary_user
 
 GOOD = """\
 backend: "python"
@@ -81,19 +81,6 @@ def test_a_link_to_itself_hides_nothing_beside_it(tmp_path: Path) -> None:
 
 
 # What cannot be read -----------------------------------------------------------------------------------------------
-
-
-@contextlib.contextmanager
-def ordinary_user() -> Iterator[None]:
-    """Root may read everything: be nobody for a while."""
-    if os.geteuid():
-        yield
-        return
-    os.seteuid(65534)
-    try:
-        yield
-    finally:
-        os.seteuid(0)
 
 
 @pytest.fixture

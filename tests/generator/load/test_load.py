@@ -1,10 +1,7 @@
 from __future__ import annotations
 
-import contextlib
-import os
 import re
 import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -12,6 +9,7 @@ from pydantic import BaseModel, ConfigDict
 
 from generator.load import CODES, MAX_PROBLEMS, load
 from generator.problems import Severity
+from users import ordinary_user
 
 
 class Small(BaseModel):
@@ -89,19 +87,6 @@ def test_what_may_not_be_read() -> None:
             result = load([outer / "secret.yaml", outer / "locked", outer / "locked" / "a.yaml"], Small)
         assert [p.code for p in result.problems] == ["TK102", "TK102", "TK102"]
         assert all("Permission denied" in p.message for p in result.problems)
-
-
-@contextlib.contextmanager
-def ordinary_user() -> Iterator[None]:
-    """Root may read everything: be nobody for a while."""
-    if os.geteuid():
-        yield
-        return
-    os.seteuid(65534)
-    try:
-        yield
-    finally:
-        os.seteuid(0)
 
 
 def test_a_file_named_twice_is_loaded_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
