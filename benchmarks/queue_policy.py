@@ -26,7 +26,7 @@ from generator.problems import errors
 from generator.project import Project
 from generator.workspace import open_workspace, render_trees
 from generator.write import write
-from loadtest.gate_set import read_gate_set
+from generator.gate_set import read_gate_set
 from loadtest.server_statistics import mean_batches, read_counts
 from tritonkit import Pipeline
 

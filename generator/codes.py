@@ -7,6 +7,7 @@ from collections.abc import Mapping
 
 from generator.adopt.codes import CODES as ADOPT
 from generator.config.codes import CODES as CONFIG
+from generator.engine.install.codes import CODES as INSTALL
 from generator.lint import rules  # noqa: F401  (registers them)
 from generator.lint.rule import RULES, Rule
 from generator.lint.suppress import CODES as COMMENTS
@@ -24,6 +25,7 @@ STAGES: dict[str, Mapping[str, str]] = {
     "Reading a config.pbtxt": {"TK501": "A config.pbtxt cannot be parsed", **PBTXT},
     "Ignoring problems": COMMENTS,
     "Importing a repository": ADOPT,
+    "Building an engine": INSTALL,
 }
 
 

@@ -13,6 +13,8 @@ from typing import Any, Literal
 
 from generator.elements import ELEMENT_BYTES
 from generator.problems import Place
+from generator.spec.build import Build
+from generator.spec.models import Accuracy
 from generator.spec.pipeline import Limits, Objective
 from generator.spec.serving import NEWEST, Batching, CudaGraphs, InstanceGroup, Metrics, Versions, Warmup
 
@@ -68,14 +70,24 @@ class OnnxVersion:
 class EngineProgram:
     """ONNX files and what runs them: one a version, the oldest first.
 
-    `newest` is the newest version that is served: the one that is meant where there is no server to choose one.
+    `engine` is what runs it on this target, `asked` the spec's own word: with `auto` it is what was measured to be
+    the fastest, and ONNX Runtime until then. `newest` is the newest version that is served: the one that is meant
+    where there is no server to choose one.
     """
 
-    engine: Literal["onnxruntime", "tensorrt"]
+    engine: Literal["onnxruntime", "tensorrt", "inductor"]
     precision: str
     versions: tuple[OnnxVersion, ...]
     newest: int = 1
     intra_op_threads: int = 1
+    asked: Literal["onnxruntime", "tensorrt", "inductor", "auto"] = "onnxruntime"
+    build: Build = field(default_factory=Build)
+    accuracy: Accuracy | None = None
+
+    @property
+    def is_built(self) -> bool:
+        """Whether what is served is made by `tritonkit build`, and not the ONNX file as it is."""
+        return self.engine != "onnxruntime" or self.precision != "fp32"
 
     def file_of(self, number: int) -> OnnxVersion:
         """What stands in version directory `number`: the engine's version of it, or the only one that there is."""

@@ -9,11 +9,11 @@ import tempfile
 from pathlib import Path
 
 
-def write_whole(file: Path, text: str) -> None:
-    """Replaces `file` by `text` in one step; a crash or a full disk leaves what was there. Raises OSError.
+def write_whole(file: Path, text: str | bytes) -> None:
+    """Replaces `file` by `text` (as UTF-8) or bytes in one step; a crash or a full disk leaves what was there.
 
     A file that was there keeps its mode, and its owner where that may be given. A symbolic link stays one: what it
-    leads to is replaced.
+    leads to is replaced. Raises OSError.
     """
     try:
         _write(file, text)
@@ -22,12 +22,12 @@ def write_whole(file: Path, text: str) -> None:
         raise OSError(error.errno, error.strerror, str(file)) from error
 
 
-def _write(file: Path, text: str) -> None:
+def _write(file: Path, text: str | bytes) -> None:
     file = Path(os.path.realpath(file))
     handle, name = tempfile.mkstemp(prefix=f".{file.name[:100]}-", dir=file.parent)
     try:
-        with os.fdopen(handle, "w", encoding="utf-8") as stream:
-            stream.write(text)
+        with os.fdopen(handle, "wb") as stream:
+            stream.write(text.encode() if isinstance(text, str) else text)
         _keep_owner(file, name)  # first: it may take bits of the mode away
         Path(name).chmod(_mode(file))
         Path(name).replace(file)

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from generator.collector import did_you_mean, names
+from generator.collector import did_you_mean, field_path, names
 from generator.load import Loaded, load
 from generator.plan import Places, Plan
-from generator.problems import Problem, ProblemsError, UserError, errors
+from generator.problems import Problem, ProblemsError, Severity, UserError, errors
 from generator.project import EMBEDDED, OneRun, Project
 from generator.render import Files, render
 from generator.resolve import Resolved, resolve
 from generator.spec import Spec
+from generator.spec.models import EngineModel, Model, onnx_versions
 
 
 @dataclass
@@ -57,6 +58,7 @@ def open_workspace(
     """
     loaded = load(list(specs) or _all_specs(project), Spec)
     work = Workspace(project, problems=list(loaded.problems), specs=list(loaded.documents))
+    loaded = replace(loaded, documents=_made(work, loaded.documents, wanted=bool(specs)))
     run = OneRun(project.root)
     # A target asked for of all specs is of those that have it; of named specs, or if none has it, of each.
     of_each = bool(specs) or not any(target in targets_of(document.value) for document in loaded.documents)
@@ -68,6 +70,43 @@ def open_workspace(
             _resolve(work, document, name, run)
     _check_names(work)
     return work
+
+
+def _made(work: Workspace, documents: Sequence[Loaded[Spec]], *, wanted: bool) -> list[Loaded[Spec]]:
+    """The specs whose ONNX files are there, or are to be there.
+
+    A file that a script makes and that has not been made yet leaves its spec out, unless that was asked for by name.
+    """
+    made = []
+    for document in documents:
+        missing = not_made(document.value, work.project)
+        for path, file, script in missing:
+            problem = Problem(
+                "TK234", Places(document.tree.file, document.tree)(*path), field_path(path),
+                f"`{file}` has not been made yet: `{script}` makes it" + ("" if wanted else "; the spec is left out"),
+                f"`tritonkit build {document.tree.file}` makes it and builds the engine",
+                Severity.ERROR if wanted else Severity.NOTE,
+            )  # fmt: skip
+            work.add([problem])
+        if not missing:
+            made.append(document)
+    return made
+
+
+def not_made(spec: Spec, project: Project) -> list[tuple[tuple[str | int, ...], str, str]]:
+    """Of every ONNX file that a script makes and that is not there: its place in the spec, itself, and the script."""
+    models: dict[tuple[str | int, ...], EngineModel | Model] = {
+        ("models", key): model for key, model in (spec.models or {}).items()
+    }
+    if spec.model is not None:
+        models[("model",)] = spec.model
+    return [
+        ((*path, "onnx"), file, model.made_by)
+        for path, model in models.items()
+        if model.made_by is not None and model.onnx is not None
+        for file in onnx_versions(model.onnx).values()
+        if not project.has_file(file)
+    ]
 
 
 def _all_specs(project: Project) -> list[Path]:

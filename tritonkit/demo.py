@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING, Any, Literal
 from generator.plan import Plan
 from generator.problems import UserError
 from generator.project import Project
-from loadtest.gate_set import Encoding, GateSet
+from generator.gate_set import Encoding, GateSet
 
 if TYPE_CHECKING:
     import numpy as np
 
-    from loadtest.gate_set import Encoding, GateSet
+    from generator.gate_set import Encoding, GateSet
     from tritonkit.client.answer import Answer
 
 FORMAT = 1
@@ -79,7 +79,7 @@ def demonstrate(spec: Path, project: Project, progress: Callable[[str], None]) -
     from generator.lint.specs import checked_trees
     from generator.workspace import open_workspace
     from generator.write import write
-    from loadtest.gate_set import read_gate_set
+    from generator.gate_set import read_gate_set
 
     work = open_workspace(project, [spec], "embedded")
     work.stop_on_errors()
@@ -121,7 +121,7 @@ def _answer_output(plan: Plan) -> str:
 
 
 def _accuracy_alone(alone: Any, plan: Plan, gate: GateSet) -> float:
-    from loadtest.gate_set import top1
+    from generator.gate_set import top1
 
     answers: list[np.ndarray[Any, Any] | None] = []
     size = max(1, plan.max_batch_size)
@@ -147,7 +147,7 @@ def _stack(values: Sequence[Any]) -> np.ndarray[Any, Any]:
 def _pass(
     plan: Plan, addresses: Mapping[str, str], protocol: Literal["http", "grpc"], encoding: str, gate: GateSet
 ) -> Pass:
-    from loadtest.gate_set import top1
+    from generator.gate_set import top1
     from loadtest.server_statistics import mean_batches, read_counts, read_counts_after
     from loadtest.statistics import percentiles
     from tritonkit import Pipeline

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 from functools import lru_cache
+from pathlib import PurePosixPath
+from typing import Any
 
 from generator.config import model_configs
 from generator.config.tensors import model_files
 from generator.copied import files_of
-from generator.plan import EngineProgram, EnsemblePlan, FilesProgram, ModelPlan, Plan
+from generator.engine.install.request import request_of
+from generator.engine.install.store import MANIFEST, Installed
+from generator.plan import EnsemblePlan, FilesProgram, ModelPlan, Plan
 from generator.project import Project
 from generator.render.beside import file_names, source_of
-from generator.render.parameters import as_json, engine_request, ensemble_json, model_json
+from generator.render.engines import Engines, engines_of
+from generator.render.parameters import as_json, ensemble_json, model_json
 from generator.render.templates import template
 
 __all__ = ["Files", "render"]
@@ -23,13 +28,15 @@ def render(plan: Plan, project: Project, *, self_contained: bool = False) -> Fil
     """Every file of the pipeline's models by its path in the repository (`digits_engine/config.pbtxt`).
 
     With `self_contained` each Python model brings the runtime along, for a server that has only the named packages.
-    Raises ProblemsError when a model's configuration cannot be expressed for the target.
+    Raises ProblemsError when a model's configuration cannot be expressed for the target, and when an engine that is
+    served has not been built, or for something else.
     """
     files: Files = {}
+    engines = engines_of(plan, project)
     for name, (_, text) in model_configs(plan).items():
         files[f"{name}/config.pbtxt"] = text.encode()
     for model in plan.models:
-        own = {**_model_files(plan, model, project), **_named_files(model, project)}
+        own = {**_model_files(plan, model, project, engines), **_named_files(model, project)}
         files.update({f"{model.name}/{path}": data for path, data in own.items()})
         if model.backend == "python":
             code = {"model.py": _model_py(plan.spec_file, plan.target.name, self_contained)}
@@ -54,7 +61,7 @@ def _model_py(spec_file: str, target: str, self_contained: bool) -> bytes:
     return text.encode()
 
 
-def _model_files(plan: Plan, model: ModelPlan, project: Project) -> Files:
+def _model_files(plan: Plan, model: ModelPlan, project: Project, engines: Engines) -> Files:
     """What the model needs beside its config.pbtxt and model.py."""
     if isinstance(model.program, FilesProgram):
         return _directory(model.program, project)
@@ -63,14 +70,26 @@ def _model_files(plan: Plan, model: ModelPlan, project: Project) -> Files:
     for version in model.version_numbers():
         if model.backend == "python":
             files[f"{version}/tritonkit.json"] = as_json(model_json(plan, model))
-        if isinstance(model.program, EngineProgram) and model.backend == "tensorrt":
-            request = engine_request(plan, model, model.program, model.program.file_of(version))
-            files[f"{version}/engine.request.json"] = as_json(request)
-            continue
         for part in model.parts():
-            source = source_of(part, version)
-            if source is not None:
-                files[f"{version}/{names[part.key]}"] = project.read(source)
+            inside: Files = {}
+            if (part.name, version) in engines:
+                engine = engines[part.name, version]
+                request = {} if engine is not None else request_of(plan, part, version, project)
+                inside = _engine(engine, request, names[part.key])
+            elif (source := source_of(part, version)) is not None:
+                inside = {names[part.key]: project.read(source)}
+            files.update({f"{version}/{name}": data for name, data in inside.items()})
+    return files
+
+
+def _engine(engine: Installed | None, request: dict[str, Any], name: str) -> Files:
+    """A built engine and what is known of it; where it is still to be built, the request for it."""
+    beside = f"{PurePosixPath(name).stem.removesuffix('model')}engine"
+    if engine is None:
+        return {f"{beside}.request.json": as_json(request)}
+    files = {f"{beside}.json": (engine.folder / MANIFEST).read_bytes()}
+    if engine.file is not None:
+        files[name] = (engine.folder / engine.file).read_bytes()
     return files
 
 

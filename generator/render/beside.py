@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from pathlib import PurePosixPath
 
+from generator.engine.install.request import FILE_OF
 from generator.plan import EngineProgram, ModelPlan, PythonProgram
 
 
@@ -26,7 +27,8 @@ def file_names(model: ModelPlan) -> dict[str, str]:
 
 def _name(part: ModelPlan, version: int, *, alone: bool, shared: set[str]) -> str:
     if isinstance(part.program, EngineProgram):
-        return "model.onnx" if alone else f"{part.key}.onnx"
+        name = FILE_OF[part.program.engine]
+        return name if alone else f"{part.key}{PurePosixPath(name).suffix}"
     name = PurePosixPath(source_of(part, version) or "").name
     # Two stages may have their classes in files of one name, from different folders; and one is taken already.
     return f"{part.key}_{name}" if name in shared or name == "model.py" else name

@@ -1,4 +1,4 @@
-"""tritonkit.json, which a rendered model reads, and the request for an engine that has to be built."""
+"""tritonkit.json, which a rendered model reads."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ from generator.plan import (
     EnsemblePlan,
     FlowProgram,
     ModelPlan,
-    OnnxVersion,
     Plan,
     PythonProgram,
     Stage,
@@ -88,16 +87,4 @@ def ensemble_json(plan: Plan, ensemble: EnsemblePlan) -> dict[str, Any]:
         "format": FORMAT, "pipeline": plan.name, "model": ensemble.name, "max_batch_size": ensemble.max_batch_size,
         "inputs": _tensors(ensemble.inputs), "outputs": _tensors(ensemble.outputs),
         "program": {"kind": "ensemble", "models": [step.model for step in ensemble.steps]},
-    }  # fmt: skip
-
-
-def engine_request(plan: Plan, model: ModelPlan, program: EngineProgram, version: OnnxVersion) -> dict[str, Any]:
-    """Which plan file belongs beside this: what it is built of, for which GPU and server, for which batches."""
-    batching = model.batching
-    preferred = batching.preferred if batching is not None else []
-    return {
-        "format": FORMAT, "file": "model.plan", "engine": program.engine, "precision": program.precision,
-        "onnx": version.onnx, "onnx_sha256": version.sha256,
-        "gpu": plan.target.gpu, "server": plan.target.server,
-        "batch": {"min": 1, "opt": max(preferred, default=model.max_batch_size), "max": model.max_batch_size},
     }  # fmt: skip

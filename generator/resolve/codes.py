@@ -34,4 +34,6 @@ CODES = {
     "TK231": "The versions of a model differ in their tensors",
     "TK232": "Models of an ensemble run side by side, and a failure in one can end the server",
     "TK233": "Hidden files of a directory are not copied",
+    "TK234": "An ONNX file has not been made yet",
+    "TK235": "Which engine is the fastest has not been measured",
 }

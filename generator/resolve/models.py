@@ -18,6 +18,7 @@ from generator.plan import (
 )
 from generator.project import EMBEDDED, Project
 from generator.resolve import steps as chains
+from generator.resolve.engines import EngineChooser
 from generator.resolve.expand import check_axes, tensor_of
 from generator.resolve.fused import is_fused
 from generator.resolve.onnx_graph import OnnxGraph
@@ -27,6 +28,7 @@ from generator.resolve.targets import dynamic, instances_on, merged_batching
 from generator.resolve.versions import check_versions
 from generator.resolve.warmup import check_warmup
 from generator.spec import Spec, Target
+from generator.spec.build import Build
 from generator.spec.models import Model
 from generator.spec.serving import Batching, CudaGraphs, InstanceGroup, Versions, check_ordering, check_preferred
 from generator.spec.tensors import TensorSpec
@@ -61,7 +63,7 @@ class ModelResolver:
             tensors = self._tensors(model)
         if program is None or tensors is None:
             return None
-        name = model.name or (self.spec.name if self._is_pipeline(model) else f"{self.spec.name}_{key}")
+        name = self._name(key, model)
         check_labels(tensors[1], (*origin, "outputs"), self.project, self.collect)
         plan = ModelPlan(
             name=name, key=key, backend=self._backend(program), program=program,
@@ -80,6 +82,9 @@ class ModelResolver:
         check_python_model(plan, self.collect)
         check_names(plan, self.project, self.collect)
         return plan
+
+    def _name(self, key: str, model: Model) -> str:
+        return model.name or (self.spec.name if self._is_pipeline(model) else f"{self.spec.name}_{key}")
 
     def _is_pipeline(self, model: Model) -> bool:
         """Whether the model is what clients ask for: without a flow it is the first one."""
@@ -169,34 +174,24 @@ class ModelResolver:
         outputs = tuple(t.without_batch() if batched else t.whole() for t in graph.outputs)
         if self.spec.models is not None:
             check_axes(graph, graph.file, batched, (*origin, "onnx"), self.collect)
-        program = self._engine_program(model, graph, origin)
+        program = self._engine_program(model, graph, self._name(key, model), origin)
         return program, (
             self._with_declared(inputs, model.inputs, (*origin, "inputs"), graph.file),
             self._with_declared(outputs, model.outputs, (*origin, "outputs"), graph.file),
         )
 
-    def _engine_program(self, model: Model, graph: OnnxGraph, origin: FieldPath) -> EngineProgram:
-        engine = self.changes.engine or model.engine or "onnxruntime"
+    def _engine_program(self, model: Model, graph: OnnxGraph, name: str, origin: FieldPath) -> EngineProgram:
+        asked = self.changes.engine or model.engine or "onnxruntime"
         precision = self.changes.precision or model.precision or "fp32"
-        if engine == "tensorrt" and ("tensorrt" not in self.target.backends or self.target.gpu is None):
-            self.collect.note(
-                "TK216",
-                (*origin, "engine"),
-                f"target `{self.target.name}` cannot run TensorRT: `{graph.file}` runs in ONNX Runtime, fp32, there",
-                "say `gpu` for a target that has one",
-            )
-            engine, precision = "onnxruntime", "fp32"
-        elif engine == "onnxruntime" and precision != "fp32":
-            where: FieldPath = (*origin, "precision")
-            if self.changes.precision is not None or self.changes.engine is not None:
-                where = ("targets", self.target.name)
-            self.collect.error(
-                "TK221",
-                where,
-                f"ONNX Runtime runs the graph as it is; it makes no {precision} of it",
-                "use `precision: fp32` with a graph of the precision you want, or `engine: tensorrt`",
-            )
-        return EngineProgram(engine, precision, graph.versions, graph.newest)
+        chooser = EngineChooser(self.target, self.project, self.collect)
+        where: FieldPath = (*origin, "precision")
+        if self.changes.precision is not None or self.changes.engine is not None:
+            where = ("targets", self.target.name)
+        choice = chooser.choose(asked, precision, graph, name, origin=origin, where=where)
+        return EngineProgram(
+            choice.engine, choice.precision, graph.versions, graph.newest, asked=asked,
+            build=model.build or Build(), accuracy=model.accuracy,
+        )  # fmt: skip
 
     def _with_declared(
         self, found: tuple[Tensor, ...], declared: Mapping[str, TensorSpec], path: FieldPath, what: str
@@ -295,11 +290,12 @@ class ModelResolver:
 
     def _comments(self, program: Program, versions: Versions | None) -> tuple[str, ...]:
         if isinstance(program, EngineProgram):
-            runs = (
-                f"Serves the TensorRT plan of {_files(program)} in {program.precision}, built for {self.target.gpu}."
-                if self._backend(program) == "tensorrt"
-                else f"Runs {_files(program)} in ONNX Runtime."
-            )
+            runs = f"Runs {_files(program)} in ONNX Runtime."
+            if self._backend(program) == "tensorrt":
+                made_for = f"in {program.precision}, built for {self.target.gpu}"
+                runs = f"Serves the TensorRT plan of {_files(program)} {made_for}."
+            elif program.is_built:
+                runs = f"Runs what was built of {_files(program)} in {program.precision}, in ONNX Runtime."
             if len(program.versions) > 1 and versions is None:
                 return (runs, f"The spec says no `versions`, so Triton serves the newest alone: {program.newest}.")
             return (runs,)

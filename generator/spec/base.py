@@ -67,7 +67,8 @@ DataType = Literal[
     "fp16", "bf16", "fp32", "fp64",
 ]  # fmt: skip
 Precision = Literal["fp32", "tf32", "fp16", "bf16", "int8", "fp8"]
-Engine = Literal["onnxruntime", "tensorrt"]
+# `auto`: every engine that the target has is built and timed, and the fastest that keeps the accuracy is served.
+Engine = Literal["onnxruntime", "tensorrt", "inductor", "auto"]
 
 
 def triton_dtype(word: str) -> str:

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, model_validator
 
 from generator.spec.base import Engine, InWords, ModelName, Precision, ProjectPath, Strict, TensorName
+from generator.spec.build import Build
 from generator.spec.serving import Batching, CudaGraphs, InstanceGroup, Metrics, Versions, Warmup
 from generator.spec.steps import Step
 from generator.spec.tensors import TensorSpec
@@ -19,7 +20,9 @@ StepClass = Annotated[str, InWords(
 VersionNumber = Annotated[str, InWords(r"[1-9][0-9]{0,17}", "a version is a whole number from 1 on", 18)]
 # One file, which is version 1, or a file by version.
 OnnxFiles = ProjectPath | Annotated[dict[VersionNumber, ProjectPath], Field(min_length=1)]
+MADE_BY = "A Python script that writes the ONNX file; `tritonkit build` runs it where the file is not there."
 Share = Annotated[float, Field(strict=False, ge=0, le=1)]
+Metric = Literal["top1", "f1", "cosine"]
 # Any ModelConfig field in Triton's own words; checked against the protobuf by generator.config.extra.
 Config = dict[str, Any]
 
@@ -35,9 +38,20 @@ class Accuracy(Strict):
     """The gate: what the answers are compared with, and how bad they may be."""
 
     data: ProjectPath = Field(description="An .npz with one array a pipeline input, and `labels`.")
-    metric: Literal["top1"] = "top1"
+    metric: Metric = Field(
+        "top1",
+        description="`top1`: the share of labels that come first; `f1`: of detected boxes and their labels; "
+        "`cosine`: the least similarity of an item's outputs to those of FP32, which needs no labels.",
+    )
     floor: Share = Field(description="The lowest accuracy that is served.")
     max_drop: Share = Field(0.005, description="How far below FP32 a lower precision may fall.")
+    min_cosine: Share | None = Field(
+        None, description="Of the engine's outputs to those of FP32, the least of any item."
+    )
+    min_snr_db: Annotated[float, Field(strict=False)] | None = Field(
+        None, description="Signal to noise of the engine's outputs against FP32, in decibels."
+    )
+    min_top1_agreement: Share | None = Field(None, description="How often the largest output is that of FP32.")
 
 
 class Serving(Strict):
@@ -61,6 +75,8 @@ class EngineModel(Serving):
     engine: Engine = "onnxruntime"
     precision: Precision = "fp32"
     accuracy: Accuracy | None = None
+    build: Build | None = None
+    made_by: ProjectPath | None = Field(None, description=MADE_BY)
 
 
 class Model(Serving):
@@ -71,6 +87,8 @@ class Model(Serving):
     engine: Engine | None = None
     precision: Precision | None = None
     accuracy: Accuracy | None = None
+    build: Build | None = Field(None, description="How the engine is built.")
+    made_by: ProjectPath | None = Field(None, description=MADE_BY)
     steps: list[Step] | None = Field(None, description="Built-in steps, one after the other.")
     python: StepClass | None = Field(
         None,
@@ -99,7 +117,7 @@ class Model(Serving):
             raise ValueError(f"a model has exactly one of `onnx`, `steps`, `python`, `files`; found {found}")
         kind = given[0]
         if kind != "onnx":
-            for field in ("engine", "precision", "accuracy"):
+            for field in ("engine", "precision", "accuracy", "build", "made_by"):
                 if getattr(self, field) is not None:
                     raise ValueError(f"`{field}` goes with `onnx`, not with `{kind}`; remove it")
             if not self.inputs and kind != "files":

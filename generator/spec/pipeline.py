@@ -21,7 +21,8 @@ ServerRelease = Annotated[str, InWords(r"\d\d\.(0[1-9]|1[0-2])", "a release is y
 
 # `ensemble`: a model each for what comes before the engine, the engine, and what comes after it.
 # `fused`: one Python model that runs all of them in one process, a batch whole.
-Layout = Literal["ensemble", "fused"]
+# `folded`: the arithmetic of the steps next to the engine moves into its graph; the rest is as in `ensemble`.
+Layout = Literal["ensemble", "fused", "folded"]
 
 
 class Objective(Strict):

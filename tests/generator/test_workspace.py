@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from generator.plan import EngineProgram
 from generator.problems import Problem, ProblemsError, Severity, UserError
 from generator.project import NoProjectError, Project
 from generator.workspace import model_names, open_workspace, render_trees, specs_of
@@ -184,3 +185,42 @@ def test_the_specs_of_some_pipelines(tmp_path: Path) -> None:
     assert [file.name for file in specs_of(project, ["other", "small"])] == ["a.yaml", "b.yaml"]
     with pytest.raises(ProblemsError, match=r"c\.yaml"):
         specs_of(project, ["broken"])
+
+
+def test_a_file_that_a_script_makes_may_be_missing(tmp_path: Path) -> None:
+    made = ALONE.replace("{onnx: models/net.onnx}", "{onnx: models/made.onnx, made_by: models/make.py}")
+    project = make_project(tmp_path / "p", {"alone": made, "small": SHORT})
+    left_out = open_workspace(project)
+    assert [plan.name for plan in left_out.plans["embedded"]] == ["small"]
+    [note] = [problem for problem in left_out.problems if problem.code == "TK234"]
+    assert (note.severity, note.field, note.place.line) == (Severity.NOTE, "models.net.onnx", 4)
+    asked = open_workspace(project, [project.specs / "alone.yaml"])
+    assert codes(asked.problems) == ["TK234"]
+    assert "tritonkit build" in asked.problems[0].hint
+    write_onnx(project.root / "models" / "made.onnx", {"pixels": ["batch", 1, 8, 8]}, {"logits": ["batch", 10]})
+    assert sorted(plan.name for plan in open_workspace(project).plans["embedded"]) == ["alone", "small"]
+
+
+def test_without_a_measurement_auto_is_onnx_runtime(tmp_path: Path) -> None:
+    project = make_project(tmp_path / "p", {"alone": ALONE.replace("net.onnx}", "net.onnx, engine: auto}")})
+    work = open_workspace(project)
+    assert [(p.code, p.severity) for p in work.problems] == [("TK235", Severity.NOTE)]
+    [plan] = work.plans["embedded"]
+    program = plan.models[0].program
+    assert isinstance(program, EngineProgram)
+    assert (program.engine, program.precision, program.asked, program.is_built) == (
+        "onnxruntime",
+        "fp32",
+        "auto",
+        False,
+    )
+    assert "alone/1/model.onnx" in render_trees(work)[0].files
+
+
+def test_an_engine_that_has_to_be_built_is_asked_for(tmp_path: Path) -> None:
+    project = make_project(tmp_path / "p", {"alone": ALONE.replace("net.onnx}", "net.onnx, precision: int8}")})
+    with pytest.raises(ProblemsError) as raised:
+        render_trees(open_workspace(project))
+    [problem] = raised.value.problems
+    assert (problem.code, problem.field) == ("TK980", "precision")
+    assert "tritonkit build specs/alone.yaml --target embedded" in problem.hint

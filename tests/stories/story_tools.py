@@ -24,7 +24,7 @@ from generator.plan import Plan
 from generator.project import Project
 from generator.workspace import open_workspace, render_trees
 from generator.write import write
-from loadtest.gate_set import Encoding, GateSet, read_gate_set
+from generator.gate_set import Encoding, GateSet, read_gate_set
 
 Array = np.ndarray[Any, Any]
 Protocol = Literal["grpc", "http"]

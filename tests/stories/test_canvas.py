@@ -7,7 +7,7 @@ import pytest
 from story_tools import Protocol, Running, encoded, gate, texts
 
 from generator.engine import Alone
-from loadtest.gate_set import top1
+from generator.gate_set import top1
 from loadtest.server_statistics import read_counts, read_counts_after
 from tritonkit import Pipeline
 

@@ -12,7 +12,7 @@ import pytest
 from story_tools import CLONE, Array, Protocol, Rendered, Running, encoded, gate, texts
 
 from generator.engine import Alone
-from loadtest.gate_set import top1
+from generator.gate_set import top1
 from tritonkit import Answer, Pipeline
 from tritonkit.client.contract import Contract
 

@@ -31,7 +31,7 @@ SHORT_MISTAKES = [
     ("label: {type: string", "labels: {type: string", "TK207", "outputs"),
     ("{image: {type: bytes}}", "{image: {type: bytes}, more: {type: bytes}}", "TK219", "inputs"),
     ('server: "26.07"', 'server: "31.01"', "TK213", "targets.production.server"),
-    ("engine: tensorrt, precision", "precision", "TK221", "targets.production"),
+    ("engine: tensorrt, precision: fp16", "precision: fp8", "TK221", "targets.production"),
     ("targets:\n", "targets:\n  embedded: {gpu: t4}\n", "TK213", "targets.embedded.gpu"),
     ("gpu: h200}", "gpu: h200, batching: {max_batch_size: 4}}", "TK214", "targets.production.batching"),
     ("gpu: h200}", "gpu: h200, layout: fused}", "TK229", "targets.production.layout"),
@@ -114,7 +114,7 @@ def test_the_good_specs_have_none(tmp_path: Path) -> None:
 
 def test_every_code_of_the_stage_is_reached() -> None:
     reached = {code for _, _, code, _ in SHORT_MISTAKES + FULL_MISTAKES}
-    elsewhere = {"TK212", "TK215", "TK216", "TK218", "TK224", "TK225", "TK228", "TK232", "TK233"}
+    elsewhere = {"TK212", "TK215", "TK216", "TK218", "TK224", "TK225", "TK228", "TK232", "TK233", "TK234", "TK235"}
     assert reached | elsewhere == set(CODES)
 
 

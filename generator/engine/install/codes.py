@@ -1,0 +1,13 @@
+"""The stable codes of this stage."""
+
+CODES = {
+    "TK980": "The engine has not been built",
+    "TK981": "The engine was built for something else than the spec says now",
+    "TK982": "The engine's file is not the one that was built",
+    "TK983": "The engine could not be installed",
+    "TK984": "There is no accuracy to hold the engine to",
+    "TK985": "The ONNX file could not be made",
+    "TK986": "The engine is worse than the one that it is compared with",
+    "TK987": "The engine cannot be compiled here",
+    "TK988": "The pipeline cannot be run here, so only its engine is judged",
+}

@@ -1,0 +1,97 @@
+"""What one engine is asked to be: everything that decides its bytes and whether it passes, and the hash of that."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from generator.engine.cache import key_of
+from generator.plan import EngineProgram, ModelPlan, Plan, PythonProgram, StepsProgram
+from generator.project import Project
+from generator.spec.build import Build
+
+FORMAT = 1
+PLAN_FILE, ONNX_FILE = "model.plan", "model.onnx"
+FILE_OF = {"onnxruntime": ONNX_FILE, "tensorrt": PLAN_FILE, "inductor": "model.pt2"}
+
+
+def request_of(plan: Plan, model: ModelPlan, version: int, project: Project) -> dict[str, Any]:
+    """The request for the engine of `model` (one whose program is an EngineProgram), as JSON can hold it."""
+    program = model.program
+    assert isinstance(program, EngineProgram)  # noqa: S101  (for the type checker: callers have looked)
+    batching = model.batching
+    preferred = batching.preferred if batching is not None else []
+    file = program.file_of(version)
+    return {
+        "format": FORMAT, "file": FILE_OF[program.engine], "engine": program.engine, "precision": program.precision,
+        "onnx": file.onnx, "onnx_sha256": file.sha256,
+        "gpu": plan.target.gpu, "server": plan.target.server,
+        "batch": {"min": 1, "opt": max(preferred, default=model.max_batch_size), "max": model.max_batch_size},
+        **_said("build", program.build if program.build != Build() else None),
+        **_said("accuracy", program.accuracy),
+        **_data(program, project),
+        "pipeline_sha256": key_of({"models": list(_others(plan, project))}),
+    }  # fmt: skip
+
+
+def key_of_request(request: Mapping[str, Any], asked: str) -> str:
+    """The hash that an engine keeps of its request. Of `auto` the engine and its precision are the answer."""
+    free = {"engine", "precision", "file"} if asked == "auto" else set()
+    return key_of({"asked": asked, **{name: value for name, value in request.items() if name not in free}})
+
+
+def differences(then: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    """What differs between two requests, in words: `precision: fp16, now int8`."""
+    names = [name for name in dict.fromkeys([*then, *now]) if then.get(name) != now.get(name)]
+    return [_difference(name, then.get(name), now.get(name)) for name in names]
+
+
+def _difference(name: str, then: Any, now: Any) -> str:
+    if name.endswith("sha256"):
+        what = {
+            "onnx_sha256": "the ONNX file",
+            "accuracy_sha256": "the gate set",
+            "calibration_sha256": "the calibration set",
+            "pipeline_sha256": "the steps around the engine",
+        }
+        return f"{what.get(name, name)} changed"
+    return f"{name}: {_short(then)}, now {_short(now)}"
+
+
+def _short(value: Any) -> str:
+    return "not given" if value is None else str(value)
+
+
+def _said(name: str, value: Any) -> dict[str, Any]:
+    """What the spec says under `name`, without what it leaves out."""
+    return {} if value is None else {name: value.model_dump(mode="json", exclude_defaults=True)}
+
+
+def _data(program: EngineProgram, project: Project) -> dict[str, str]:
+    """The hashes of the gate set and the calibration set."""
+    files = {
+        "accuracy_sha256": program.accuracy and program.accuracy.data,
+        "calibration_sha256": program.build.calibration and program.build.calibration.data,
+    }
+    return {name: sha256_of(project, file) for name, file in files.items() if file}
+
+
+def sha256_of(project: Project, file: str) -> str:
+    """The hash of a file of the project; of one that cannot be read it is empty."""
+    try:
+        return project.once(("sha256", file), lambda: hashlib.sha256(project.read(file)).hexdigest())
+    except OSError:
+        return ""
+
+
+def _others(plan: Plan, project: Project) -> Iterator[Any]:
+    """What runs around the engine: it decides what the gate set becomes before it gets there."""
+    for model in plan.models:
+        for part in model.parts():
+            program = part.program
+            if isinstance(program, StepsProgram):
+                yield [part.key, [[name, dict(parameters)] for name, parameters in program.steps]]
+            elif isinstance(program, PythonProgram):
+                code = program.module if program.file is None else sha256_of(project, program.file)
+                yield [part.key, program.class_name, code, dict(program.arguments)]

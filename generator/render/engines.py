@@ -1,0 +1,61 @@
+"""The built engines that a repository is rendered with."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from generator.engine.install.request import differences, key_of_request, request_of
+from generator.engine.install.store import FOLDER, Installed, installed
+from generator.plan import EngineProgram, ModelPlan, Plan
+from generator.problems import Problem, ProblemsError
+from generator.project import Project
+
+# By model and version; None where one has to be built elsewhere, and a request stands in its place.
+Engines = Mapping[tuple[str, int], Installed | None]
+
+
+def engines_of(plan: Plan, project: Project) -> Engines:
+    """The engine of every model that does not serve its ONNX file as it is.
+
+    Raises ProblemsError with every engine that is missing, stale or damaged. A TensorRT plan may be missing: it is
+    mostly built on another machine than where the repository is rendered.
+    """
+    found: dict[tuple[str, int], Installed | None] = {}
+    problems = []
+    for model in plan.models:
+        for part in model.parts():
+            if not isinstance(part.program, EngineProgram) or not part.program.is_built:
+                continue
+            for version in model.version_numbers():
+                there = installed(project, plan.target.name, part.name, version)
+                found[part.name, version] = there
+                problem = _problem(plan, part, version, there, project)
+                if problem is not None:
+                    problems.append(problem)
+    if problems:
+        raise ProblemsError(problems)
+    return found
+
+
+def _problem(plan: Plan, part: ModelPlan, version: int, there: Installed | None, project: Project) -> Problem | None:
+    program = part.program
+    assert isinstance(program, EngineProgram)  # noqa: S101  (for the type checker: the caller has looked)
+    place = plan.places(*part.source, "precision")
+    build = f"`tritonkit build {plan.spec_file} --target {plan.target.name}`"
+    if there is None:
+        if program.engine == "tensorrt":
+            return None
+        message = (
+            f"on target `{plan.target.name}`, model `{part.name}` runs in {program.precision}, and it is not built"
+        )
+        return Problem("TK980", place, "precision", message, build)
+    request = request_of(plan, part, version, project)
+    if there.key != key_of_request(request, program.asked):
+        changed = differences(there.manifest.get("request", {}), request) or ["how it is asked for"]
+        message = f"the engine of `{part.name}` was built before something changed: {'; '.join(changed)}"
+        where = f"{FOLDER}/{there.target}/{there.model}/{there.version}"
+        return Problem("TK981", place, "precision", message, f"{build}, or remove {where}")
+    damage = there.damage()
+    if damage:
+        return Problem("TK982", place, "precision", f"of the engine of `{part.name}`, {damage}", build)
+    return None
