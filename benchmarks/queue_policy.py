@@ -22,11 +22,11 @@ from typing import Any
 
 from deploy.embedded.needs import needs_of
 from deploy.embedded.server import EmbeddedServer
+from generator.gate_set import read_gate_set
 from generator.problems import errors
 from generator.project import Project
 from generator.workspace import open_workspace, render_trees
 from generator.write import write
-from generator.gate_set import read_gate_set
 from loadtest.server_statistics import mean_batches, read_counts
 from tritonkit import Pipeline
 

@@ -7,7 +7,10 @@ from collections.abc import Mapping
 
 from generator.adopt.codes import CODES as ADOPT
 from generator.config.codes import CODES as CONFIG
+from generator.engine.fold.codes import CODES as FOLD
+from generator.engine.inspect.codes import CODES as INSPECT
 from generator.engine.install.codes import CODES as INSTALL
+from generator.engine.profile.codes import CODES as PROFILE
 from generator.lint import rules  # noqa: F401  (registers them)
 from generator.lint.rule import RULES, Rule
 from generator.lint.suppress import CODES as COMMENTS
@@ -25,6 +28,9 @@ STAGES: dict[str, Mapping[str, str]] = {
     "Reading a config.pbtxt": {"TK501": "A config.pbtxt cannot be parsed", **PBTXT},
     "Ignoring problems": COMMENTS,
     "Importing a repository": ADOPT,
+    "Looking into a model": INSPECT,
+    "Timing a model by layer": PROFILE,
+    "Folding steps into an engine's graph": FOLD,
     "Building an engine": INSTALL,
 }
 

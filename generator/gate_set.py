@@ -23,21 +23,27 @@ Encoding = Literal["png", "jpeg"]
 class GateSet:
     """`items` are one mapping a request item: input name → encoded bytes, or an array without the batch axis.
 
-    `labels` [items, …] are what is right, one or more an item.
+    `labels` [items, …] are what is right, one or more an item. Boxes are [items, most, 5] as x0, y0, x1, y1 in pixels
+    and the class, with class -1 where an item has fewer. Without labels it is empty.
     """
 
     items: tuple[Mapping[str, Any], ...]
     labels: Array
 
 
-def read_gate_set(file: Path, inputs: Sequence[Tensor], encoding: Encoding = "png") -> GateSet:
+def read_gate_set(
+    file: Path, inputs: Sequence[Tensor], encoding: Encoding = "png", *, labelled: bool = True
+) -> GateSet:
     """Reads an .npz with one array a pipeline input [items, …] and `labels` [items, …].
 
     Images (UINT8 [items, height, width] or with 1 or 3 channels last) of an input of encoded bytes are encoded as
-    `encoding`. Raises UserError when the file is not such a one.
+    `encoding`; texts are an array of texts. Without `labelled`, labels may be missing. Raises UserError when the file
+    is not such a one.
     """
     import numpy as np
 
+    if not file.is_file():
+        raise UserError(f"the gate set {file} cannot be read: there is no such file", "paths count from the root")
     if not zipfile.is_zipfile(file):
         raise UserError(f"the gate set {file} cannot be read: it is no .npz archive", "numpy.savez writes one")
     try:
@@ -45,23 +51,43 @@ def read_gate_set(file: Path, inputs: Sequence[Tensor], encoding: Encoding = "pn
             arrays = {name: data[name] for name in data.files}
     except (OSError, ValueError, zipfile.BadZipFile) as error:
         raise UserError(f"the gate set {file} cannot be read: {error}") from error
-    wanted = [t.name for t in inputs] + ["labels"]
+    wanted = [*(t.name for t in inputs), *(["labels"] if labelled or "labels" in arrays else [])]
     if missing := [name for name in wanted if name not in arrays]:
         raise UserError(
             f"the gate set {file} has no array {', '.join(f'`{n}`' for n in missing)}; it has {', '.join(arrays)}",
-            "it needs one array for each input of the pipeline, and `labels`",
+            "it needs one array for each input of the pipeline" + (", and `labels`" if labelled else ""),
         )
     if scalars := [name for name in wanted if arrays[name].ndim == 0]:
         raise UserError(f"`{scalars[0]}` of the gate set {file} is one value, and not an array of items")
     lengths = {name: len(arrays[name]) for name in wanted}
     if len(set(lengths.values())) != 1:
         raise UserError(f"the arrays of the gate set {file} differ in length: {lengths}")
-    columns = {
-        t.name: [encode(image, encoding) for image in arrays[t.name]] if t.dtype == "STRING" else list(arrays[t.name])
-        for t in inputs
-    }
-    items = tuple({name: column[i] for name, column in columns.items()} for i in range(lengths["labels"]))
-    return GateSet(items, arrays["labels"])
+    columns = {t.name: _column(t, arrays[t.name], encoding, file) for t in inputs}
+    count = lengths[wanted[0]]
+    items = tuple({name: column[i] for name, column in columns.items()} for i in range(count))
+    return GateSet(items, arrays.get("labels", np.zeros((count, 0))))
+
+
+def _column(tensor: Tensor, array: Array, encoding: Encoding, file: Path) -> list[Any]:
+    """The items of one input, as a client would send them."""
+    if tensor.dtype != "STRING":
+        same_length = all(dim in {-1, length} for dim, length in zip(tensor.dims, array.shape[1:], strict=False))
+        if array.ndim != len(tensor.dims) + 1 or not same_length or array.dtype.name != _numpy(tensor.dtype):
+            found = f"{array.dtype} {list(array.shape)}"
+            raise UserError(f"`{tensor.name}` of {file} is {found}; items of it are {tensor.describe()}")
+        return list(array)
+    if array.dtype.kind in "US":
+        texts = array.reshape(len(array), -1)[:, 0]
+        return [text.encode() if isinstance(text, str) else bytes(text) for text in texts]
+    if not tensor.encoded or array.dtype != "uint8" or array.ndim not in {3, 4}:
+        wanted = "images, UINT8 [items, height, width] or with channels last" if tensor.encoded else "texts"
+        raise UserError(f"`{tensor.name}` of {file} is {array.dtype} {list(array.shape)}; it takes {wanted}")
+    return [encode(image, encoding) for image in array]
+
+
+def _numpy(dtype: str) -> str:
+    """NumPy's name of a type in Triton's words: FP32 is float32."""
+    return dtype.replace("FP", "float").lower()
 
 
 def encode(image: Array, encoding: Encoding) -> bytes:

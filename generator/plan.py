@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from generator.elements import ELEMENT_BYTES
 from generator.problems import Place
@@ -17,6 +17,9 @@ from generator.spec.build import Build
 from generator.spec.models import Accuracy
 from generator.spec.pipeline import Limits, Objective
 from generator.spec.serving import NEWEST, Batching, CudaGraphs, InstanceGroup, Metrics, Versions, Warmup
+
+if TYPE_CHECKING:
+    from generator.project import Project
 
 # Text has no size: what an encoded image and a text are taken to be when sizes are derived.
 ENCODED_BYTES = 65_536
@@ -52,27 +55,56 @@ class Tensor:
 
 @dataclass(frozen=True)
 class StepsProgram:
-    """Built-in steps in one Python model: (name, parameters as in tritonkit.json) in order."""
+    """Built-in steps in one Python model: (name, parameters as in tritonkit.json) in order.
+
+    `file` is what one of them reads (a path from the project's root, copied): a tokenizer.
+    """
 
     steps: tuple[tuple[str, Mapping[str, Any]], ...]
+    file: str | None = None
 
 
 @dataclass(frozen=True)
 class OnnxVersion:
-    """One version of an engine: its number and ONNX file, a path from the project's root."""
+    """One version of an engine: its number and ONNX file, a path from the project's root.
+
+    `data` is the graph that is served where it is not the file's: with steps of the pipeline in it (layout `folded`).
+    `sha256` is of what is served.
+    """
 
     number: int
     onnx: str
     sha256: str
+    data: bytes | None = field(default=None, repr=False)
+
+    def contents(self, project: Project) -> bytes:
+        """The bytes of the graph that is served. Raises OSError."""
+        return project.read(self.onnx) if self.data is None else self.data
+
+
+# Names and parameters of steps, as in tritonkit.json.
+Steps = tuple[tuple[str, Mapping[str, Any]], ...]
+
+
+@dataclass(frozen=True)
+class Fold:
+    """Steps that are part of an engine's graph: `before` by its input, `after` by what was its output.
+
+    `nodes` names what they are in the graph, of all versions.
+    """
+
+    before: Mapping[str, Steps]
+    after: Mapping[str, Steps]
+    nodes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
 class EngineProgram:
     """ONNX files and what runs them: one a version, the oldest first.
 
-    `engine` is what runs it on this target, `asked` the spec's own word: with `auto` it is what was measured to be
-    the fastest, and ONNX Runtime until then. `newest` is the newest version that is served: the one that is meant
-    where there is no server to choose one.
+    `engine` and `precision` are what runs on this target, `asked` and `asked_precision` the spec's own words: with
+    `auto` it is what was measured to be the fastest, and ONNX Runtime until then. `newest` is the newest version that
+    is served: the one that is meant where there is no server to choose one.
     """
 
     engine: Literal["onnxruntime", "tensorrt", "inductor"]
@@ -81,8 +113,10 @@ class EngineProgram:
     newest: int = 1
     intra_op_threads: int = 1
     asked: Literal["onnxruntime", "tensorrt", "inductor", "auto"] = "onnxruntime"
+    asked_precision: str = "fp32"
     build: Build = field(default_factory=Build)
     accuracy: Accuracy | None = None
+    fold: Fold | None = None
 
     @property
     def is_built(self) -> bool:

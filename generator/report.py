@@ -78,7 +78,7 @@ def _block(problem: Problem, lines: Sequence[str], colour: bool) -> str:
     if 0 < problem.place.line <= len(lines):
         out += _excerpt(lines[problem.place.line - 1], problem.place, style, colour)
     if problem.hint:
-        out += ["", _paint("hint", "1;36", colour) + f": {visible(problem.hint)}"]
+        out += ["", *(_paint("hint", "1;36", colour) + f": {visible(hint)}" for hint in problem.hint.split("\n"))]
     return "\n".join(out) + "\n"
 
 

@@ -56,7 +56,7 @@ def open_workspace(
 
     Raises UserError when there is no spec at all; problems of specs are collected in the result.
     """
-    loaded = load(list(specs) or _all_specs(project), Spec)
+    loaded = load(list(specs) or all_specs(project), Spec)
     work = Workspace(project, problems=list(loaded.problems), specs=list(loaded.documents))
     loaded = replace(loaded, documents=_made(work, loaded.documents, wanted=bool(specs)))
     run = OneRun(project.root)
@@ -109,7 +109,7 @@ def not_made(spec: Spec, project: Project) -> list[tuple[tuple[str | int, ...], 
     ]
 
 
-def _all_specs(project: Project) -> list[Path]:
+def all_specs(project: Project) -> list[Path]:
     paths = sorted([*project.specs.glob("*.yaml"), *project.specs.glob("*.yml")])
     if not paths:
         raise UserError(f"there is no spec in {project.specs}", "`tritonkit init NAME` writes a first one")
@@ -121,7 +121,7 @@ def specs_of(project: Project, pipelines: Sequence[str]) -> list[Path]:
 
     Raises UserError when one has none; ProblemsError when it may be one of those that cannot be read.
     """
-    loaded = load(_all_specs(project), Spec)
+    loaded = load(all_specs(project), Spec)
     known = sorted({document.value.name for document in loaded.documents})
     for name in pipelines:
         if name not in known:

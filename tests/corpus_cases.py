@@ -140,7 +140,7 @@ def _server(given: dict[str, str]) -> Server:
             facts[name] = None if value == "all" else frozenset(value.split(","))
         elif name == "auto_complete":
             facts[name] = value == "yes"
-        elif name in ("release", "config_name"):
+        elif name in ("release", "config_name", "gpu"):
             facts[name] = None if value == "unknown" else value
         else:
             raise ValueError(f"a server has no {name!r}")

@@ -11,10 +11,10 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from generator.gate_set import Encoding, GateSet
 from generator.plan import Plan
 from generator.problems import UserError
 from generator.project import Project
-from generator.gate_set import Encoding, GateSet
 
 if TYPE_CHECKING:
     import numpy as np
@@ -76,10 +76,10 @@ def demonstrate(spec: Path, project: Project, progress: Callable[[str], None]) -
     from deploy.embedded.needs import needs_of
     from deploy.embedded.server import EmbeddedServer
     from generator.engine import Alone
+    from generator.gate_set import read_gate_set
     from generator.lint.specs import checked_trees
     from generator.workspace import open_workspace
     from generator.write import write
-    from generator.gate_set import read_gate_set
 
     work = open_workspace(project, [spec], "embedded")
     work.stop_on_errors()

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import sys
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,6 +17,7 @@ from generator.plan import EnsembleStep, ModelPlan, Plan
 if TYPE_CHECKING:
     import numpy as np
 
+    from generator.engine.runner import Runner, Tensors
     from tritonkit_runtime.programs import Program
 
 
@@ -34,15 +35,20 @@ class AnswerAlone:
 class Alone:
     """All models of a Plan, loaded from its rendered files: of each the newest version served. A context manager.
 
-    Only models of the Python backend can be run so. Raises tritonkit_runtime's ParameterError when a model
-    cannot be loaded.
+    Only models of the Python backend can be run so. `instead` runs in the place of the models that it names, and
+    `seen` is told what every model was given. Raises tritonkit_runtime's ParameterError when a model cannot be
+    loaded.
     """
 
-    def __init__(self, plan: Plan, files: Mapping[str, bytes]) -> None:
+    def __init__(
+        self, plan: Plan, files: Mapping[str, bytes], instead: Mapping[str, Runner] | None = None,
+        seen: Callable[[str, Tensors], None] | None = None,
+    ) -> None:  # fmt: skip
         from tritonkit_runtime.parameters import load
         from tritonkit_runtime.programs import Program
 
         self.plan = plan
+        self._instead, self._seen = dict(instead or {}), seen
         self._folder = tempfile.TemporaryDirectory(prefix="tritonkit-alone-")
         root = Path(self._folder.name)
         for path, data in files.items():
@@ -52,6 +58,7 @@ class Alone:
         self._programs: dict[str, Program] = {
             m.name: Program(load(root / m.name / str(m.newest())), root / m.name / str(m.newest()), _to_stderr)
             for m in plan.models
+            if m.name not in self._instead
         }
 
     def __enter__(self) -> Alone:
@@ -86,6 +93,10 @@ class Alone:
     def _run(self, model: str, tensors: Mapping[str, np.ndarray[Any, Any]]) -> tuple[dict[str, Any], dict[int, str]]:
         from tritonkit_runtime.batch import concatenate, single
 
+        if self._seen is not None:
+            self._seen(model, tensors)
+        if model in self._instead:
+            return dict(self._instead[model].run(tensors)), {}
         batch = concatenate([tensors]) if model in self._batched else single(tensors)
         outputs = self._programs[model].run(batch)
         return dict(outputs), dict(batch.failed)

@@ -35,6 +35,7 @@ class Asked:
     auto_complete: bool | None = None
     config_name: str = ""
     cuda_pool_bytes: int | None = None
+    gpu: str = ""
 
     def of(self, target: str | None, config_name: str = "") -> Server:
         """The server for a repository that was rendered for `target` (None: by nobody)."""
@@ -42,6 +43,7 @@ class Asked:
         said = {
             "backends": self.backends, "gpus": self.gpus, "cores": self.cores, "auto_complete": self.auto_complete,
             "config_name": self.config_name or config_name or None, "cuda_pool_bytes": self.cuda_pool_bytes,
+            "gpu": self.gpu or None,
         }  # fmt: skip
         return replace(server, **{name: value for name, value in said.items() if value is not None})  # type: ignore[arg-type]
 

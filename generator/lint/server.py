@@ -21,6 +21,7 @@ class Server:
     it has (None: those of NVIDIA's full image). `gpus` is how many its machine has (None: not known, nothing that
     depends on it is judged), `cores` likewise. `auto_complete` is False under `--disable-auto-complete-config`;
     `config_name` is that of `--model-config-name`. `cuda_pool_bytes` is per GPU.
+    `gpu` is which kind it has, as in `h200` (empty: not known).
     """
 
     release: str | None = None
@@ -30,6 +31,7 @@ class Server:
     auto_complete: bool = True
     config_name: str = ""
     cuda_pool_bytes: int = 64 << 20
+    gpu: str = ""
 
 
 # The wheel's server as deploy/embedded starts it: a test compares this with the flags and the installation.

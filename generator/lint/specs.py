@@ -62,7 +62,7 @@ def server_of(plan: Plan) -> Server:
     """The server of a plan's target, as far as the spec says it."""
     if plan.target.name == "embedded":
         return EMBEDDED
-    return Server(release=plan.target.server, gpus=None if plan.target.gpu else 0)
+    return Server(release=plan.target.server, gpus=None if plan.target.gpu else 0, gpu=plan.target.gpu or "")
 
 
 def _of_trees(work: Workspace, trees: Iterable[Tree]) -> list[Problem]:

@@ -11,7 +11,7 @@ from generator.config.tensors import model_files
 from generator.copied import files_of
 from generator.engine.install.request import request_of
 from generator.engine.install.store import MANIFEST, Installed
-from generator.plan import EnsemblePlan, FilesProgram, ModelPlan, Plan
+from generator.plan import EngineProgram, EnsemblePlan, FilesProgram, ModelPlan, Plan
 from generator.project import Project
 from generator.render.beside import file_names, source_of
 from generator.render.engines import Engines, engines_of
@@ -76,6 +76,8 @@ def _model_files(plan: Plan, model: ModelPlan, project: Project, engines: Engine
                 engine = engines[part.name, version]
                 request = {} if engine is not None else request_of(plan, part, version, project)
                 inside = _engine(engine, request, names[part.key])
+            elif isinstance(part.program, EngineProgram):
+                inside = {names[part.key]: part.program.file_of(version).contents(project)}
             elif (source := source_of(part, version)) is not None:
                 inside = {names[part.key]: project.read(source)}
             files.update({f"{version}/{name}": data for name, data in inside.items()})

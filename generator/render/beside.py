@@ -6,14 +6,16 @@ from collections import Counter
 from pathlib import PurePosixPath
 
 from generator.engine.install.request import FILE_OF
-from generator.plan import EngineProgram, ModelPlan, PythonProgram
+from generator.plan import EngineProgram, ModelPlan, PythonProgram, StepsProgram
+
+TAKEN = ("model.py", "tritonkit.json")
 
 
 def source_of(part: ModelPlan, version: int) -> str | None:
     """The file of the project that the program of `part` needs in a version directory, a path from the root."""
     if isinstance(part.program, EngineProgram):
         return part.program.file_of(version).onnx
-    return part.program.file if isinstance(part.program, PythonProgram) else None
+    return part.program.file if isinstance(part.program, PythonProgram | StepsProgram) else None
 
 
 def file_names(model: ModelPlan) -> dict[str, str]:
@@ -31,4 +33,4 @@ def _name(part: ModelPlan, version: int, *, alone: bool, shared: set[str]) -> st
         return name if alone else f"{part.key}{PurePosixPath(name).suffix}"
     name = PurePosixPath(source_of(part, version) or "").name
     # Two stages may have their classes in files of one name, from different folders; and one is taken already.
-    return f"{part.key}_{name}" if name in shared or name == "model.py" else name
+    return f"{part.key}_{name}" if name in shared or name in TAKEN else name

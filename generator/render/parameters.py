@@ -69,7 +69,10 @@ def _single(model: ModelPlan, files: Mapping[str, str]) -> dict[str, Any]:
     """One program; `files` has the name of the file that it needs, by the model's key."""
     program = model.program
     if isinstance(program, StepsProgram):
-        return {"kind": "steps", "steps": [{"step": name, **parameters} for name, parameters in program.steps]}
+        steps = [{"step": name, **parameters} for name, parameters in program.steps]
+        if program.file is not None:
+            steps = [{**step, **({"tokenizer": files[model.key]} if "tokenizer" in step else {})} for step in steps]
+        return {"kind": "steps", "steps": steps}
     if isinstance(program, EngineProgram):
         return {
             "kind": "engine", "engine": program.engine, "file": files[model.key],

@@ -11,6 +11,7 @@ from generator.project import Project
 from generator.resolve.branches import warn_of_branches
 from generator.resolve.expand import Expanded, expand, tensor_of
 from generator.resolve.flow import FlowWiring, meets
+from generator.resolve.folded import Folder, is_folded
 from generator.resolve.fused import Fuser, check_flow, is_fused
 from generator.resolve.models import ModelResolver
 from generator.resolve.python_model import check_labels
@@ -66,7 +67,11 @@ def resolve(spec: Spec, target: str, project: Project, places: Places, spec_file
         fuser = Fuser(spec, changes, target=where, project=project, written=expanded.models, collect=collect)
         rendered, ensemble = (fuser.fuse(ensemble, rendered),), None
         collect.stop_on_errors()
-    elif ensemble is not None:
+    elif is_folded(spec, changes):
+        folder = Folder(spec, changes, target=where, project=project, written=expanded.models, collect=collect)
+        ensemble, rendered = folder.fold(ensemble, rendered)
+        collect.stop_on_errors()
+    if ensemble is not None:
         warn_of_branches(ensemble, collect)
     plan = Plan(
         name=spec.name, target=where, spec_file=spec_file, objective=spec.objective, limits=spec.limits,

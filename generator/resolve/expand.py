@@ -123,19 +123,19 @@ class _Short:
         if not self.spec.preprocess:
             return False
         path: FieldPath = ("preprocess",)
-        target = self._one(self.graph.inputs, "input", path)
         if len(self.spec.inputs) != 1:
             self.collect.error("TK219", ("inputs",), f"`preprocess` takes one input; found {names(self.spec.inputs)}",
                                "write the full form (`models` and `flow`)")  # fmt: skip
             return True
         [(name, source)] = self.spec.inputs.items()
         chain = chains.chain(self.spec.preprocess, tensor_of(name, source), self.project, path, self.collect)
+        if chain is not None and chain.named:
+            self._before_named(name, chain, path)
+            return True
+        target = self._one(self.graph.inputs, "input", path)
         if target is None or chain is None:
             return True
         wanted, steps, found = self._item(target), list(self.spec.preprocess), chain.outputs[0]
-        if chain.named:
-            self.collect.error("TK206", path, "`top_k` cannot feed an engine", "use it under `postprocess`")
-            return True
         if _fits_channels_first(found, wanted):
             steps.append(StepChoice(channels_first=ChannelsFirst()))
             found = Tensor("", found.dtype, (found.dims[2], found.dims[0], found.dims[1]))
@@ -154,6 +154,30 @@ class _Short:
         )  # fmt: skip
         self.flow.append(FlowStep(model="preprocess", inputs={name: name}, outputs={between: between}))
         return True
+
+    def _before_named(self, source: str, chain: chains.Chain, path: FieldPath) -> None:
+        """Adds a pre-processing model whose last step gives several tensors: the engine's inputs by their names."""
+        last = self.spec.preprocess[-1].name
+        if last == "top_k":
+            self.collect.error("TK206", path, "`top_k` cannot feed an engine", "use it under `postprocess`")
+            return
+        found = {tensor.name: tensor for tensor in chain.outputs}
+        inputs = {tensor.name: self._item(tensor) for tensor in self.graph.inputs}
+        if set(found) != set(inputs):
+            message = f"`{last}` gives {names(found)}; the inputs of `{self.graph.file}` are {names(inputs)}"
+            self.collect.error("TK204", path, message, "give them the engine's names")
+            return
+        for name, tensor in found.items():
+            wanted = inputs[name]
+            if tensor.dtype != wanted.dtype or wanted.dims not in ((-1,), tensor.dims):
+                message = f"`{last}` gives {tensor.describe()} as `{name}`; the engine's is {wanted.describe()}"
+                self.collect.error("TK204", path, message, "`dtype` and `buckets` of the step say what it gives")
+        self.models["preprocess"] = Model(
+            steps=list(self.spec.preprocess), inputs=dict(self.spec.inputs),
+            outputs={name: as_spec(tensor) for name, tensor in found.items()}, instances=[InstanceGroup(kind="cpu")],
+        )  # fmt: skip
+        given = {name: self.between[name] for name in found}
+        self.flow.append(FlowStep(model="preprocess", inputs={source: source}, outputs=given))
 
     def _engine_flow(self, before: bool) -> FlowStep | None:
         inputs = {t.name: self.between[t.name] for t in self.graph.inputs}
@@ -191,23 +215,42 @@ class _Short:
         if not self.spec.postprocess:
             return True
         path: FieldPath = ("postprocess",)
-        source = self._one(self.graph.outputs, "output", path)
-        if source is None:
+        steps, sources = list(self.spec.postprocess), self._taken(path)
+        if not sources:
             return False
-        item = self._item(source)
-        between = self.between[source.name]
-        given = Tensor(between, item.dtype, item.dims)
-        chain = chains.chain(self.spec.postprocess, given, self.project, path, self.collect)
+        if chains.take_several(steps):
+            # The spec names the engine's tensors; between the models they have names of their own.
+            steps[0] = chains.renamed(steps[0], self.between)
+        items = [(self.between[source.name], self._item(source)) for source in sources]
+        given = [Tensor(name, item.dtype, item.dims) for name, item in items]
+        chain = chains.chain(steps, given, self.project, path, self.collect)
         if chain is None:
             return False
         self.models["postprocess"] = Model(
-            steps=list(self.spec.postprocess), inputs={between: as_spec(given)}, outputs=dict(self.spec.outputs),
+            steps=steps, inputs={t.name: as_spec(t) for t in given}, outputs=dict(self.spec.outputs),
             instances=[InstanceGroup(kind="cpu")],
         )  # fmt: skip
-        self.flow.append(
-            FlowStep(model="postprocess", inputs={between: between}, outputs={n: n for n in self.spec.outputs})
-        )
+        inside, outside = {t.name: t.name for t in given}, {n: n for n in self.spec.outputs}
+        self.flow.append(FlowStep(model="postprocess", inputs=inside, outputs=outside))
         return True
+
+    def _taken(self, path: FieldPath) -> tuple[OnnxTensor, ...]:
+        """The engine's outputs that the post-processing takes; none after a problem."""
+        wanted = chains.take_several(self.spec.postprocess)
+        if not wanted:
+            source = self._one(self.graph.outputs, "output", path)
+            return () if source is None else (source,)
+        there = {t.name: t for t in self.graph.outputs}
+        if missing := [name for name in wanted if name not in there]:
+            step = self.spec.postprocess[0].name
+            self.collect.error(
+                "TK206",
+                (*path, 0, step),
+                f"`{step}` takes {names(wanted)}; `{self.graph.file}` has no output {names(missing)}",
+                f"it has {names(there)}",
+            )
+            return ()
+        return tuple(there[name] for name in wanted)
 
 
 def _dims_meet(a: Tensor, b: Tensor) -> bool:

@@ -29,13 +29,13 @@ def check_flow(spec: Spec, changes: Target, target: TargetPlan, collect: Collect
     """Without a flow there is nothing to fuse: models of `files` beside each other stay what they are."""
     if is_fused(spec, changes) and spec.flow is None and spec.models is not None and len(spec.models) > 1:
         collect.error(
-            "TK229", _layout(changes, target),
+            "TK229", layout_path(changes, target),
             "layout `fused` runs the models of a flow in one process; there are models of `files` and no flow",
             "remove it",
         )  # fmt: skip
 
 
-def _layout(changes: Target, target: TargetPlan) -> tuple[str, ...]:
+def layout_path(changes: Target, target: TargetPlan) -> tuple[str, ...]:
     """Where the layout is written."""
     return ("targets", target.name, "layout") if changes.layout else ("layout",)
 
@@ -81,7 +81,7 @@ class Fuser:
         if self.target.gpu is not None:
             self.collect.error(
                 "TK229",
-                _layout(self.changes, self.target),
+                layout_path(self.changes, self.target),
                 "layout `fused` runs its engine inside the Python model, where there is ONNX Runtime on the CPU; "
                 f"target `{self.target.name}` has a GPU",
                 f"say `targets: {{{self.target.name}: {{layout: ensemble}}}}`",

@@ -189,7 +189,7 @@ class ModelResolver:
             where = ("targets", self.target.name)
         choice = chooser.choose(asked, precision, graph, name, origin=origin, where=where)
         return EngineProgram(
-            choice.engine, choice.precision, graph.versions, graph.newest, asked=asked,
+            choice.engine, choice.precision, graph.versions, graph.newest, asked=asked, asked_precision=precision,
             build=model.build or Build(), accuracy=model.accuracy,
         )  # fmt: skip
 
@@ -219,14 +219,14 @@ class ModelResolver:
         self, model: Model, origin: FieldPath
     ) -> tuple[StepsProgram | None, tuple[tuple[Tensor, ...], tuple[Tensor, ...]] | None]:
         path = (*origin, "steps") if self.spec.models is not None else origin
-        if len(model.inputs) != 1:
+        if len(model.inputs) != 1 and not chains.take_several(model.steps or []):
             self.collect.error(
                 "TK219", (*origin, "inputs"), f"`steps` take one input; found {names(model.inputs)}",
                 "use a `python` class for several",
             )  # fmt: skip
             return None, None
-        [source] = _declared(model.inputs)
-        chain = chains.chain(model.steps or [], source, self.project, path, self.collect)
+        sources = _declared(model.inputs)
+        chain = chains.chain(model.steps or [], sources, self.project, path, self.collect)
         if chain is None:
             return None, None
         outputs = chain.outputs
@@ -245,7 +245,7 @@ class ModelResolver:
             )
             return None, None
         outputs = self._with_declared(outputs, model.outputs, where, "the last step")
-        return StepsProgram(chain.json), ((source,), outputs)
+        return StepsProgram(chain.json, chain.file), (sources, outputs)
 
     def _tensors(self, model: Model) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
         """As declared; a copied model that is the pipeline may leave them to the pipeline."""

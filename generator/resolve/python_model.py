@@ -73,6 +73,8 @@ def check_names(plan: ModelPlan, project: Project, collect: Collector) -> None:
     """Names of the files that are copied into the repository."""
     if isinstance(plan.program, PythonProgram) and plan.program.file is not None:
         _name(plan.program.file, (*plan.source, "python"), collect)
+    if isinstance(plan.program, StepsProgram) and plan.program.file is not None:
+        _name(plan.program.file, plan.source, collect)
     if isinstance(plan.program, FilesProgram):
         folder, where = project.path(plan.program.directory), (*plan.source, "files")
         for path in files_of(folder):

@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from typing import Any
 
 from generator.load.scalars import NumberRefusedError, resolve
-from generator.plan import EngineProgram, FilesProgram, FlowProgram, ModelPlan, Plan
+from generator.plan import EngineProgram, FilesProgram, FlowProgram, Fold, ModelPlan, Plan
 from generator.project import EMBEDDED
 from generator.resolve.expand import Expanded, as_spec
+from generator.resolve.folded import in_words
 from generator.spec import Spec, Target
 from generator.spec.models import Model
 from generator.spec.serving import Batching, InstanceGroup
@@ -23,7 +24,12 @@ def full_spec(spec: Spec, expanded: Expanded, plan: Plan) -> Spec:
     by_key = {
         m.key: m for m in ([stage.model for stage in flow.stages] if isinstance(flow, FlowProgram) else plan.models)
     }
-    models = {key: _full_model(model, by_key[key]) for key, model in expanded.models.items()}
+    folded = bool(_folds(plan))
+    # A model that is wholly in an engine's graph has no plan of its own.
+    models = {
+        key: _full_model(model, by_key[key], folded) if key in by_key else model
+        for key, model in expanded.models.items()
+    }
     where = plan.target
     target = Target() if where.name == EMBEDDED else Target(server=where.server, gpu=where.gpu)
     changes: dict[str, Any] = {
@@ -39,18 +45,27 @@ def full_spec(spec: Spec, expanded: Expanded, plan: Plan) -> Spec:
         changes |= {"layout": "fused", "models": models, "batching": _batching_of(plan.models[0]),
                     "instances": list(plan.models[0].instances)}  # fmt: skip
     else:
-        changes["layout"] = "ensemble"
+        changes["layout"] = "folded" if folded else "ensemble"
     return spec.model_copy(update=changes)
 
 
-def _full_model(model: Model, plan: ModelPlan) -> Model:
+def _folds(plan: Plan) -> dict[str, Fold]:
+    """What is in the engines' graphs, by the model's key."""
+    programs = {model.key: model.program for model in plan.models}
+    return {key: p.fold for key, p in programs.items() if isinstance(p, EngineProgram) and p.fold is not None}
+
+
+def _full_model(model: Model, plan: ModelPlan, folded: bool) -> Model:
     if isinstance(plan.program, FilesProgram) and plan.program.whole:
         return model  # its `config` says all
     update: dict[str, Any] = {"batching": _batching_of(plan), "instances": list(plan.instances) or None}
     if isinstance(plan.program, EngineProgram):
         update.update(engine=plan.program.engine, precision=plan.program.precision)
+    # A spec says what tensors are before anything is folded, and so what was written is all there is to say.
+    if isinstance(plan.program, EngineProgram) and not folded:
         update["inputs"] = {t.name: model.inputs.get(t.name, as_spec(t)) for t in plan.inputs}
-    if not isinstance(plan.program, FilesProgram):  # whose tensors are all declared, here or at the top
+    # The tensors of copied files are all declared, here or at the top.
+    if not isinstance(plan.program, FilesProgram) and not folded:
         update["outputs"] = {t.name: model.outputs.get(t.name, as_spec(t)) for t in plan.outputs}
     return model.model_copy(update=update)
 
@@ -78,6 +93,8 @@ def as_yaml(spec: Spec, plan: Plan) -> str:
     Compact.add_representer(str, Compact.represent_text)
 
     head = f"# {plan.spec_file} on target `{plan.target.name}` (Triton {plan.target.server}), written out in full.\n"
+    for key, fold in _folds(plan).items():
+        head += f"# In the graph of `{key}`: {in_words(fold)}.\n"
     return head + yaml.dump(_plain(spec), Dumper=Compact, sort_keys=False, width=2 * LINE, allow_unicode=True)
 
 

@@ -80,7 +80,11 @@ class Spec(Strict):
     model: EngineModel | None = Field(None, description="Short form: the one engine.")
     preprocess: list[Step] = Field(default_factory=list, description="Short form: steps before the engine.")
     postprocess: list[Step] = Field(default_factory=list, description="Short form: steps after the engine.")
-    layout: Layout = Field("ensemble", description="How the models run: one by one, or `fused` in one process.")
+    layout: Layout = Field(
+        "ensemble",
+        description="How the models run: one by one, `fused` in one process, or `folded`: one by one, with the "
+        "arithmetic steps next to an engine in its graph.",
+    )
 
     models: Annotated[dict[Key, Model], Field(min_length=1)] | None = Field(None, description="Full form.")
     flow: Annotated[list[FlowStep], Field(min_length=1)] | None = Field(

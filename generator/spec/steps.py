@@ -65,6 +65,67 @@ class TopK(Strict):
     score_output: TensorName = "score"
 
 
+TokenCount = Annotated[int, Field(ge=1, le=65_536)]
+
+
+class Tokenize(Strict):
+    """Texts become token numbers and their mask, [tokens] each, for engines with two inputs or three."""
+
+    tokenizer: ProjectPath = Field(description="A tokenizer.json, as the library `tokenizers` writes it.")
+    max_tokens: TokenCount = Field(
+        256, description="A longer text is cut; special tokens count. `limits.max_bytes` bounds what is read at all."
+    )
+    buckets: Annotated[list[TokenCount], Field(min_length=1)] | None = Field(
+        None,
+        description="A request is padded to the least of these lengths that holds its longest text, so that those "
+        "of like length share a batch; left out: powers of two from 16, and `max_tokens`.",
+    )
+    dtype: Literal["int32", "int64"] = Field("int32", description="Of all outputs; TensorRT before 10 has no int64.")
+    ids_output: TensorName = "input_ids"
+    mask_output: TensorName = "attention_mask"
+    types_output: TensorName | None = Field(None, description="Token types, where the engine asks for them.")
+
+    @model_validator(mode="after")
+    def _buckets_hold_all(self) -> Self:
+        found = self.lengths()
+        if found != sorted(set(found)) or found[-1] < self.max_tokens:
+            raise ValueError(f"`buckets` {found} must rise and end at {self.max_tokens} (`max_tokens`) or above")
+        return self
+
+    def lengths(self) -> list[int]:
+        """The buckets, those left out filled in."""
+        powers = [length for length in (2**n for n in range(4, 17)) if length < self.max_tokens]
+        return self.buckets or [*powers, self.max_tokens]
+
+    def outputs(self) -> list[str]:
+        """The names of the tensors, in order."""
+        return [name for name in (self.ids_output, self.mask_output, self.types_output) if name is not None]
+
+
+class Nms(Strict):
+    """Of a detector's overlapping boxes the best ones, best first: boxes, labels, scores, and how many there are."""
+
+    boxes: TensorName = Field("boxes", description="The tensor of boxes [anchors, 4], two opposite corners each.")
+    scores: TensorName = Field("scores", description="The tensor of scores [anchors, classes].")
+    max_detections: Annotated[int, Field(ge=1, le=10_000)] = Field(
+        description="Rows of the outputs; those beyond the count are zeros."
+    )
+    iou_threshold: Annotated[float, Field(strict=False, ge=0, le=1)] = Field(
+        0.5, description="A box goes when it overlaps a better one by more (intersection over union)."
+    )
+    score_threshold: Number = Field(0.3, description="A score up to this is no detection.")
+    per_class: bool = Field(True, description="A box goes for better ones of its class alone; else of any class.")
+    labels: ProjectPath | None = Field(None, description="A file with one label a line; without it, class numbers.")
+    boxes_output: TensorName = "boxes"
+    label_output: TensorName = "label"
+    score_output: TensorName = "score"
+    count_output: TensorName = "count"
+
+    def outputs(self) -> list[str]:
+        """The names of the tensors, in order."""
+        return [self.boxes_output, self.label_output, self.score_output, self.count_output]
+
+
 def _bare_name(value: Any) -> Any:
     """`- softmax` is short for `- softmax: {}`."""
     if isinstance(value, str):
@@ -89,6 +150,8 @@ class StepChoice(Strict):
     reshape: Reshape | None = None
     softmax: Softmax | None = None
     top_k: TopK | None = None
+    tokenize: Tokenize | None = None
+    nms: Nms | None = None
 
     @model_validator(mode="after")
     def _exactly_one(self) -> Self:

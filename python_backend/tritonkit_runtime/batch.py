@@ -23,13 +23,15 @@ class Batch:
     """Tensors of all requests of one execution.
 
     `tensors`: name -> [size, ...] when `batched`, else one request's tensors without a batch axis (size 1).
-    `counts`: items of each request, in order. `failed`: item of the batch -> why it is bad.
+    `counts`: items of each request, in order. `failed`: item of the batch -> why it is bad. `lengths`: of an output
+    whose second axis is padded, how much of it each request needs.
     """
 
     tensors: Tensors
     counts: tuple[int, ...]
     batched: bool = True
     failed: dict[int, str] = field(default_factory=dict)
+    lengths: dict[str, tuple[int, ...]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self._starts = (0, *itertools.accumulate(self.counts))
@@ -56,13 +58,16 @@ class Batch:
         return {request: _sentence(items, self.counts[request]) for request, items in bad.items()}
 
     def split(self, outputs: Mapping[str, Array]) -> list[Tensors]:
-        """Each request's part of [size, ...] outputs, as views."""
+        """Each request's part of [size, ...] outputs, as views; copied where it is cut to its own `lengths`."""
         if not self.batched or len(self.counts) == 1:
             return [dict(outputs)]
         return [
-            {name: array[start:stop] for name, array in outputs.items()}
-            for start, stop in itertools.pairwise(self._starts)
+            {name: self._cut(name, request, array[start:stop]) for name, array in outputs.items()}
+            for request, (start, stop) in enumerate(itertools.pairwise(self._starts))
         ]
+
+    def _cut(self, name: str, request: int, array: Array) -> Array:
+        return np.ascontiguousarray(array[:, : self.lengths[name][request]]) if name in self.lengths else array
 
 
 def concatenate(requests: Sequence[Mapping[str, Array]]) -> Batch:

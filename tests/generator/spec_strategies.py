@@ -65,6 +65,9 @@ STEPS = st.one_of(
     st.sampled_from(TYPES).map(lambda to: {"cast": {"to": to}}),
     st.lists(POSITIVE, min_size=1, max_size=3).map(lambda dims: {"reshape": {"dims": dims}}),
     st.fixed_dictionaries({"k": POSITIVE}, optional={"labels": PATHS, "label_output": TENSOR_NAMES}).map(lambda k: {"top_k": k}),
+    st.fixed_dictionaries({"tokenizer": PATHS}, optional={"dtype": st.sampled_from(["int32", "int64"]), "types_output": TENSOR_NAMES}).map(lambda t: {"tokenize": t}),
+    st.fixed_dictionaries({"max_detections": POSITIVE}, optional={"boxes": TENSOR_NAMES, "score_threshold": NUMBERS, "per_class": st.booleans(), "labels": PATHS}).map(lambda n: {"nms": n}),
+    st.lists(st.integers(1, 512), min_size=1, max_size=3, unique=True).map(lambda b: {"tokenize": {"tokenizer": "t.json", "max_tokens": min(b), "buckets": sorted(b)}}),
 )  # fmt: skip
 INSTANCES = st.lists(
     st.fixed_dictionaries({"kind": st.sampled_from(["cpu", "model", "auto"])}, optional={"count": st.integers(1, 4)})

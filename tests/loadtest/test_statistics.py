@@ -13,9 +13,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from generator.gate_set import encode, read_gate_set, top1
 from generator.plan import Tensor
 from generator.problems import UserError
-from generator.gate_set import encode, read_gate_set, top1
 from loadtest.server_statistics import Counts, mean_batches, read_counts
 from loadtest.statistics import percentiles
 

@@ -33,7 +33,7 @@ def session() -> onnxruntime.InferenceSession:
 @pytest.fixture
 def copies(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Let the script find copies of its files, which a test may spoil."""
-    for name in ("MODEL", "GATE", "LABELS"):
+    for name in ("MODEL", "GATE", "CALIBRATION", "LABELS"):
         original: Path = getattr(train_digits, name)
         copy = tmp_path / original.name
         copy.write_bytes(original.read_bytes())

@@ -91,3 +91,12 @@ def test_a_bad_item_always_has_a_reason() -> None:
     whole = batches.concatenate([{"x": np.zeros((1, 1))}])
     whole.fail(0, "")
     assert whole.errors() == {0: "the item is bad; no reason was given"}
+
+
+def test_a_padded_output_is_cut_to_what_each_request_needs() -> None:
+    batch = Batch({}, (1, 2, 1), lengths={"tokens": (2, 4, 3)})
+    tokens, other = np.arange(16).reshape(4, 4), np.arange(4)
+    parts = batch.split({"tokens": tokens, "other": other})
+    assert [part["tokens"].tolist() for part in parts] == [[[0, 1]], [[4, 5, 6, 7], [8, 9, 10, 11]], [[12, 13, 14]]]
+    assert [part["other"].tolist() for part in parts] == [[0], [1, 2], [3]]
+    assert all(part["tokens"].flags.c_contiguous for part in parts)

@@ -20,11 +20,11 @@ import psutil
 
 from deploy.embedded.needs import for_updates, needs_of
 from deploy.embedded.server import EmbeddedServer
+from generator.gate_set import Encoding, GateSet, read_gate_set
 from generator.plan import Plan
 from generator.project import Project
 from generator.workspace import open_workspace, render_trees
 from generator.write import write
-from generator.gate_set import Encoding, GateSet, read_gate_set
 
 Array = np.ndarray[Any, Any]
 Protocol = Literal["grpc", "http"]
@@ -106,7 +106,9 @@ def gate(name: str, encoding: Encoding = "png") -> GateSet:
     """The held-out images of `digits` or `canvas`, encoded."""
     from generator.plan import Tensor
 
-    return read_gate_set(CLONE / "data" / f"{name}-gate.npz", [Tensor("image", "STRING", (1,))], encoding)
+    return read_gate_set(
+        CLONE / "data" / f"{name}-gate.npz", [Tensor("image", "STRING", (1,), encoded=True)], encoding
+    )
 
 
 def encoded(items: Sequence[bytes]) -> Array:

@@ -12,7 +12,11 @@ VERSION = "0.1.0"
 # In the order of use. The short help stands here so that `-h` imports none of them.
 COMMANDS = {
     "init": "Write a commented starter spec.",
+    "build": "Build engines, and prove that their answers are right.",
+    "engines": "List the engines, and whether each is what its spec asks for.",
     "render": "Render specs to model repositories.",
+    "inspect": "Show what is in an ONNX file, and what an engine would refuse.",
+    "profile": "Time an ONNX file layer by layer, and say what limits each.",
     "import": "Make specs of an existing model repository.",
     "lint": "Check specs and repositories without a server.",
     "explain": "Explain the code of a problem, or list all codes.",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -96,6 +97,22 @@ def print_table(table: Table) -> None:
         console.print(table)
     for line in captured.get().splitlines():
         click.echo(line.rstrip())  # cells are filled up with blanks
+
+
+def seldom(say_it: Callable[[str], None]) -> Callable[[str], None]:
+    """Where lines stay (no terminal), without those that differ from the one before in a count alone."""
+    if sys.stderr.isatty():
+        return say_it
+    last = ""
+
+    def told(text: str) -> None:
+        nonlocal last
+        kind = re.sub(r"\d+", "#", text)
+        if kind != last:
+            say_it(text)
+        last = kind
+
+    return told
 
 
 @contextmanager

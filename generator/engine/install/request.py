@@ -28,6 +28,7 @@ def request_of(plan: Plan, model: ModelPlan, version: int, project: Project) -> 
         "onnx": file.onnx, "onnx_sha256": file.sha256,
         "gpu": plan.target.gpu, "server": plan.target.server,
         "batch": {"min": 1, "opt": max(preferred, default=model.max_batch_size), "max": model.max_batch_size},
+        **({"auto": program.asked_precision} if program.asked == "auto" else {}),
         **_said("build", program.build if program.build != Build() else None),
         **_said("accuracy", program.accuracy),
         **_data(program, project),
@@ -43,8 +44,17 @@ def key_of_request(request: Mapping[str, Any], asked: str) -> str:
 
 def differences(then: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
     """What differs between two requests, in words: `precision: fp16, now int8`."""
-    names = [name for name in dict.fromkeys([*then, *now]) if then.get(name) != now.get(name)]
-    return [_difference(name, then.get(name), now.get(name)) for name in names]
+    before, after = _flat(then), _flat(now)
+    names = [name for name in dict.fromkeys([*before, *after]) if before.get(name) != after.get(name)]
+    return [_difference(name, before.get(name), after.get(name)) for name in names]
+
+
+def _flat(request: Mapping[str, Any], path: str = "") -> dict[str, Any]:
+    """`{"build": {"mixed": True}}` → `{"build.mixed": True}`."""
+    found: dict[str, Any] = {}
+    for name, value in request.items():
+        found.update(_flat(value, f"{path}{name}.") if isinstance(value, Mapping) else {f"{path}{name}": value})
+    return found
 
 
 def _difference(name: str, then: Any, now: Any) -> str:
@@ -91,7 +101,8 @@ def _others(plan: Plan, project: Project) -> Iterator[Any]:
         for part in model.parts():
             program = part.program
             if isinstance(program, StepsProgram):
-                yield [part.key, [[name, dict(parameters)] for name, parameters in program.steps]]
+                steps = [[name, dict(parameters)] for name, parameters in program.steps]
+                yield [part.key, steps, *([] if program.file is None else [sha256_of(project, program.file)])]
             elif isinstance(program, PythonProgram):
                 code = program.module if program.file is None else sha256_of(project, program.file)
                 yield [part.key, program.class_name, code, dict(program.arguments)]

@@ -19,7 +19,7 @@ from tritonkit_runtime.parameters import (
     StepsProgram,
     TensorSpec,
 )
-from tritonkit_runtime.steps import Chain
+from tritonkit_runtime.steps import Chain, takes_several
 from tritonkit_runtime.steps.base import Kind
 from tritonkit_runtime.user_code import UserClass
 
@@ -47,21 +47,28 @@ class Signature:
 def single_runner(program: SingleProgram, signature: Signature, folder: Path, name: str) -> Runner:
     """The runner of one program whose files lie in `folder`; raises ParameterError."""
     if isinstance(program, StepsProgram):
-        return StepsRunner(program, signature)
+        return StepsRunner(program, signature, folder)
     if isinstance(program, EngineProgram):
         return EngineRunner(program, signature, folder)
     return PythonRunner(program, folder, name)
 
 
 class StepsRunner:
-    """The only input goes through a chain; a model without a batch axis lends its item one."""
+    """The inputs go through a chain; a model without a batch axis lends its item one."""
 
-    def __init__(self, program: StepsProgram, signature: Signature) -> None:
-        if len(signature.inputs) != 1 or signature.inputs[0].optional:
+    def __init__(self, program: StepsProgram, signature: Signature, folder: Path) -> None:
+        inputs = signature.inputs
+        self._inputs = tuple(tensor.name for tensor in inputs)
+        several = takes_several(program.steps)
+        if (len(inputs) != 1 and not several) or any(tensor.optional for tensor in inputs):
             raise ParameterError("a program of steps has one input that is not optional; the model declares others")
-        self._input = signature.inputs[0].name
-        takes: Kind = "bytes" if signature.inputs[0].dtype == "STRING" else "array"
-        self._chain = Chain(program.steps, takes, signature.limits)
+        takes: Kind = "tensors" if several else "bytes" if inputs[0].dtype == "STRING" else "array"
+        self._chain = Chain(program.steps, takes, signature.limits, folder)
+        wanted = self._chain.inputs
+        if wanted is not None and set(wanted) != set(self._inputs):
+            raise ParameterError(
+                f"the first step takes {', '.join(wanted)}; the declared inputs are {', '.join(self._inputs)}"
+            )
         declared = tuple(tensor.name for tensor in signature.outputs)
         given = self._chain.outputs
         if given is None and len(declared) != 1:
@@ -74,8 +81,10 @@ class StepsRunner:
 
     def run(self, batch: Batch) -> Tensors:
         """The chain's outputs; StepError."""
-        value = batch.tensors[self._input]
-        result = self._chain(batch, value if batch.batched else value[np.newaxis])
+        values = {name: batch.tensors[name] for name in self._inputs}
+        if not batch.batched:
+            values = {name: value[np.newaxis] for name, value in values.items()}
+        result = self._chain(batch, values[self._inputs[0]] if self._chain.inputs is None else values)
         tensors: Tensors = result if isinstance(result, dict) else {self._names[0]: result}
         return tensors if batch.batched else {name: array[0] for name, array in tensors.items()}
 

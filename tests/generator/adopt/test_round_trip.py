@@ -37,7 +37,12 @@ UNNAMEABLE = {
 def test_the_committed_repositories(where: Where, project: Project) -> None:
     adopted = comes_back(CLONE / "model_repository" / where.target, project, where)
     forms = {name: draft.form for name, draft in adopted.drafts.items()}
-    assert forms == {"canvas": "flow", "digits": "flow", "photos": "model" if where.target == "embedded" else "flow"}
+    assert forms == {
+        "canvas": "flow",
+        "detector": "flow",
+        "digits": "flow",
+        "photos": "model" if where.target == "embedded" else "flow",
+    }
     assert adopted.notes == ()
 
 

@@ -64,7 +64,7 @@ def test_the_server_is_the_targets(tmp_path: Path) -> None:
     text = SHORT + '  cpu: {server: "25.03", engine: onnxruntime}\n'
     plans = opened(tmp_path, text).plans
     assert server_of(plans["embedded"][0]) == EMBEDDED
-    assert server_of(plans["production"][0]) == Server("26.07")
+    assert server_of(plans["production"][0]) == Server("26.07", gpu="h200")
     assert server_of(plans["cpu"][0]) == Server("25.03", gpus=0)
 
 

@@ -25,7 +25,7 @@ INSTANCES = st.lists(
     st.fixed_dictionaries({"kind": st.sampled_from(["cpu", "gpu"])}, optional={"count": st.integers(1, 4)}),
     min_size=1, max_size=2,
 )  # fmt: skip
-LAYOUTS = st.sampled_from(["ensemble", "fused"])
+LAYOUTS = st.sampled_from(["ensemble", "fused", "folded"])
 ANYTHING = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 
@@ -103,7 +103,11 @@ EXTRAS = {
 
 
 def PRODUCTION(largest: int) -> st.SearchStrategy[Data]:  # noqa: N802  (a strategy, as the others)
-    common = {"batching": batchings(largest), "instances": INSTANCES}
+    common = {
+        "batching": batchings(largest),
+        "instances": INSTANCES,
+        "layout": st.sampled_from(["ensemble", "folded"]),
+    }
     engine = {"engine": st.just("tensorrt"), "precision": st.sampled_from(["fp16", "int8", "tf32"])}
     return st.one_of(
         st.fixed_dictionaries({"server": st.just("26.07"), "gpu": MODEL_NAMES, **engine}, optional=common),

@@ -56,7 +56,7 @@ def test_top_k_names_its_outputs() -> None:
         ([RESIZE], "bytes", r"step 1 \(resize\) takes images of unequal size or an array, but it is given encoded"),
         ([DECODE, ("softmax", {})], "bytes", r"given images of unequal size; put resize after decode"),
         ([DECODE], "bytes", r"the chain ends with images of unequal size: put resize after decode"),
-        ([("top_k", {"k": 1}), ("softmax", {})], "array", r"step 2 \(softmax\) takes an array, .* the two tensors"),
+        ([("top_k", {"k": 1}), ("softmax", {})], "array", r"step 2 \(softmax\) takes an array, .* several tensors"),
         (
             [DECODE, RESIZE, ("channels_first", {}), ("normalize", {"mean": [1, 2, 3], "std": 1})],
             "bytes",
@@ -82,6 +82,7 @@ def test_a_value_that_does_not_suit_names_the_step() -> None:
 def test_every_name_has_its_class() -> None:
     assert [step_class(name).__name__ for name in STEPS] == [
         "Decode", "Resize", "Normalize", "Cast", "ChannelsFirst", "Reshape", "Softmax", "TopK",
+        "Labels", "Tokenize", "Nms",
     ]  # fmt: skip
 
 

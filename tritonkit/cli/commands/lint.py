@@ -29,6 +29,7 @@ class _Path(click.Path):
 @click.option("--server", type=Release(), help="Judge for this release (24.10 to 26.10), or for the embedded server.")
 @click.option("--backends", metavar="A,B", help="The backends that it has; else those of NVIDIA's image.")
 @click.option("--gpus", type=click.IntRange(0, 1024), metavar="N", help="How many GPUs its machine has.")
+@click.option("--gpu", default="", metavar="NAME", help="Which kind they are, as in `h200`.")
 @click.option("--cores", type=click.IntRange(1, 65536), metavar="N", help="How many cores its machine has.")
 @click.option("--disable-auto-complete-config", "complete", flag_value=False, default=None, type=bool,
               help="The server is started with that flag.")  # fmt: skip
@@ -44,7 +45,7 @@ class _Path(click.Path):
 @click.option("--yes", is_flag=True, help="With --fix: do not ask.")
 @click.option("--show-completed", "mode", flag_value="completed", help="Print what the server adds to each model.")
 def command(
-    paths: tuple[Path, ...], server: str | None, backends: str | None, gpus: int | None, cores: int | None,
+    paths: tuple[Path, ...], server: str | None, backends: str | None, gpus: int | None, gpu: str, cores: int | None,
     complete: bool | None, config_name: str, pool: int | None, select: tuple[str, ...], ignore: tuple[str, ...],
     form: str, mode: str | None, yes: bool,
 ) -> None:  # fmt: skip
@@ -71,7 +72,7 @@ def command(
     if form not in {"diff": ("text",), "completed": ("text", "json")}.get(mode or "", (form,)):
         raise click.UsageError(f"--format {form} is for problems, which this does not print")
     gc.disable()  # a short life: what is made here is kept to the end, and looking for garbage takes half of the time
-    asked = Asked(server, _listed(backends), gpus, cores, complete, config_name, pool)
+    asked = Asked(server, _listed(backends), gpus, cores, complete, config_name, pool, gpu)
     selection = Selection.of(select, ignore)
     linted = lint(paths, asked)
     problems = selection.of_problems(linted.problems)

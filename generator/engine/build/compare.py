@@ -1,0 +1,61 @@
+"""A new engine against an old one: slower or less accurate by more than is allowed."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from generator.engine.errors import Finding
+from generator.engine.install.store import MANIFEST
+from generator.problems import UserError
+
+
+@dataclass(frozen=True)
+class Limits:
+    """How much worse a new engine may be: latency as a share of the old one, accuracy in its own unit."""
+
+    slower: float = 0.10
+    less_accurate: float = 0.005
+
+
+def read_manifest(path: Path) -> Mapping[str, Any]:
+    """An engine.json, or the one in a folder. Raises UserError."""
+    file = path / MANIFEST if path.is_dir() else path
+    try:
+        manifest = json.loads(file.read_bytes())
+    except OSError as error:
+        raise UserError(f"{file} cannot be read: {error.strerror}", "name an engine.json, or its folder") from error
+    except ValueError as error:
+        raise UserError(f"{file} is no engine.json: {error}", "name an engine.json, or its folder") from error
+    if not isinstance(manifest, dict) or not isinstance(manifest.get("measured"), dict):
+        raise UserError(f"{file} is no engine.json: it has no `measured`", "name an engine.json, or its folder")
+    return manifest
+
+
+def worse(old: Mapping[str, Any] | None, new: Mapping[str, Any], limits: Limits) -> list[Finding]:
+    """Where `new` is worse than `old` by more than allowed. A latency counts where the intervals do not overlap."""
+    if old is None:
+        return []
+    findings = []
+    before, now = _metric(old), _metric(new)
+    if before is not None and now is not None and before - now > limits.less_accurate + 1e-9:
+        text = f"accuracy fell from {before:.4f} to {now:.4f}, by more than {limits.less_accurate:g}"
+        findings.append(Finding("TK986", text, "", "accuracy"))
+    old_times, new_times = old["measured"].get("latency_us", {}), new["measured"].get("latency_us", {})
+    for size in sorted(set(old_times) & set(new_times), key=int):
+        then, measured = old_times[size], new_times[size]
+        slower = measured["median_us"] / then["median_us"] - 1
+        if slower > limits.slower and measured["low_us"] > then["high_us"]:
+            times = f"{measured['median_us']:.0f} µs, {slower:.0%} more than {then['median_us']:.0f} µs"
+            text = f"batch {size} takes {times}; {limits.slower:.0%} is allowed"
+            findings.append(Finding("TK986", text, "measure both on one quiet machine", "engine"))
+    return findings
+
+
+def _metric(manifest: Mapping[str, Any]) -> float | None:
+    """The accuracy on the gate set, by the spec's metric."""
+    metric = manifest.get("accuracy", {}).get("metric")
+    return metric.get("value") if isinstance(metric, dict) else None

@@ -1,0 +1,209 @@
+"""The gate: an engine's answers on the spec's labelled data, through the whole pipeline, against those of FP32."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from generator.engine.build.jobs import Job
+from generator.engine.build.pipeline import Passed, Pipeline, samples_of, sha256_of
+from generator.engine.compile.base import Profile
+from generator.engine.errors import Finding, StageError
+from generator.engine.runner import Runner, Samples
+from generator.engine.validate.compare import compare
+from generator.engine.validate.data import check_gate_set, expected_inputs
+from generator.engine.validate.judge import Gate, check_floor, judge
+from generator.engine.validate.metrics import Boxes, Score, score_cosine, score_f1, score_top1
+from generator.engine.validate.neighbours import check_neighbours
+from generator.engine.validate.shapes import check_shapes
+from generator.engine.validate.verdict import Verdict
+from generator.gate_set import GateSet, read_gate_set
+from generator.plan import Plan
+from generator.problems import UserError
+from generator.project import Project
+
+if TYPE_CHECKING:
+    from generator.engine.runner import Array
+
+RANDOM_BATCHES, SEED = 8, 0
+# How far an item's answer may move with its neighbours, as a share of the output's range: kernels differ by batch.
+TOLERANCE = {"fp32": 1e-4, "tf32": 5e-3, "fp16": 1e-2, "bf16": 5e-2, "int8": 5e-2, "fp8": 1e-1}
+
+
+@dataclass(frozen=True)
+class _Data:
+    """What an engine is judged on, and FP32's result. Without a pipeline to run it is random and has no labels."""
+
+    gate: Gate
+    samples: Samples
+    fp32: Passed
+    score: Score | None
+    items: GateSet | None
+
+
+class Judge:
+    """Judges engines of one job. `notes` are what is worth knowing of how it can."""
+
+    def __init__(self, job: Job, graph: bytes, project: Project, profiles: Sequence[Profile]) -> None:
+        self.job, self.graph, self.project, self.profiles = job, graph, project, profiles
+        self.notes: list[Finding] = []
+        self._pipeline: Pipeline | None = None
+        self._data = self._read()
+
+    @property
+    def samples(self) -> Samples:
+        """What the engine is given for the gate set."""
+        return self._data.samples
+
+    @property
+    def items(self) -> Sequence[Mapping[str, Any]]:
+        """The items of the gate set, as a client would send them; none where the data is random."""
+        return () if self._data.items is None else self._data.items.items
+
+    def verdict(self, runner: Runner, fp32: Runner, precision: str) -> Verdict:
+        """What the gate says of an engine. Raises StageError when it cannot be compared at all."""
+        passed, score = self._passed(runner)
+        data = self._data
+        comparison = compare(data.fp32.given, passed.given)
+        sizes = [size for size in self._sizes() if size > 1]
+        return judge(
+            precision, data.gate, comparison, reference=data.score, candidate=score,
+            shapes=check_shapes(fp32, runner, self.profiles, data.samples, seed=SEED),
+            neighbours=check_neighbours(
+                runner, data.samples, sizes, TOLERANCE[precision], scores=data.gate.metric == "top1", seed=SEED
+            ) if sizes else None,
+        )  # fmt: skip
+
+    def is_good(self, runner: Runner, precision: str) -> bool:
+        """Whether the verdict would be that it passes: a search must not end at what is refused in the end."""
+        from generator.engine.runner import OnnxRunner
+
+        fp32 = OnnxRunner(self.graph, threads=1)
+        try:
+            return self.verdict(runner, fp32, precision).passed
+        finally:
+            fp32.close()
+
+    def facts(self) -> dict[str, Any]:
+        """For the manifest: what it was judged on."""
+        items = self._data.items
+        where = None if items is None or self.job.accuracy is None else self.job.accuracy.data
+        return {"data": where, "items": self._data.samples.items, "sha256": self._data.samples.sha256}
+
+    # How it is made ------------------------------------------------------------------------------------------------
+
+    def _read(self) -> _Data:
+        """The data, run through FP32. Raises StageError."""
+        inputs = expected_inputs(self.graph)
+        accuracy = self.job.accuracy
+        if accuracy is None:
+            self.notes.append(
+                Finding(
+                    "TK984",
+                    "no `accuracy` is given: the engine is compared with FP32 on random data alone",
+                    "name a gate set: `accuracy: {data: data/gate.npz, metric: top1, floor: 0.98}`", "engine",
+                )
+            )  # fmt: skip
+            return self._random()
+        gate = Gate(
+            accuracy.metric, accuracy.floor, accuracy.max_drop,
+            accuracy.min_cosine, accuracy.min_snr_db, accuracy.min_top1_agreement,
+        )  # fmt: skip
+        try:
+            pipeline = Pipeline(self.job.plan, self.job.model.name, self.job.version, self.project)
+        except StageError as error:
+            self.notes += error.findings
+            return self._random()
+        self._pipeline = pipeline
+        items = _read_items(pipeline.plan, self.project, accuracy.data, labelled=accuracy.metric != "cosine")
+        fp32 = pipeline.run(items.items)
+        samples = samples_of(fp32, sha256_of(items.items))
+        check_gate_set(samples, inputs, accuracy.metric, items.labels if accuracy.metric != "cosine" else None)
+        score = _score(gate, items, fp32, fp32)
+        check_floor(gate, score)
+        return _Data(gate, samples, fp32, score, items)
+
+    def _random(self) -> _Data:
+        from generator.engine.runner import OnnxRunner
+
+        samples = random_samples(self.graph, self.profiles)
+        runner = OnnxRunner(self.graph, threads=1)
+        passed = Passed(taken=list(samples.batches), given=[runner.run(batch) for batch in samples.batches])
+        runner.close()
+        return _Data(Gate.unlabelled(scores=False), samples, passed, None, None)
+
+    def _passed(self, runner: Runner) -> tuple[Passed, Score | None]:
+        data = self._data
+        if self._pipeline is None or data.items is None:
+            return Passed(given=[runner.run(batch) for batch in data.samples.batches]), None
+        passed = self._pipeline.run(data.items.items, runner)
+        return passed, _score(data.gate, data.items, passed, data.fp32)
+
+    def _sizes(self) -> list[int]:
+        """The batch sizes that are served often: the preferred, and the largest."""
+        model = self.job.model
+        preferred = model.batching.preferred if model.batching is not None else []
+        return sorted({*preferred, model.max_batch_size})
+
+
+def _read_items(plan: Plan, project: Project, file: str, *, labelled: bool) -> GateSet:
+    try:
+        return read_gate_set(project.path(file), plan.inputs, labelled=labelled)
+    except UserError as error:
+        raise StageError(Finding("TK970", error.message, error.hint, "accuracy")) from error
+    except OSError as error:
+        raise StageError(Finding("TK970", f"the gate set {file}: {error.strerror}", about="accuracy")) from error
+
+
+def _score(gate: Gate, items: GateSet, passed: Passed, fp32: Passed) -> Score:
+    """How right the pipeline's answers are by the spec's metric."""
+    if gate.metric == "cosine":
+        return score_cosine(compare(fp32.given, passed.given), gate.floor)
+    if gate.metric == "f1":
+        return score_f1([_boxes(answer) for answer in passed.answers], [_truth(label) for label in items.labels])
+    names = next((list(answer) for answer in passed.answers if answer is not None), ["label"])
+    name = "label" if "label" in names else names[0]
+    return score_top1([None if answer is None else answer[name] for answer in passed.answers], items.labels)
+
+
+def _boxes(answer: Mapping[str, Array] | None) -> Boxes | None:
+    """A detector's answer: outputs `boxes` [k, 4], `label` [k], `score` [k], and `count` [1] of those there are."""
+    if answer is None:
+        return None
+    lacking = [name for name in ("boxes", "label", "score", "count") if name not in answer]
+    if lacking:
+        message = (
+            f"metric f1 needs the outputs boxes, label, score and count; the pipeline lacks {', '.join(lacking)}"
+        )
+        raise StageError(Finding("TK970", message, "name the outputs so, or use another metric", "accuracy"))
+    labels, count = list(answer["label"].reshape(-1)), int(answer["count"].reshape(-1)[0])
+    return Boxes(answer["boxes"].reshape(-1, 4), labels, answer["score"].reshape(-1), count)
+
+
+def _truth(label: Array) -> Boxes:
+    """What is right, [most, 5]: x0, y0, x1, y1 and the class, which is -1 where there is nothing."""
+    rows = label[label[:, 4] >= 0]
+    return Boxes(rows[:, :4], [str(int(value)) for value in rows[:, 4]])
+
+
+def random_samples(graph: bytes, profiles: Sequence[Profile], seed: int = SEED) -> Samples:
+    """Seeded data of the usual shape of the first profile: whole numbers of their whole type, floats of N(0, 1)."""
+    import numpy as np
+
+    inputs, random = expected_inputs(graph), np.random.default_rng(seed)
+
+    def one(name: str) -> Array:
+        shape = profiles[0][name].opt
+        dtype = np.dtype(inputs[name].dtype)
+        if dtype == np.object_:
+            return np.full(shape, "text", dtype=np.object_)
+        if dtype.kind == "f":
+            return random.standard_normal(shape).astype(dtype)
+        if dtype.kind == "b":
+            return random.random(shape) < 0.5
+        # Wider whole numbers are indices of something, as a rule, and small ones are valid.
+        return random.integers(0, 256 if dtype.itemsize == 1 else 2, shape).astype(dtype)
+
+    batches = tuple({name: one(name) for name in inputs} for _ in range(RANDOM_BATCHES))
+    return Samples(batches, f"random, seed {seed}")

@@ -1,0 +1,215 @@
+"""The graph in the precision that is asked for: casts, or Q/DQ with ranges from the spec's calibration data."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Any, Literal
+
+from generator.engine.build.gate import Judge
+from generator.engine.build.jobs import Job
+from generator.engine.build.pipeline import Pipeline, samples_of, sha256_of
+from generator.engine.cache import Cache
+from generator.engine.errors import Finding, StageError
+from generator.engine.runner import OnnxRunner, Samples
+from generator.gate_set import read_gate_set
+from generator.problems import UserError
+from generator.project import Project
+
+if TYPE_CHECKING:
+    import onnx
+
+    from generator.engine.calibrate.ranges import Ranges
+
+Progress = Callable[[str], None]
+Words = Literal["tensorrt", "onnxruntime"]
+FEW_SAMPLES, RANKED_WITH = 100, 64
+IN_GRAPH = frozenset({"fp16", "bf16"})
+QUANTISED = frozenset({"int8", "fp8"})
+
+
+@dataclass(frozen=True)
+class Lowered:
+    """The graph's bytes, the ranges that they were made with (of int8), and what the manifest says of both."""
+
+    graph: bytes
+    ranges: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+    facts: Mapping[str, Any] = field(default_factory=dict)
+
+
+class Lowerer:
+    """Lowers the graph of one job; what it has found out once it keeps."""
+
+    def __init__(self, job: Job, model: onnx.ModelProto, judge: Judge, project: Project, cache: Cache) -> None:
+        self.job, self.model, self.judge, self.project, self.cache = job, model, judge, project, cache
+        self.notes: list[Finding] = []
+        self._ranges: Ranges | None = None
+        fold, keep = job.program.fold, job.program.build.keep
+        # Steps that were folded in are no layers of the network: they stay as exact as they were outside of it.
+        self.keep = keep if fold is None else keep.model_copy(update={"nodes": [*keep.nodes, *fold.nodes]})
+        self._samples: Samples | None = None
+
+    def lower(self, engine: str, precision: str, progress: Progress, *, in_graph: bool = True) -> Lowered:
+        """For an engine; `in_graph=False` leaves fp16 and bf16 to the compiler's flags. Raises StageError."""
+        if precision in QUANTISED:
+            return self._quantised(engine, precision, progress)
+        if precision in IN_GRAPH and in_graph:
+            from generator.engine.precision import cast
+
+            progress(f"casting to {precision}")
+            word: Literal["fp16", "bf16"] = "fp16" if precision == "fp16" else "bf16"
+            return Lowered(_bytes(cast(self.model, word, self.keep)))
+        return Lowered(_bytes(self.model))
+
+    def ranges(self, progress: Progress) -> Ranges:
+        """The ranges of all tensors, from the cache where data, graph and method are the same. Raises StageError."""
+        from generator.engine.calibrate import cache_facts, collect, from_text
+
+        if self._ranges is not None:
+            return self._ranges
+        calibration = self.job.program.build.calibration
+        if calibration is None:
+            raise StageError(
+                Finding(
+                    "TK990",
+                    f"{self.job.program.precision} needs data to find its ranges with, and no `calibration` is given",
+                    "`build: {calibration: {data: data/calibration.npz}}`: inputs as clients send them, none of the "
+                    "gate set", "build.calibration",
+                )
+            )  # fmt: skip
+        self._samples = samples = self._calibration_samples(calibration.data, calibration.samples, progress)
+        facts = cache_facts(self.model, samples, calibration.method, calibration.percentile)
+
+        def make() -> bytes:
+            def told(done: int, total: int) -> None:
+                progress(f"calibrating ({calibration.method}): {done} of {total} items")
+
+            return collect(self.model, samples, calibration.method, calibration.percentile, told).text().encode()
+
+        self._ranges = from_text(self.cache.bytes("calibrate", facts, make).decode())
+        return self._ranges
+
+    # int8 ----------------------------------------------------------------------------------------------------------
+
+    def _quantised(self, engine: str, precision: str, progress: Progress) -> Lowered:
+        from generator.engine.precision import quantized
+
+        if precision != "int8":
+            message = f"{precision} is made by ModelOpt, which this build does not call yet"
+            raise StageError(Finding("TK935", message, "use `precision: int8` or `fp16`", "precision"))
+        build, words = self.job.program.build, _words(engine)
+        ranges = self.ranges(progress)
+        facts: dict[str, Any] = {"calibration": self._calibration_facts(ranges)}
+        reduced = words == "onnxruntime" and not _has_vnni()
+        if reduced:
+            facts["reduced_range"] = True
+        layers: Sequence[str] | None = None
+        if build.mixed:
+            facts["mixed"] = self._mixed(words, ranges, progress, reduced=reduced)
+            layers = facts["mixed"]["layers"]
+        progress(f"quantising to {precision}")
+        made = quantized(self.model, ranges, self.keep, layers, words, reduce_range=reduced)
+        facts["quantised"] = {"layers": len(made.layers), "stay": dict(made.stay)}
+        return Lowered(_bytes(made.model), ranges, facts)
+
+    def _mixed(self, words: Words, ranges: Ranges, progress: Progress, *, reduced: bool) -> dict[str, Any]:
+        """The largest set of layers that the gate accepts, and how it was found."""
+        from generator.engine.precision import search, sensitivity
+
+        keep = self.keep
+        assert self._samples is not None  # noqa: S101  (ranges has read them)
+        few = _few(self._samples)
+        facts = {
+            "graph": hashlib.sha256(_bytes(self.model)).hexdigest(), "data": few.sha256, "engine": words,
+            "gate": self.judge.facts(), "keep": keep.model_dump(), "reduced": reduced,
+            "accuracy": self.job.request.get("accuracy"), "ranges": ranges.text(),
+        }  # fmt: skip
+
+        def told(done: int, total: int) -> None:
+            progress(f"how much each layer harms: {done} of {total}")
+
+        def is_good(model: onnx.ModelProto) -> bool:
+            runner = OnnxRunner(_bytes(model), threads=1)
+            try:
+                return self.judge.is_good(runner, "int8")
+            finally:
+                runner.close()
+
+        def make() -> dict[str, Any]:
+            ranking = sensitivity(self.model, ranges, few, told, keep=keep, for_engine=words)
+            found = search(
+                self.model, ranges, ranking, is_good, progress, keep=keep, for_engine=words, reduce_range=reduced
+            )
+            return {
+                "layers": list(found.quantised.layers),
+                "ranking": [asdict(harm) for harm in ranking],
+                "trials": [asdict(trial) for trial in found.trials],
+            }
+
+        made: dict[str, Any] = self.cache.json("mixed", facts, make)
+        return made
+
+    # Data ----------------------------------------------------------------------------------------------------------
+
+    def _calibration_samples(self, file: str, most: int, progress: Progress) -> Samples:
+        from generator.engine.calibrate.overlap import overlap, overlap_finding
+
+        progress("reading the calibration data")
+        pipeline = Pipeline(self.job.plan, self.job.model.name, self.job.version, self.project)
+        try:
+            items = read_gate_set(self.project.path(file), pipeline.plan.inputs, labelled=False).items
+        except UserError as error:
+            text = error.message.replace("gate set", "calibration set")
+            raise StageError(Finding("TK991", text, error.hint, "build.calibration")) from error
+        except OSError as error:
+            text = f"the calibration set {file}: {error.strerror}"
+            raise StageError(Finding("TK991", text, "paths count from the root", "build.calibration")) from error
+        shared = overlap(items, self.judge.items)
+        if shared:
+            raise StageError(overlap_finding(shared, len(items)))
+        chosen = _spread(items, most)
+        if len(chosen) < FEW_SAMPLES:
+            text = f"{len(chosen)} items to calibrate with are few: ranges of {FEW_SAMPLES} to 1,000 are steady"
+            self.notes.append(Finding("TK992", text, "give more, if there are", "build.calibration"))
+        return samples_of(pipeline.run(chosen), sha256_of(chosen))
+
+    def _calibration_facts(self, ranges: Ranges) -> dict[str, Any]:
+        assert self.job.program.build.calibration is not None  # noqa: S101  (ranges has looked)
+        return {"file": self.job.program.build.calibration.data, **ranges.facts}
+
+
+def _spread(items: Sequence[Mapping[str, Any]], most: int) -> Sequence[Mapping[str, Any]]:
+    """At most so many, evenly from the first to the last: data is often sorted by class."""
+    if len(items) <= most:
+        return items
+    return [items[index * len(items) // most] for index in range(most)]
+
+
+def _few(samples: Samples) -> Samples:
+    """Enough of them to rank layers with."""
+    chosen, items = [], 0
+    for batch in samples.batches:
+        chosen.append(batch)
+        items += len(next(iter(batch.values())))
+        if items >= RANKED_WITH:
+            break
+    return Samples(tuple(chosen), samples.sha256)
+
+
+def _has_vnni() -> bool:
+    """Whether this machine's processor sums products of UINT8 and INT8 without saturating."""
+    from generator.engine.compile.onnxruntime import cpu
+
+    _, flags = cpu()
+    return bool({"avx_vnni", "avx512_vnni", "amx_int8", "asimddp", "i8mm"} & set(flags))
+
+
+def _words(engine: str) -> Words:
+    """Whose Q/DQ it is."""
+    return "tensorrt" if engine == "tensorrt" else "onnxruntime"
+
+
+def _bytes(model: onnx.ModelProto) -> bytes:
+    data: bytes = model.SerializeToString(deterministic=True)
+    return data

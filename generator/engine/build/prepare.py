@@ -1,0 +1,62 @@
+"""Where an engine cannot be compiled here: its graph, and the commands that compile it elsewhere."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from generator.engine.build.candidates import Choice, settings_of
+from generator.engine.build.jobs import Job
+from generator.engine.build.lower import Lowerer
+from generator.engine.cache import FOLDER
+from generator.engine.compile.base import Profile, Settings
+from generator.engine.compile.kubernetes_job import KubernetesJob
+from generator.engine.compile.trtexec import PLAN, command_text, write_inputs
+from generator.engine.errors import Finding, StageError
+from generator.lint.plan_header import tensorrt_of
+from generator.project import Project
+from generator.whole_file import write_whole
+
+SCRIPT, IN_IMAGE, NEWEST_MAJOR = "build.sh", "/usr/src/tensorrt/bin/trtexec", 11
+
+
+def prepare(
+    job: Job, choice: Choice, profiles: Sequence[Profile], lowerer: Lowerer, *,
+    project: Project, progress: Callable[[str], None],
+) -> Path:  # fmt: skip
+    """Writes model.onnx in the engine's precision, build.sh (trtexec) and job.yaml (Kubernetes); the folder of them.
+
+    Raises StageError for an engine that only this process could have compiled.
+    """
+    if choice.engine != "tensorrt":
+        raise StageError(Finding("TK987", f"{choice.title} cannot be compiled here", "", "engine"))
+    lowered = lowerer.lower("tensorrt", choice.precision, progress)
+    settings = settings_of(job, choice, profiles, lowered, project)
+    folder = project.root / FOLDER / "prepared" / job.plan.target.name / job.model.name / str(job.version)
+    files = _commands(job, settings)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        write_inputs(folder, lowered.graph, settings, "8601")
+        for name, data in files.items():
+            write_whole(folder / name, data)
+        (folder / SCRIPT).chmod(0o755)
+    except OSError as error:
+        raise StageError(Finding("TK983", f"{folder} cannot be written: {error.strerror}", "", "engine")) from error
+    return folder
+
+
+def _commands(job: Job, settings: Settings) -> dict[str, str]:
+    """The script and the Job, for the TensorRT of the target's release."""
+    oldest, newest = tensorrt_of(job.plan.target.server)
+    [major, *_] = oldest or newest or (NEWEST_MAJOR,)
+    command = command_text(settings, major, ".", f"${{TRTEXEC:-{IN_IMAGE}}}").replace("'", "")
+    script = (
+        "#!/bin/sh\n"
+        f"# Builds {PLAN} of {job.model.name} with TensorRT {major}, on the GPU that it is to run on: in the image\n"
+        f"# of Triton {job.plan.target.server}, or wherever TRTEXEC leads to one of that version.\n"
+        f'set -eu\ncd "$(dirname "$0")"\n{command}\n'
+    )
+    name = "".join(c if c.isalnum() else "-" for c in f"{job.model.name}-{job.version}".lower())
+    image = f"tritonserver:{job.plan.target.server}-py3"
+    kubernetes = KubernetesJob(job=f"build-{name}", image=image, major=major, claim="engines", folder=job.model.name)
+    return {SCRIPT: script, "job.yaml": kubernetes.text(settings)}

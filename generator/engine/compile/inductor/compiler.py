@@ -1,0 +1,159 @@
+"""The Compiler of `engine: inductor`."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from generator.engine.compile.base import Compiled, Profile, Progress, Settings
+from generator.engine.compile.inductor import worker
+from generator.engine.compile.inductor.process import run_worker
+from generator.engine.errors import Finding, StageError
+
+# Seen on two cores: 35 s for a small network, minutes for a ResNet-50.
+LIMIT_S = 1800.0
+FILES = {"aotinductor": "model.pt2", "torch.compile": "model.inductor.zip"}
+
+
+class InductorCompiler:
+    """`device` is cpu or cuda. `factory` makes the module instead of the graph: `module:function` or
+    `path/file.py:function` below `root`, a function without arguments that returns a torch.nn.Module.
+
+    `python` is the interpreter that has torch. `options` are Inductor's, as in `{"max_autotune": True}`.
+    """
+
+    name = "inductor"
+
+    def __init__(
+        self, *, device: str = "cpu", factory: str = "", root: Path | None = None, python: str = sys.executable,
+        ahead_of_time: bool = True, limit_s: float = LIMIT_S, options: Mapping[str, Any] | None = None,
+    ) -> None:  # fmt: skip
+        self.device, self.factory, self.root, self.python = device, factory, root or Path.cwd(), python
+        self.ahead_of_time, self.limit_s, self.options = ahead_of_time, limit_s, dict(options or {})
+
+    def missing(self) -> str:
+        """Why it cannot compile on this machine, in one sentence; empty if it can."""
+        wanted = ["torch"] if self.factory else ["torch", "onnx2torch"]
+        absent = _absent(self.python, wanted)
+        if absent:
+            return (
+                f"engine inductor needs {' and '.join(f'`{name}`' for name in absent)}, which this Python does not "
+                "have; `pip install 'tritonkit[inductor]'` brings it"
+            )
+        if not any(shutil.which(name) for name in (os.environ.get("CXX") or "g++", "clang++")):
+            return "engine inductor needs a C++ compiler, and there is no g++ or clang++ on PATH"
+        return ""
+
+    def compile(self, graph: bytes, settings: Settings, progress: Progress) -> Compiled:
+        """model.pt2, or model.inductor.zip where only torch.compile works (`why` in the facts says so).
+
+        Raises StageError: TK961 (nothing to do it with), TK962 (it cannot), TK963 (the time limit), TK964 (factory).
+        """
+        if missing := self.missing():
+            raise StageError(Finding("TK961", missing, about="engine"))
+        request = self.request(graph, settings)
+        progress(f"inductor: compiling for {self.device}, for up to {self.limit_s / 60:.0f} min")
+        with tempfile.TemporaryDirectory(prefix="tritonkit-inductor-") as name:
+            folder = Path(name)
+            (folder / "request.json").write_text(json.dumps(request))
+            (folder / "graph.onnx").write_bytes(graph)
+            argv = [self.python, worker.__file__, str(folder)]
+            # Caches of its own: what is shipped is what this run made, and nothing stays behind.
+            environment = {**os.environ, "TORCHINDUCTOR_CACHE_DIR": str(folder / "cache"), "TMPDIR": str(folder)}
+            ended = run_worker(argv, folder / "log", self.limit_s, environment)
+            if ended.timed_out:
+                raise StageError(
+                    Finding(
+                        "TK963", f"Inductor did not finish within {self.limit_s:g} s",
+                        "give it more time, or fewer of `options` (max_autotune tries many kernels)", "engine",
+                    )
+                )  # fmt: skip
+            result_file = folder / "result.json"
+            if not result_file.exists():
+                raise StageError(Finding("TK962", f"Inductor {_death(ended.status)}: {ended.words}", about="engine"))
+            result: dict[str, Any] = json.loads(result_file.read_text())
+            if "error" in result:
+                raise StageError(self._finding(result))
+            data = (folder / "engine").read_bytes()
+        return Compiled(FILES[result["kind"]], data, result)
+
+    def request(self, graph: bytes, settings: Settings) -> dict[str, Any]:
+        """What the worker is asked. Raises StageError (TK962) if there is no profile to take shapes from."""
+        if not settings.profiles:
+            raise StageError(Finding("TK962", "Inductor needs a profile: the shapes of all inputs", about="build"))
+        types, outputs = _signature(graph) if graph else ({}, [])
+        ranges = {}
+        for name in types or settings.profiles[0]:
+            dtype, axes = types.get(name, ("float32", []))
+            low, opt, high = _widest(settings.profiles, name)
+            names = [*axes, *([""] * (len(low) - len(axes)))]
+            # The leading axis counts items: it is the same in every input, whether it has a name or not.
+            names[:1] = ["batch" if not names[0] else names[0]] if names else []
+            ranges[name] = {"dtype": dtype, "min": low, "opt": opt, "max": high, "axes": names}
+        return {
+            "device": self.device, "precision": settings.precision, "ranges": ranges, "outputs": outputs,
+            "factory": self.factory, "root": str(self.root), "ahead_of_time": self.ahead_of_time,
+            "options": self.options, "dynamic": any(entry["min"] != entry["max"] for entry in ranges.values()),
+        }  # fmt: skip
+
+    def _finding(self, result: Mapping[str, str]) -> Finding:
+        words = " ".join(result["error"].split())[:500]
+        if self.factory and result["step"] == "model":
+            return Finding("TK964", f"the torch factory {self.factory} cannot be used: {words}", about="engine")
+        hint = ""
+        if "onnx2torch" in words or "NotImplementedError" in words:
+            hint = "onnx2torch does not know every operator: give a torch factory, or use another engine"
+        return Finding("TK962", f"Inductor cannot compile the model, at the step “{result['step']}”: {words}", hint)
+
+
+def _absent(python: str, modules: list[str]) -> list[str]:
+    """Those of `modules` that the interpreter does not have; none is imported."""
+    code = "import importlib.util as u, sys; print(*[m for m in sys.argv[1:] if u.find_spec(m) is None])"
+    try:
+        done = subprocess.run([python, "-c", code, *modules], capture_output=True, text=True, timeout=60, check=True)
+    except (OSError, subprocess.SubprocessError):
+        return modules
+    return done.stdout.split()
+
+
+def _signature(graph: bytes) -> tuple[dict[str, tuple[str, list[str]]], list[str]]:
+    """Input → numpy's name of its type and the names of its free axes; and the outputs."""
+    import onnx
+
+    model = onnx.load_from_string(graph)
+    given = {tensor.name for tensor in model.graph.initializer}
+    inputs = {}
+    for value in model.graph.input:
+        if value.name not in given:
+            tensor = value.type.tensor_type
+            dtype = onnx.helper.tensor_dtype_to_np_dtype(tensor.elem_type).name
+            inputs[value.name] = (dtype, [_axis(dim.dim_param) for dim in tensor.shape.dim])
+    return inputs, [value.name for value in model.graph.output]
+
+
+def _axis(name: str) -> str:
+    """A name that torch takes: ONNX has any text, as in `batch size` or `seq+1`; those are found out instead."""
+    return name if name.isidentifier() else ""
+
+
+def _widest(profiles: Any, name: str) -> tuple[list[int], list[int], list[int]]:
+    """The least and greatest of all profiles; the usual shape of the first."""
+    mine: list[Any] = [profile[name] for profile in profiles]
+    low = [min(lengths) for lengths in zip(*(entry.min for entry in mine), strict=True)]
+    high = [max(lengths) for lengths in zip(*(entry.max for entry in mine), strict=True)]
+    return low, list(mine[0].opt), high
+
+
+def _death(status: int) -> str:
+    return f"died of {signal.Signals(-status).name}" if status < 0 else f"ended with status {status}"
+
+
+__all__ = ["InductorCompiler", "Profile"]

@@ -1,0 +1,1 @@
+"""How fast engines answer, batch by batch, measured side by side."""

@@ -1,0 +1,75 @@
+"""Where 8 bits stop: compared with NumPy's percentiles and with onnxruntime's search by entropy."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from onnxruntime.quantization.calibrate import HistogramCollector
+
+from generator.engine.calibrate.histogram import BINS, Histogram
+from generator.engine.calibrate.thresholds import entropy_threshold, percentile_threshold
+
+Array = np.ndarray[Any, Any]
+COUNT = 20_000
+
+
+def drawn(kind: str) -> Array:
+    rng = np.random.default_rng(7)
+    draw: dict[str, Any] = {
+        "normal": lambda: rng.normal(size=COUNT),
+        "laplace": lambda: rng.laplace(size=COUNT),
+        "uniform": lambda: rng.uniform(-1, 1, COUNT),
+        "relu": lambda: np.maximum(rng.normal(size=COUNT), 0),
+        "outlier": lambda: np.append(rng.normal(size=COUNT), 40),
+    }
+    values: Array = draw[kind]().astype(np.float32)
+    return values
+
+
+def counted(values: Array) -> Histogram:
+    histogram = Histogram()
+    histogram.add(values)
+    return histogram
+
+
+@pytest.mark.parametrize("kind", ["normal", "laplace", "uniform", "relu", "outlier"])
+@pytest.mark.parametrize("percent", [60, 90, 99, 99.9, 100])
+def test_percentiles_are_those_of_numpy_to_a_bin(kind: str, percent: float) -> None:
+    values = drawn(kind)
+    histogram = counted(values)
+    found, width = percentile_threshold(histogram, percent), histogram.edge / BINS
+    # Where that many values lie exactly below, everything up to the next value is right.
+    low, high = (np.percentile(np.abs(values), percent, method=m) for m in ("lower", "higher"))
+    assert low - width <= found <= high + width
+
+
+def test_a_percentile_of_all_is_the_extent() -> None:
+    values = drawn("normal")
+    assert percentile_threshold(counted(values), 100) == float(np.abs(values).max())
+
+
+def test_a_percentile_among_the_zeros() -> None:
+    assert percentile_threshold(counted(np.array([0, 0, 0, 1], np.float32)), 75) == 0
+
+
+@pytest.mark.parametrize("kind", ["normal", "laplace", "uniform", "outlier"])
+def test_entropy_is_near_what_onnxruntime_finds(kind: str) -> None:
+    values = drawn(kind)
+    most = float(np.abs(values).max())
+    collector = HistogramCollector("entropy", True, 2001, 255, 99.99, "same")
+    histogram = (*np.histogram(values, 2001, (-most, most)), values.min(), values.max(), most)
+    low, high = collector.get_entropy_threshold(histogram, 255)
+    ours = entropy_threshold(counted(values))
+    assert ours == pytest.approx(max(abs(float(low)), abs(float(high))), rel=0.4)
+
+
+def test_entropy_cuts_an_outlier_and_nothing_of_a_uniform_tensor() -> None:
+    assert entropy_threshold(counted(drawn("outlier"))) < 6
+    assert entropy_threshold(counted(drawn("uniform"))) == float(np.abs(drawn("uniform")).max())
+
+
+@pytest.mark.parametrize("values", [[0.0, 0.0], [3.0], [-3.0, -3.0, 0.0]])
+def test_few_numbers_are_kept_whole(values: list[float]) -> None:
+    assert entropy_threshold(counted(np.array(values, np.float32))) == max(map(abs, values))

@@ -1,0 +1,250 @@
+"""The Inductor compiler where there is no torch: what it says, what it asks of its worker, and how workers end.
+
+What it compiles is judged where torch is, by benchmarks/engines_inductor.py.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from generator.engine.compile.base import Profile, Settings, ShapeRange
+from generator.engine.compile.inductor import worker
+from generator.engine.compile.inductor.compiler import InductorCompiler
+from generator.engine.compile.inductor.process import run_worker
+from generator.engine.errors import StageError
+
+ROOT = Path(__file__).parents[4]
+PROFILE: Profile = {"pixels": ShapeRange((1, 1, 8, 8), (8, 1, 8, 8), (32, 1, 8, 8))}
+SETTINGS = Settings("fp32", [PROFILE])
+DEADLINE_S = 60.0
+
+
+class Forced(InductorCompiler):
+    """Goes on where something is missing, as on a machine whose torch breaks."""
+
+    def missing(self) -> str:
+        return ""
+
+
+@pytest.fixture(scope="module")
+def graph() -> bytes:
+    return (ROOT / "models" / "digits.onnx").read_bytes()
+
+
+def finding_of(compiler: InductorCompiler, graph: bytes, settings: Settings = SETTINGS) -> Any:
+    with pytest.raises(StageError) as raised:
+        compiler.compile(graph, settings, lambda _: None)
+    [finding] = raised.value.findings
+    assert "\n" not in finding.message
+    return finding
+
+
+def script(file: Path, text: str) -> str:
+    """An interpreter that does something else than its worker."""
+    file.write_text(f"#!/bin/sh\n{text}\n")
+    file.chmod(0o755)
+    return str(file)
+
+
+def test_importing_it_imports_no_torch() -> None:
+    import subprocess
+
+    code = (
+        "import sys, generator.engine.compile.inductor.compiler, generator.engine.compile.inductor.runner;"
+        "print([m for m in ('torch', 'onnx', 'numpy', 'onnx2torch') if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"
+
+
+def test_without_torch_it_says_so_in_one_sentence(graph: bytes) -> None:
+    finding = finding_of(InductorCompiler(), graph)
+    assert (finding.code, finding.about) == ("TK961", "engine")
+    assert finding.message == (
+        "engine inductor needs `torch` and `onnx2torch`, which this Python does not have; "
+        "`pip install 'tritonkit[inductor]'` brings it"
+    )
+    assert "onnx2torch" not in InductorCompiler(factory="net:make").missing()
+
+
+def test_an_interpreter_that_is_not_there(tmp_path: Path) -> None:
+    assert "needs `torch`" in InductorCompiler(python=str(tmp_path / "python")).missing()
+
+
+def test_without_a_compiler_of_c(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.delenv("CXX", raising=False)
+    assert "needs a C++ compiler" in InductorCompiler(python=script(tmp_path / "python", "exit 0")).missing()
+
+
+def test_what_the_worker_is_asked(graph: bytes) -> None:
+    wider: Profile = {"pixels": ShapeRange((2, 1, 8, 8), (16, 1, 8, 8), (64, 1, 8, 8))}
+    request = InductorCompiler().request(graph, Settings("fp32", [PROFILE, wider]))
+    assert request["ranges"] == {
+        "pixels": {
+            "dtype": "float32", "min": [1, 1, 8, 8], "opt": [8, 1, 8, 8], "max": [64, 1, 8, 8],
+            "axes": ["batch", "", "", ""],
+        }
+    }  # fmt: skip
+    assert (request["outputs"], request["dynamic"]) == (["logits"], True)
+    assert json.loads(json.dumps(request)) == request
+    fixed: Profile = {"pixels": ShapeRange((1, 1, 8, 8), (1, 1, 8, 8), (1, 1, 8, 8))}
+    assert InductorCompiler().request(graph, Settings("fp32", [fixed]))["dynamic"] is False
+
+
+def test_a_factory_has_the_shapes_of_the_profile() -> None:
+    request = InductorCompiler(factory="net.py:make", root=ROOT).request(b"", SETTINGS)
+    assert list(request["ranges"]) == ["pixels"]
+    assert (request["factory"], request["root"], request["outputs"]) == ("net.py:make", str(ROOT), [])
+
+
+def test_no_profile(graph: bytes) -> None:
+    finding = finding_of(Forced(), graph, Settings("fp32", []))
+    assert (finding.code, finding.about) == ("TK962", "build")
+
+
+def test_a_worker_that_cannot_go_on_says_in_which_step(graph: bytes) -> None:
+    """The real worker in this interpreter, which has no torch."""
+    finding = finding_of(Forced(), graph)
+    assert finding.code == "TK962"
+    assert "at the step “import”: ModuleNotFoundError: No module named 'torch'" in finding.message
+
+
+def test_a_worker_that_crashes(graph: bytes, tmp_path: Path) -> None:
+    finding = finding_of(Forced(python=script(tmp_path / "python", "echo last words; kill -SEGV $$")), graph)
+    assert (finding.code, finding.message) == ("TK962", "Inductor died of SIGSEGV: last words")
+    finding = finding_of(Forced(python=script(tmp_path / "python", "exit 3")), graph)
+    assert finding.message.startswith("Inductor ended with status 3")
+
+
+def test_a_worker_that_takes_too_long(graph: bytes, tmp_path: Path) -> None:
+    finding = finding_of(Forced(python=script(tmp_path / "python", "sleep 600"), limit_s=0.3), graph)
+    assert finding.code == "TK963"
+    assert "did not finish within 0.3 s" in finding.message
+    assert "max_autotune" in finding.hint
+
+
+def gone(pid: int) -> bool:
+    deadline = time.monotonic() + DEADLINE_S
+    while time.monotonic() < deadline:
+        try:
+            state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+        except OSError:
+            return True
+        if state == "Z":
+            return True
+        time.sleep(0.01)
+    return False
+
+
+CHILD = "sleep 600 & echo $! > {pid}; wait"
+
+
+def test_what_a_worker_started_ends_with_it(tmp_path: Path) -> None:
+    pid = tmp_path / "pid"
+    ended = run_worker([script(tmp_path / "w", CHILD.format(pid=pid))], tmp_path / "log", 1.0, os.environ)
+    assert ended.timed_out
+    assert ended.status == -signal.SIGKILL
+    assert gone(int(pid.read_text()))
+
+
+def test_ctrl_c_ends_the_worker(tmp_path: Path) -> None:
+    pid = tmp_path / "pid"
+
+    def interrupt() -> None:
+        deadline = time.monotonic() + DEADLINE_S
+        while time.monotonic() < deadline and not (pid.exists() and pid.read_text().strip()):
+            time.sleep(0.01)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    thread = threading.Thread(target=interrupt)
+    thread.start()
+    with pytest.raises(KeyboardInterrupt):
+        run_worker([script(tmp_path / "w", CHILD.format(pid=pid))], tmp_path / "log", DEADLINE_S, os.environ)
+    thread.join()
+    assert gone(int(pid.read_text()))
+
+
+def test_a_worker_that_ends_by_itself(tmp_path: Path) -> None:
+    ended = run_worker([script(tmp_path / "w", "echo $WORD; exit 7")], tmp_path / "log", DEADLINE_S, {"WORD": "well"})
+    assert (ended.status, ended.timed_out, ended.words) == (7, False, "well")
+
+
+# The worker's own parts that need no torch ---------------------------------------------------------------------------
+
+
+def test_a_factory_in_a_file(tmp_path: Path) -> None:
+    (tmp_path / "nets").mkdir()
+    (tmp_path / "nets" / "net.py").write_text("def make():\n    return 'a module'\n")
+    assert worker.factory("nets/net.py:make", str(tmp_path))() == "a module"
+
+
+def test_a_factory_in_a_module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "inductor_net.py").write_text("def make():\n    return 'a module'\n")
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    assert worker.factory("inductor_net:make", str(tmp_path))() == "a module"
+
+
+@pytest.mark.parametrize(
+    ("name", "error", "words"),
+    [
+        ("absent.py:make", ValueError, "there is no file absent.py"),
+        ("net.py:other", ValueError, "net.py has no function other"),
+        ("no_such_module_here:make", ModuleNotFoundError, "no_such_module_here"),
+    ],
+)
+def test_a_factory_that_is_not_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, error: type[Exception], words: str
+) -> None:
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    (tmp_path / "net.py").write_text("make = None\n")
+    with pytest.raises(error, match=words):
+        worker.factory(name, str(tmp_path))
+
+
+def test_a_factorys_error_is_its_own_code(graph: bytes) -> None:
+    result: Mapping[str, str] = {"step": "model", "error": "ValueError: there is no file net.py"}
+    finding = InductorCompiler(factory="net.py:make")._finding(result)
+    assert (finding.code, finding.about) == ("TK964", "engine")
+    assert "net.py:make cannot be used: ValueError: there is no file net.py" in finding.message
+    unknown = InductorCompiler()._finding({"step": "model", "error": "NotImplementedError: QuantizeLinear"})
+    assert (unknown.code, "torch factory" in unknown.hint) == ("TK962", True)
+
+
+@pytest.mark.parametrize(
+    ("names", "outputs", "expected"), [([], (1, 2), ["output_0", "output_1"]), (["y"], 1, ["y"])]
+)
+def test_names_of_outputs(names: list[str], outputs: Any, expected: list[str]) -> None:
+    assert worker.output_names({"outputs": names}, outputs) == expected
+
+
+def test_another_number_of_outputs() -> None:
+    with pytest.raises(ValueError, match="gives 2 outputs, and 1 are named: y"):
+        worker.output_names({"outputs": ["y"]}, (1, 2))
+
+
+@pytest.mark.parametrize(
+    ("low", "opt", "high", "expected"),
+    [
+        (8, 8, 8, 8),
+        (1, 1, 32, 2),
+        (1, 8, 32, 9),
+        (1, 8, 8, 7),
+        (1, 16, 32, 16),
+        (1, 1, 1, 1),
+        (1, 2, 2, 2),
+        (7, 8, 9, 9),
+    ],
+)
+def test_usual_lengths_are_none_of_the_fixed_ones(low: int, opt: int, high: int, expected: int) -> None:
+    assert worker._usual(low, opt, high, {1, 8}) == expected

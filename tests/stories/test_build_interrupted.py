@@ -1,0 +1,158 @@
+"""A build that is stopped, or that finds no room, leaves what was there and nothing else."""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+from engine_projects import PLACE, digits_project, files, int8, model, of_nodes, write_spec
+from onnx import helper
+from story_tools import command_line, eventually, tritonkit
+
+from generator.project import Project
+
+# The line of each stage that a build of INT8 with mixed precision prints, in its order.
+STAGES = [
+    "reading the specs", "reading the graph", "the gate set through FP32", "reading the calibration data",
+    "calibrating (entropy)", "how much each layer harms", "layers in int8:", "quantising to int8",
+    "compiling onnxruntime int8", "the gate set through onnxruntime int8", "timing:", "installing",
+]  # fmt: skip
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Project:
+    """An engine in FP16 is there; the spec asks for another one now."""
+    project = digits_project(tmp_path / "project", model(precision="fp16"))
+    done = tritonkit(project.root, "build")
+    assert done.returncode == 0, done.stderr
+    write_spec(project.root, int8(mixed=True))
+    return project
+
+
+def tree(root: Path) -> set[str]:
+    return {str(path.relative_to(root)) for path in root.rglob("*")}
+
+
+class Building:
+    """A running `tritonkit build`. Its temporary files are in a folder of its own."""
+
+    def __init__(self, root: Path, temporary: Path) -> None:
+        temporary.mkdir()
+        self.told = temporary.with_suffix(".err")
+        before = signal.signal(
+            signal.SIGINT, signal.default_int_handler
+        )  # else a background job's children ignore it
+        try:
+            with self.told.open("wb") as err:
+                self.process = subprocess.Popen(
+                    command_line("build", "--force"), cwd=root, stdout=subprocess.DEVNULL, stderr=err,
+                    stdin=subprocess.DEVNULL, env={**os.environ, "TMPDIR": str(temporary)},
+                )  # fmt: skip
+        finally:
+            signal.signal(signal.SIGINT, before)
+
+    def says(self, words: str) -> bool:
+        """Whether it has come to that line, or has ended."""
+        return words in self.told.read_text() or self.process.poll() is not None
+
+    def end(self) -> int:
+        """Its exit status."""
+        try:
+            return self.process.wait(60)
+        finally:
+            self.process.kill()
+            self.process.wait()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["ctrl-c", "terminate"])
+@pytest.mark.parametrize("stage", STAGES)
+def test_a_build_that_is_stopped(project: Project, tmp_path: Path, stage: str, number: signal.Signals) -> None:
+    if number == signal.SIGTERM and stage not in {"calibrating (entropy)", "timing:"}:
+        number = signal.SIGINT  # twice at the others: a signal falls at another moment each time
+    before, places = files(project.root), tree(project.root / "engines")
+    temporary = tmp_path / "temporary"
+    building = Building(project.root, temporary)
+    assert eventually(lambda: building.says(stage), 60), building.told.read_text()
+    building.process.send_signal(number)
+    status = building.end()
+    told = building.told.read_text()
+    assert "Traceback" not in told
+    assert tree(project.root / "engines") == places
+    assert [path.name for path in temporary.iterdir() if path.name.startswith("tritonkit")] == []
+    if stage == "installing" and status == 0:  # the signal came when it was done
+        manifest = json.loads(files(project.root)[str(Path(*PLACE, "engine.json"))])
+        assert manifest["precision"] == "int8"
+        return
+    assert status == 130, told
+    assert told.endswith("interrupted\n")
+    assert files(project.root) == before
+    after = tritonkit(project.root, "build", "--json")
+    assert after.returncode == 0, after.stderr
+    assert json.loads(after.stdout)[0]["status"] == "installed"
+
+
+# No room ---------------------------------------------------------------------------------------------------
+
+
+def many_layers(root: Path, layers: int = 24) -> None:
+    """Replaces the graph by one whose INT8 has more bytes than itself: small layers with many Q/DQ.
+
+    It is no good at digits: nothing holds it to that.
+    """
+    random = np.random.default_rng(0)
+    nodes, weights, last = [], {}, "pixels"
+    for index in range(layers):
+        weights[f"w{index}"] = (0.3 * random.standard_normal((1, 1, 3, 3))).astype(np.float32)
+        nodes.append(helper.make_node("Conv", [last, f"w{index}"], [f"c{index}"], name=f"c{index}", pads=[1] * 4))
+        last = f"c{index}"
+    weights["w"] = random.standard_normal((64, 10)).astype(np.float32)
+    nodes.append(helper.make_node("Flatten", [last], ["flat"], name="flat"))
+    nodes.append(helper.make_node("MatMul", ["flat", "w"], ["logits"], name="logits"))
+    graph = of_nodes(nodes, {"pixels": ["batch", 1, 8, 8]}, {"logits": ["batch", 10]}, weights)
+    onnx.checker.check_model(onnx.load_from_string(graph))
+    (root / "models" / "digits.onnx").write_bytes(graph)
+
+
+def build_with_room(root: Path, largest_bytes: int) -> subprocess.CompletedProcess[str]:
+    """A build in which no file can grow beyond that."""
+    code = (
+        "import resource, sys; from tritonkit.cli import main; "
+        f"resource.setrlimit(resource.RLIMIT_FSIZE, ({largest_bytes}, resource.RLIM_INFINITY)); "
+        "sys.exit(main(['build', '--force', '--json']))"
+    )
+    return subprocess.run(
+        [sys.executable, "-c", code], cwd=root, capture_output=True, text=True, timeout=120, check=False
+    )
+
+
+def test_a_disk_that_is_full(tmp_path: Path) -> None:
+    assert resource.getrlimit(resource.RLIMIT_FSIZE)[1] == resource.RLIM_INFINITY
+    spec = int8(calibration={"method": "minmax"})
+    spec["model"]["accuracy"] = None
+    project = digits_project(tmp_path / "project", spec)
+    many_layers(project.root)
+    done = tritonkit(project.root, "build")
+    assert done.returncode == 0, done.stderr
+    before, places = files(project.root), tree(project.root / "engines")
+    graph = (project.root / "models" / "digits.onnx").stat().st_size
+    engine = len(before[str(Path(*PLACE, "model.onnx"))])
+    assert graph + 2000 < engine, "or the build would end before it writes the engine"
+    words: dict[int, str] = {1000: "", graph + 1000: "cannot be written to", engine - 1: "cannot be written to"}
+    for room, wanted in words.items():
+        done = build_with_room(project.root, room)
+        assert done.returncode == 1, done.stderr
+        [told] = json.loads(done.stdout)
+        problems: list[dict[str, Any]] = [p for p in told["problems"] if p["severity"] == "error"]
+        assert [p["code"] for p in problems] == ["TK983"]
+        assert "File too large" in problems[0]["message"]
+        assert wanted in problems[0]["message"]
+        assert (files(project.root), tree(project.root / "engines")) == (before, places)

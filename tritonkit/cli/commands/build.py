@@ -1,0 +1,115 @@
+"""`tritonkit build`: specs become engines that have passed their gate."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from generator.engine.build.run import Outcome, Row
+
+STAGES = ("inspect", "calibrate", "precision", "compile", "validate", "measure")
+
+
+@click.command("build")
+@click.argument("specs", nargs=-1, metavar="[SPEC]...", type=click.Path(path_type=Path))
+@click.option("--target", help="Only this target; else every target of each spec.")
+@click.option("--force", is_flag=True, help="Build what is current too, and use nothing from the cache.")
+@click.option("--until", type=click.Choice(STAGES), help="Stop after this stage, and install nothing.")
+@click.option("--keep", type=click.Path(path_type=Path, file_okay=False),
+              help="Write what each stage made into this folder, to look at.")  # fmt: skip
+@click.option("--compare", "old", type=click.Path(path_type=Path),
+              help="An earlier engine.json (or its folder): refuse what is worse.")  # fmt: skip
+@click.option("--max-slower", type=click.FloatRange(min=0), default=10.0, show_default=True,
+              help="With --compare: how much slower it may be, in percent.")  # fmt: skip
+@click.option("--max-drop", type=click.FloatRange(min=0), default=0.005, show_default=True,
+              help="With --compare: how much of its accuracy it may lose.")  # fmt: skip
+@click.option("--json", "as_json", is_flag=True, help="Print what was done as JSON.")
+def command(
+    specs: tuple[Path, ...], target: str | None, force: bool, until: str | None, keep: Path | None, old: Path | None,
+    max_slower: float, max_drop: float, as_json: bool,
+) -> None:  # fmt: skip
+    """Build the engines of SPECs (default: all in specs/): lower, compile, judge, time, install.
+
+    An engine that misses its accuracy is not installed, and what was there stays.
+    """
+    from generator.engine.build.compare import Limits, read_manifest
+    from generator.engine.build.jobs import jobs_of
+    from generator.engine.build.make import make_missing
+    from generator.engine.build.run import Builder
+    from generator.load import load
+    from generator.problems import errors
+    from generator.project import Project
+    from generator.spec import Spec
+    from generator.workspace import all_specs, open_workspace
+    from tritonkit.cli.output import print_json, progress, seldom, show_problems
+    from tritonkit.cli.signals import terminate_as_interrupt
+
+    project = Project.find()
+    against = None if old is None else read_manifest(old)
+    limits = Limits(max_slower / 100, max_drop)
+    with terminate_as_interrupt(), progress("reading the specs") as every:
+        tell = seldom(every)
+        documents = load(list(specs) or all_specs(project), Spec).documents
+        make_missing(project, [document.value for document in documents], tell)
+        work = open_workspace(project, specs, target)
+        work.stop_on_errors()
+        builder = Builder(project, tell, force=force, until=until, keep=keep, against=against, limits=limits)
+        outcomes = [builder.build(job) for job in jobs_of(work)]
+    problems = [*work.problems, *(problem for outcome in outcomes for problem in outcome.problems)]
+    show_problems(problems)
+    if as_json:
+        print_json([outcome.to_json() for outcome in outcomes])
+    else:
+        _report(outcomes)
+    if errors(problems) or any(outcome.status == "refused" for outcome in outcomes):
+        click.get_current_context().exit(1)
+
+
+def _report(outcomes: Sequence[Outcome]) -> None:
+    """A table of every engine that was tried, and a line on what there is now."""
+    from rich.table import Table
+
+    from tritonkit.cli.output import print_table, say, shown_path
+
+    table = Table(box=None, pad_edge=False)
+    for column in ("target", "model", "engine", "accuracy", "of FP32", "batch 1", "largest batch", "size", ""):
+        table.add_column(column, justify="right" if column in {"batch 1", "largest batch", "size"} else "left")
+    for outcome in outcomes:
+        for row in outcome.rows:
+            table.add_row(outcome.job.plan.target.name, _model(outcome), row.choice.title, *_cells(outcome, row))
+    if any(outcome.rows for outcome in outcomes):
+        print_table(table)
+    for outcome in outcomes:
+        where = "" if outcome.where is None else f" {shown_path(outcome.where)}"
+        said = {
+            "current": "is what the spec asks for:",
+            "installed": "installed in",
+            "prepared": "cannot be compiled here; graph and commands are in",
+            "looked": "stopped there; nothing is installed",
+            "refused": "not installed",
+        }[outcome.status]
+        say(f"{outcome.job.title}: {said}{where}")
+
+
+def _model(outcome: Outcome) -> str:
+    job = outcome.job
+    return f"{job.model.name} {job.version}" if len(job.model.version_numbers()) > 1 else job.model.name
+
+
+def _cells(outcome: Outcome, row: Row) -> tuple[str, ...]:
+    if row.verdict is None:
+        return ("", "", "", "", "", row.why)
+    metric = row.verdict.facts.get("metric")
+    accuracy = ("", "") if metric is None else (f"{metric['name']} {metric['value']:.4f}", f"{metric['fp32']:.4f}")
+    times = [f"{value['median_us']:,.0f} µs" for value in row.latency.values()] or [""]
+    state = "passed" if row.verdict.passed else "FAILED"
+    if outcome.status == "installed" and row.choice == outcome.chosen:
+        state = "installed"
+    elif row.verdict.passed and not row.choice.served:
+        state = "passed; nothing serves it yet"
+    return (*accuracy, times[0], times[-1], f"{row.size_bytes:,} B", state)
