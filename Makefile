@@ -8,7 +8,7 @@ help:
 	@echo "make demo    serve the digits with the embedded Triton server and classify the held-out ones"
 	@echo "make test    the whole test suite"
 	@echo "make fast    the tests that start no server"
-	@echo "make bench   measure again what benchmarks/ says (a quarter of an hour; wants a quiet machine)"
+	@echo "make bench   measure again what benchmarks/ says (three quarters of an hour; wants a quiet machine)"
 	@echo "make nightly 100,000 nearly-images for the decoders (COUNT=, SEED=)"
 	@echo "make oracle  3,000 made-up repositories: lint against the live server (MUTANTS=, SEEDS=)"
 	@echo "make style   ruff and mypy"
@@ -35,6 +35,8 @@ bench:
 	@$(BIN)/python benchmarks/render.py
 	@$(BIN)/python benchmarks/lint.py
 	@$(BIN)/python benchmarks/startup.py
+	@$(BIN)/python benchmarks/engines.py
+	@$(BIN)/python benchmarks/calibration.py
 
 nightly: .installed
 	@$(BIN)/python tests/python_backend/fuzz/decoder_fuzz.py --count $(or $(COUNT),100000) $(if $(SEED),--seed $(SEED))

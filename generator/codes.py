@@ -7,10 +7,14 @@ from collections.abc import Mapping
 
 from generator.adopt.codes import CODES as ADOPT
 from generator.config.codes import CODES as CONFIG
+from generator.engine.calibrate.codes import CODES as CALIBRATE
+from generator.engine.compile.codes import CODES as COMPILE
 from generator.engine.fold.codes import CODES as FOLD
 from generator.engine.inspect.codes import CODES as INSPECT
 from generator.engine.install.codes import CODES as INSTALL
+from generator.engine.precision.codes import CODES as PRECISION
 from generator.engine.profile.codes import CODES as PROFILE
+from generator.engine.validate.codes import CODES as VALIDATE
 from generator.lint import rules  # noqa: F401  (registers them)
 from generator.lint.rule import RULES, Rule
 from generator.lint.suppress import CODES as COMMENTS
@@ -31,6 +35,10 @@ STAGES: dict[str, Mapping[str, str]] = {
     "Looking into a model": INSPECT,
     "Timing a model by layer": PROFILE,
     "Folding steps into an engine's graph": FOLD,
+    "Lowering a precision": PRECISION,
+    "Calibrating": CALIBRATE,
+    "Compiling an engine": COMPILE,
+    "Judging an engine": VALIDATE,
     "Building an engine": INSTALL,
 }
 

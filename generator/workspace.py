@@ -110,6 +110,7 @@ def not_made(spec: Spec, project: Project) -> list[tuple[tuple[str | int, ...], 
 
 
 def all_specs(project: Project) -> list[Path]:
+    """Every spec of the project. Raises UserError when there is none."""
     paths = sorted([*project.specs.glob("*.yaml"), *project.specs.glob("*.yml")])
     if not paths:
         raise UserError(f"there is no spec in {project.specs}", "`tritonkit init NAME` writes a first one")

@@ -130,8 +130,16 @@ def test_a_repository_that_is_there() -> None:
     assert done.stdout.startswith("TK751: ")
 
 
+def test_an_engine_is_built_and_judged() -> None:
+    [own] = [text for text in blocks("sh") if "tritonkit build" in text]
+    done = shell(own)
+    assert done.returncode == 0, done.stderr
+    assert re.search(r"digits_engine +onnxruntime fp32 +top1 0\.9972 +0\.9972 .* passed$", done.stdout, re.MULTILINE)
+    assert "nothing is installed" in done.stderr
+
+
 def test_every_other_command_is_run_above() -> None:
-    run = {"make demo", "infer", "init", "serve", "make test", "explain"}
+    run = {"make demo", "infer", "init", "serve", "make test", "explain", "build"}
     for text in blocks("sh"):
         assert any(word in text for word in run), text
     # `make test` is what runs this; that it is a target is all there is to see from here.

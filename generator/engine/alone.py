@@ -5,6 +5,7 @@ It is the same code as in the server: what is decoded, resized and normalised he
 
 from __future__ import annotations
 
+import shutil
 import sys
 import tempfile
 from collections.abc import Callable, Mapping
@@ -65,9 +66,12 @@ class Alone:
         return self
 
     def __exit__(self, *_: object) -> None:
-        for program in self._programs.values():
-            program.close()
-        self._folder.cleanup()
+        try:
+            for program in self._programs.values():
+                program.close()
+            self._folder.cleanup()
+        finally:  # an interrupt in the midst of it leaves nothing either
+            shutil.rmtree(self._folder.name, ignore_errors=True)
 
     def run(self, tensors: Mapping[str, np.ndarray[Any, Any]]) -> AnswerAlone:
         """The pipeline's outputs for one batch (max_batch_size 0: for one item, without a batch axis).

@@ -15,7 +15,7 @@ from generator.engine.validate.compare import compare
 from generator.engine.validate.data import check_gate_set, expected_inputs
 from generator.engine.validate.judge import Gate, check_floor, judge
 from generator.engine.validate.metrics import Boxes, Score, score_cosine, score_f1, score_top1
-from generator.engine.validate.neighbours import check_neighbours
+from generator.engine.validate.neighbours import TOLERANCES, check_neighbours
 from generator.engine.validate.shapes import check_shapes
 from generator.engine.validate.verdict import Verdict
 from generator.gate_set import GateSet, read_gate_set
@@ -27,8 +27,6 @@ if TYPE_CHECKING:
     from generator.engine.runner import Array
 
 RANDOM_BATCHES, SEED = 8, 0
-# How far an item's answer may move with its neighbours, as a share of the output's range: kernels differ by batch.
-TOLERANCE = {"fp32": 1e-4, "tf32": 5e-3, "fp16": 1e-2, "bf16": 5e-2, "int8": 5e-2, "fp8": 1e-1}
 
 
 @dataclass(frozen=True)
@@ -66,12 +64,12 @@ class Judge:
         passed, score = self._passed(runner)
         data = self._data
         comparison = compare(data.fp32.given, passed.given)
-        sizes = [size for size in self._sizes() if size > 1]
+        sizes = self._sizes()
         return judge(
             precision, data.gate, comparison, reference=data.score, candidate=score,
             shapes=check_shapes(fp32, runner, self.profiles, data.samples, seed=SEED),
             neighbours=check_neighbours(
-                runner, data.samples, sizes, TOLERANCE[precision], scores=data.gate.metric == "top1", seed=SEED
+                runner, data.samples, sizes, TOLERANCES[precision], scores=data.gate.metric == "top1", seed=SEED
             ) if sizes else None,
         )  # fmt: skip
 
@@ -141,10 +139,11 @@ class Judge:
         return passed, _score(data.gate, data.items, passed, data.fp32)
 
     def _sizes(self) -> list[int]:
-        """The batch sizes that are served often: the preferred, and the largest."""
+        """Two batch sizes that are served: the smallest preferred one, and the largest."""
         model = self.job.model
         preferred = model.batching.preferred if model.batching is not None else []
-        return sorted({*preferred, model.max_batch_size})
+        sizes = {min(preferred, default=model.max_batch_size), model.max_batch_size}
+        return sorted(size for size in sizes if size > 1)
 
 
 def _read_items(plan: Plan, project: Project, file: str, *, labelled: bool) -> GateSet:

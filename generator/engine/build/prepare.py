@@ -45,10 +45,15 @@ def prepare(
     return folder
 
 
+def tensorrt_major(job: Job) -> int:
+    """The TensorRT of the target's release, as far as it is known: 10, 11."""
+    oldest, newest = tensorrt_of(job.plan.target.server)
+    return (oldest or newest or (NEWEST_MAJOR,))[0]
+
+
 def _commands(job: Job, settings: Settings) -> dict[str, str]:
     """The script and the Job, for the TensorRT of the target's release."""
-    oldest, newest = tensorrt_of(job.plan.target.server)
-    [major, *_] = oldest or newest or (NEWEST_MAJOR,)
+    major = tensorrt_major(job)
     command = command_text(settings, major, ".", f"${{TRTEXEC:-{IN_IMAGE}}}").replace("'", "")
     script = (
         "#!/bin/sh\n"

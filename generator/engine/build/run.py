@@ -14,7 +14,7 @@ from generator.engine.build.compare import Limits, worse
 from generator.engine.build.gate import Judge
 from generator.engine.build.jobs import Job
 from generator.engine.build.lower import QUANTISED, Lowered, Lowerer
-from generator.engine.build.prepare import prepare
+from generator.engine.build.prepare import prepare, tensorrt_major
 from generator.engine.build.profiles import profiles_of
 from generator.engine.cache import FOLDER, Cache
 from generator.engine.errors import Finding, StageError
@@ -102,11 +102,15 @@ class Builder:
         self.against, self.limits = against, limits or Limits()
         self.cache = Cache(project.root / FOLDER, fresh=force)
 
+    def is_done(self, job: Job) -> bool:
+        """Whether there is nothing to do for it."""
+        looking = self.until is not None or self.keep is not None or self.against is not None
+        return not self.force and not looking and job.is_current(self.project)
+
     def build(self, job: Job) -> Outcome:
         """The outcome; what is the user's to mend is in its problems, and nothing was installed then."""
         there = job.installed(self.project)
-        looking = self.until is not None or self.keep is not None or self.against is not None
-        if not self.force and not looking and job.is_current(self.project) and there is not None:
+        if self.is_done(job) and there is not None:
             return Outcome(job, "current", chosen=Choice(there.engine, there.precision), where=there.folder,
                            installed=there)  # fmt: skip
         work = _Work(job, self)
@@ -203,10 +207,11 @@ class _Work:
     def _inspect(self, model: onnx.ModelProto) -> None:
         from generator.engine.inspect import require, suspicious
 
-        program = self.job.program
+        program, job = self.job.program, self.job
         if program.asked != "auto":
-            require(model, program.engine, program.precision, batched=self.job.model.max_batch_size > 0)
-            self.notes += suspicious(model, program.engine, program.precision)
+            words, major = (program.engine, program.precision), tensorrt_major(job)
+            require(model, *words, batched=job.model.max_batch_size > 0, tensorrt=major)
+            self.notes += suspicious(model, *words, tensorrt=major)
 
     def _missing(self, choice: Choice) -> bool:
         why = compiler_of(choice).missing()

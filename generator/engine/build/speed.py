@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
@@ -10,13 +11,15 @@ from generator.engine.build.jobs import Job
 from generator.engine.compile.base import Profile
 from generator.engine.measure.fastest import Choice as Fastest
 from generator.engine.measure.fastest import fastest
-from generator.engine.measure.latency import Timings, latency
+from generator.engine.measure.latency import ROUNDS, Timing, Timings, latency
 from generator.engine.runner import Runner, Samples
 from generator.engine.validate.shapes import tensors_of_shape
 
 if TYPE_CHECKING:
     from generator.engine.runner import Tensors
 
+# At least so many rounds give an interval of the median.
+LEAST_ROUNDS, SECONDS_A_SIZE = 7, 10.0
 # Of engines that cannot be told apart: the higher precision, and then the simpler engine.
 PRECISIONS = ("fp32", "tf32", "bf16", "fp16", "int8", "fp8")
 ENGINES = ("onnxruntime", "tensorrt", "inductor")
@@ -43,10 +46,24 @@ def measured(
         shapes = {name: (size, *shape[1:]) if batched else shape for name, shape in usual.items()}
         return tensors_of_shape(shapes, samples)[0]
 
-    def told(done: int, total: int) -> None:
-        progress(f"timing: {done} of {total} batch sizes")
+    found: dict[str, dict[int, Timing]] = {name: {} for name in runners}
+    for size in sizes_of(job):
+        progress(f"timing batches of {size}")
+        tensors = batch_of(size)
+        rounds = _rounds(runners, tensors)
+        timed = latency(runners, lambda _size, same=tensors: same, [size], rounds=rounds)  # type: ignore[misc]
+        for name, of_size in timed.items():
+            found[name].update(of_size)
+    return found
 
-    return latency(runners, batch_of, sizes_of(job), progress=told)
+
+def _rounds(runners: Mapping[str, Runner], tensors: Tensors) -> int:
+    """How often every engine is timed: fewer times where that would take long. A round runs each engine twice."""
+    start = time.perf_counter()
+    for runner in runners.values():
+        runner.run(tensors)
+    once_s = max(time.perf_counter() - start, 1e-6)
+    return max(LEAST_ROUNDS, min(ROUNDS, int(SECONDS_A_SIZE / (2 * once_s))))
 
 
 def fastest_of(built: Sequence[Built], timings: Timings) -> tuple[Built, Fastest]:

@@ -43,11 +43,12 @@ def lower(model: onnx.ModelProto, to: Word, keep: Keep | None = None, *, keep_io
     """The FP32 graph in `fp16` or `bf16`. With `keep_io_types` its inputs and outputs stay FP32.
 
     Stay in fp32: what `keep` says; operators that know no such type; weights that it cannot hold; what has branches;
-    arithmetic on counts. bf16 raises the opset to 22 if it can, since Conv knows it from there. Raises StageError
+    arithmetic on counts. bf16 raises the opset to 22 if it can, since Conv knows it from there. A graph with
+    Q/DQ (int8, fp8) is raised to 19, and what is not 8 bits becomes 16 bits. Raises StageError
     (TK930-TK932).
     """
     low_type = low(to)
-    graph_model = tidy(_newer(model) if to == "bf16" else model)
+    graph_model = tidy(_newer(model, _BF16_OPSET if to == "bf16" else _scales_opset(model)))
     kept = kept_nodes(graph_model, keep or Kept())
     types = element_types(graph_model)
     choice = choose(graph_model, types, low_type, kept)
@@ -56,9 +57,14 @@ def lower(model: onnx.ModelProto, to: Word, keep: Keep | None = None, *, keep_io
     return Lowered(_checked(graph_model), dict(sorted(choice.stay.items())), dict(sorted(writer.clipped.items())))
 
 
-def _newer(model: onnx.ModelProto) -> onnx.ModelProto:
+def _scales_opset(model: onnx.ModelProto) -> int:
+    """Q/DQ know 16 bits from 19 on."""
+    return 19 if any(node.op_type == "QuantizeLinear" for node in model.graph.node) else 1
+
+
+def _newer(model: onnx.ModelProto, opset: int) -> onnx.ModelProto:
     try:
-        return at_least(model, _BF16_OPSET)
+        return at_least(model, opset)
     except Exception:  # noqa: BLE001 - the converter's errors have no base; what knows no bf16 is reported as staying
         return model
 

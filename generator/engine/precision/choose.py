@@ -14,10 +14,10 @@ from generator.engine.precision.opset import opset_of
 if TYPE_CHECKING:
     import onnx
 
-# Their types are tied to attributes or to another tensor, or they make the scales of 8-bit numbers.
+# Their types are tied to attributes or to another tensor.
 _NEVER = frozenset({
-    "Bernoulli", "CastLike", "DequantizeLinear", "DynamicQuantizeLinear", "EyeLike", "Multinomial",
-    "NonMaxSuppression", "QuantizeLinear", "RandomNormalLike", "RandomUniformLike",
+    "Bernoulli", "CastLike", "DynamicQuantizeLinear", "EyeLike", "Multinomial", "NonMaxSuppression",
+    "RandomNormalLike", "RandomUniformLike",
 })  # fmt: skip
 # They only move numbers, and do so in the type that they are given.
 _MOVES = frozenset({
@@ -110,7 +110,8 @@ def _weights_too_large(model: onnx.ModelProto, low: Low) -> dict[str, str]:
     import numpy as np
     from onnx import TensorProto, numpy_helper
 
-    large: dict[str, float] = {}
+    large: dict[str, str] = {}
+    scales = {n.input[1] for n in model.graph.node if n.op_type in ("QuantizeLinear", "DequantizeLinear")}
     nans = []
     for weight in model.graph.initializer:
         if weight.data_type != TensorProto.FLOAT:
@@ -119,11 +120,15 @@ def _weights_too_large(model: onnx.ModelProto, low: Low) -> dict[str, str]:
         if np.isnan(values).any():
             nans.append(Finding("TK931", f"the weight `{weight.name}` holds NaN", "export the model again"))
         elif not low.holds(values):
-            large[weight.name] = float(np.abs(values[np.isfinite(values)]).max())
+            large[weight.name] = (
+                f"goes to {float(np.abs(values[np.isfinite(values)]).max()):g}, and {low.word} to {low.largest:g}"
+            )
+        elif weight.name in scales and float(values.min()) < low.least_normal:
+            large[weight.name] = f"is a scale of {float(values.min()):g}, which {low.word} rounds too coarsely"
     if nans:
         raise StageError(nans)
     return {
-        node.name: f"its weight `{name}` goes to {large[name]:g}, and {low.word} to {low.largest:g}"
+        node.name: f"its weight `{name}` {large[name]}"
         for node in model.graph.node
         for name in node.input
         if name in large

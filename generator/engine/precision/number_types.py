@@ -19,12 +19,16 @@ _AS_GOOD_AS_INFINITE = 1e30
 
 @dataclass(frozen=True)
 class Low:
-    """A 16-bit type: its word, its number in ONNX, its name in ONNX's schemas, its largest number."""
+    """A 16-bit type: its word, its number in ONNX, its name in ONNX's schemas.
+
+    `largest` is its largest number, `least_normal` the least that has all its digits.
+    """
 
     word: str
     number: int
     schema: str
     largest: float
+    least_normal: float
 
     def array(self, values: Array) -> Array:
         """FP32 `values` in this type; what is finite stays finite: it is clipped at the largest number."""
@@ -60,8 +64,8 @@ def low(word: Word) -> Low:
     from onnx import TensorProto
 
     if word == "fp16":
-        return Low("fp16", TensorProto.FLOAT16, "tensor(float16)", 65504.0)
-    return Low("bf16", TensorProto.BFLOAT16, "tensor(bfloat16)", 3.3895313892515355e38)
+        return Low("fp16", TensorProto.FLOAT16, "tensor(float16)", 65504.0, 2.0**-14)
+    return Low("bf16", TensorProto.BFLOAT16, "tensor(bfloat16)", 3.3895313892515355e38, 2.0**-126)
 
 
 def initializer(low_type: Low, weight: onnx.TensorProto, name: str) -> onnx.TensorProto:

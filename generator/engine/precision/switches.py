@@ -26,7 +26,8 @@ class Switched:
     """The prepared FP32 graph `model` in ONNX Runtime; `run` quantises one of `layers`, or none.
 
     A layer's input passes Q/DQ in a branch that the switch opens; its rounded weight is given in place of the
-    graph's. Raises StageError (TK932) when the graph cannot be loaded.
+    graph's. Unless `symmetric`, which is TensorRT's way, the output of a convolution passes Q/DQ too. Raises
+    StageError (TK932) when the graph cannot be loaded.
     """
 
     def __init__(
@@ -102,6 +103,20 @@ def _add_switches(
                 )
             )  # fmt: skip
             node.input[0] = f"{own}_input"
+            output = node.output[0]
+            # ONNX Runtime's convolutions give 8 bits too.
+            if not symmetric and node.op_type in ("Conv", "ConvTranspose") and output in ranges:
+                node.output[0] = f"{own}_raw"
+                made.append(node)
+                scale = activation_scale(*ranges[output], symmetric=False)
+                made.append(
+                    helper.make_node(
+                        "If", [f"{own}_on"], [output], f"{own}_output_if",
+                        then_branch=_rounded(f"{own}_raw", f"{own}_output", scale),
+                        else_branch=_passed(f"{own}_raw", f"{own}_output"),
+                    )
+                )  # fmt: skip
+                continue
         made.append(node)
     copies = [type(node).FromString(node.SerializeToString()) for node in made]
     del graph.node[:]

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from generator.engine.build.run import Outcome, Row
 
@@ -41,25 +42,32 @@ def command(
     from generator.engine.build.jobs import jobs_of
     from generator.engine.build.make import make_missing
     from generator.engine.build.run import Builder
+    from generator.engine.compile.onnxruntime import library
     from generator.load import load
     from generator.problems import errors
     from generator.project import Project
     from generator.spec import Spec
     from generator.workspace import all_specs, open_workspace
     from tritonkit.cli.output import print_json, progress, seldom, show_problems
-    from tritonkit.cli.signals import terminate_as_interrupt
+    from tritonkit.cli.signals import interrupted_later, terminate_as_interrupt
 
     project = Project.find()
     against = None if old is None else read_manifest(old)
     limits = Limits(max_slower / 100, max_drop)
-    with terminate_as_interrupt(), progress("reading the specs") as every:
+    with terminate_as_interrupt(), _temporary_files(), progress("reading the specs") as every:
         tell = seldom(every)
         documents = load(list(specs) or all_specs(project), Spec).documents
         make_missing(project, [document.value for document in documents], tell)
         work = open_workspace(project, specs, target)
         work.stop_on_errors()
         builder = Builder(project, tell, force=force, until=until, keep=keep, against=against, limits=limits)
-        outcomes = [builder.build(job) for job in jobs_of(work)]
+        jobs = jobs_of(work)
+        if not all(builder.is_done(job) for job in jobs):
+            with interrupted_later(), suppress(ImportError):  # what lacks one says so itself
+                import onnx  # noqa: F401
+
+                library()
+        outcomes = [builder.build(job) for job in jobs]
     problems = [*work.problems, *(problem for outcome in outcomes for problem in outcome.problems)]
     show_problems(problems)
     if as_json:
@@ -68,6 +76,21 @@ def command(
         _report(outcomes)
     if errors(problems) or any(outcome.status == "refused" for outcome in outcomes):
         click.get_current_context().exit(1)
+
+
+@contextmanager
+def _temporary_files() -> Iterator[None]:
+    """All of the build's are in one folder, which goes in the end, wherever an interrupt falls."""
+    import shutil
+    import tempfile
+
+    before, folder = tempfile.tempdir, tempfile.mkdtemp(prefix="tritonkit-build-")
+    tempfile.tempdir = folder
+    try:
+        yield
+    finally:
+        tempfile.tempdir = before
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _report(outcomes: Sequence[Outcome]) -> None:

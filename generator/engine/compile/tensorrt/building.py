@@ -32,6 +32,9 @@ class Built:
     seconds: float
 
 
+_ALIVE: list[Any] = []
+
+
 def new_builder(trt: Any, logger: Any) -> Any:
     """TensorRT's builder. Raises StageError (TK950) where it cannot be made: without a GPU and its driver."""
     try:
@@ -67,9 +70,10 @@ def build(graph: Path, settings: Settings, calibration: Calibration, progress: C
     cache, fate = set_timing_cache(config, settings.timing_cache)
     progress(f"building in {settings.precision}")
     start = time.perf_counter()
+    # 8.6 crashes when the builder is freed before what it has made: nothing is, the process ends soon.
+    _ALIVE.extend((logger, builder, network, parser, config, cache))
     memory = builder.build_serialized_network(network, config)
     seconds = time.perf_counter() - start
-    del parser
     if memory is None:
         raise StageError(Finding("TK955", f"TensorRT {trt.__version__} built no plan", about="engine"))
     return Built(

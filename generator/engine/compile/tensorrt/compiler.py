@@ -46,6 +46,11 @@ class TensorRT:
             self._facts = probe(self._python)
         return self._facts
 
+    @property
+    def precision_in_graph(self) -> bool:
+        """Whether fp16 and bf16 are casts in the graph (10 and later), and not flags of the builder (8.6)."""
+        return bool(self.probe().get("strongly_typed", True))
+
     def missing(self) -> str:
         """Why no plan can be built here, in one sentence; empty if one can."""
         reason = str(self.probe().get("reason", ""))

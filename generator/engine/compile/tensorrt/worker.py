@@ -163,4 +163,5 @@ JOBS: dict[str, Callable[[Path], dict[str, Any]]] = {"probe": _probe, "build": _
 if __name__ == "__main__":
     ended = main(sys.argv[1:])
     sys.stdout.flush()
-    os._exit(ended)  # what TensorRT does on the way out can crash, and the answer is written
+    sys.stderr.flush()
+    os._exit(ended)  # without freeing TensorRT's objects, in whatever order

@@ -67,7 +67,9 @@ def test_the_words_of_tensorrt() -> None:
     assert to_tensorrt({}, "101500", "minmax") == b"TRT-101500-MinMaxCalibration\n"
 
 
-@given(st.dictionaries(st.text("ab/:_. 0", min_size=1, max_size=8), st.floats(2.0**-90, 2.0**90, width=32), max_size=5))
+@given(
+    st.dictionaries(st.text("ab/:_. 0", min_size=1, max_size=8), st.floats(2.0**-90, 2.0**90, width=32), max_size=5)
+)
 def test_scales_come_back(scales: dict[str, float]) -> None:
     read = from_tensorrt(to_tensorrt({name: (-scale * 127, scale * 127) for name, scale in scales.items()}))
     assert {name: high / 127 for name, (_, high) in read.items()} == pytest.approx(scales, rel=1e-6)

@@ -300,6 +300,15 @@ def test_a_graph_that_has_q_and_dq_already() -> None:
     assert "no Q/DQ yet" in finding.hint
 
 
+def test_what_the_file_says_of_itself_stays() -> None:
+    model = every()
+    onnx.helper.set_model_props(model, {"author": "me", "version": "3"})
+    model.producer_name = "mine"
+    made = quantize(model, ranges_of(model, x=images()))
+    assert [(p.key, p.value) for p in made.metadata_props] == [("author", "me"), ("version", "3")]
+    assert made.producer_name == "mine"
+
+
 def test_nothing_is_said_on_the_root_logger(
     caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -11,6 +11,7 @@ from lowering_graphs import (
     MAX_DROP,
     ROOT,
     accuracy,
+    assert_sound,
     attention,
     digits,
     digits_data,
@@ -21,10 +22,11 @@ from lowering_graphs import (
     run,
     samples,
     texts,
+    types,
 )
 
 from generator.engine.calibrate import collect
-from generator.engine.precision import Kept, fp8, quantize, quantized
+from generator.engine.precision import Kept, fp8, lower, quantize, quantized
 
 ENGINES = ["tensorrt", "onnxruntime"]
 
@@ -79,6 +81,33 @@ def test_what_fp8_is_made_of() -> None:
             others = tuple(i for i in range(array.ndim) if i != axis)
             np.testing.assert_allclose(array.max(axis=others), scale * 448, rtol=1e-5)
     assert made.model.opset_import[0].version == 19
+
+
+@pytest.mark.parametrize("number", ["int8", "fp8"])
+def test_digits_in_8_bits_and_the_rest_in_fp16(number: str) -> None:
+    """For engines that take all types from the graph: between Q and DQ 8 bits, elsewhere fp16, nowhere FP32."""
+    pixels, _ = digits_data()
+    ranges = digits_ranges("minmax")
+    eight = (
+        quantize(digits(), ranges, Kept(last=1)) if number == "int8" else fp8(digits(), ranges, Kept(last=1)).model
+    )
+    made = lower(eight, "fp16")
+    assert_sound(made.model)
+    assert not made.stay
+    assert sorted(name for name, kind in types(made.model).items() if kind == 1) == ["logits", "pixels"]
+    assert operators(made.model).count("Cast") == 1, "at the output; the first Q takes FP32 as it comes"
+    [before], [after] = run(digits(), pixels=pixels), run(made.model, optimise=False, pixels=pixels)
+    assert accuracy(after, CALIBRATED) >= FLOOR
+    assert accuracy(before) - accuracy(after) <= MAX_DROP
+    assert noise(after, run(eight, optimise=False, pixels=pixels)[0]) < 2e-3
+
+
+def test_scales_too_small_for_fp16_stay() -> None:
+    ranges = {**digits_ranges("minmax"), "pixels": (0.0, 1e-3)}
+    made = lower(quantize(digits(), ranges, None, ["conv_0", "logits"]), "fp16")
+    assert_sound(made.model)
+    assert set(made.stay) == {"pixels_QuantizeLinear", "pixels_DequantizeLinear"}
+    assert "coarsely" in made.stay["pixels_QuantizeLinear"]
 
 
 @pytest.mark.parametrize("engine", ENGINES)
