@@ -27,7 +27,7 @@ def draw(folder: Path) -> Path:
         plans = {v: p for v, p in data["models"][name].items() if v in COLOURS and "latency_us" in p}
         _accuracy(rows[0][column], plans)
         _latency(rows[1][column], plans)
-        rows[0][column].set_title(TITLES[name])
+        rows[0][column].set_title(TITLES[name] + _top1(plans))
     machine = data["machine"]
     figure.suptitle(f"TensorRT {machine['tensorrt']} on {machine['gpu']}")
     handles, labels = rows[1][0].get_legend_handles_labels()
@@ -37,6 +37,12 @@ def draw(folder: Path) -> Path:
     figure.savefig(file, metadata={"Date": None})
     plt.close(figure)
     return file
+
+
+def _top1(plans: dict[str, Any]) -> str:
+    """The top-1 accuracy of all plans, where they have one."""
+    found = [plan["accuracy"]["top1"] for plan in plans.values() if "top1" in plan["accuracy"]]
+    return f": top-1 {min(found):.2%} to {max(found):.2%}" if found else ""
 
 
 def _accuracy(axes: Any, plans: dict[str, Any]) -> None:
@@ -49,14 +55,10 @@ def _accuracy(axes: Any, plans: dict[str, Any]) -> None:
         points.append((time["median"], snr))
         error = [[time["median"] - time["low"]], [time["high"] - time["median"]]]
         axes.errorbar(time["median"], snr, xerr=error, fmt="o", color=COLOURS[variant], capsize=2)
-        text = f" {variant}"
-        if "top1" in plan["accuracy"]:
-            text += f"\n top-1 {plan['accuracy']['top1']:.2%}"
-        axes.annotate(text, (time["median"], snr), xytext=(4, 0), textcoords="offset points", va="center", fontsize=7)
     front = pareto(points)
     axes.plot([x for x, _ in front], [y for _, y in front], color="#888888", linewidth=1, zorder=0)
-    axes.set_xscale("log")
-    axes.margins(x=0.3, y=0.15)
+    axes.set_xlim(0, 1.1 * max(time for time, _ in points))
+    axes.set_ylim(0, 1.1 * best)
     axes.set_xlabel(f"µs for a batch of {BATCH}, launched as a CUDA graph")
     axes.set_ylabel("signal to noise against fp32, dB")
 
@@ -71,6 +73,8 @@ def pareto(points: list[tuple[float, float]]) -> list[tuple[float, float]]:
 
 
 def _latency(axes: Any, plans: dict[str, Any]) -> None:
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
+
     for variant, plan in plans.items():
         times = plan["latency_us"]["graph"]
         sizes = sorted(int(size) for size in times)
@@ -80,6 +84,9 @@ def _latency(axes: Any, plans: dict[str, Any]) -> None:
         axes.fill_between(sizes, low, high, color=COLOURS[variant], alpha=0.2, linewidth=0)
     axes.set_xscale("log", base=2)
     axes.set_yscale("log")
+    axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axes.yaxis.set_minor_locator(NullLocator())
     axes.set_xticks([1, 8, 32, 64, 128], labels=["1", "8", "32", "64", "128"])
     axes.set_xlabel("batch")
     axes.set_ylabel("µs, median and its 95 % interval")

@@ -61,6 +61,7 @@ def checks(
         _gpu(),
         *_ports(),
         *_tools(),
+        *_engines(),
         *_running(state_directory),
         _stale(),
     ]
@@ -190,6 +191,13 @@ def _ports() -> Iterator[Check]:
             "the server takes free ports by itself; name others to fix them",
             note=True,
         )
+
+
+def _engines() -> Iterator[Check]:
+    from deploy.embedded.doctor_engines import compilers
+
+    for name, ok, found, remedy in compilers():
+        yield Check(name, ok, found, remedy, note=True)
 
 
 def _tools() -> Iterator[Check]:

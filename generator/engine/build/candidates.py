@@ -21,11 +21,15 @@ Progress = Callable[[str], None]
 
 @dataclass(frozen=True)
 class Choice:
-    """An engine and a precision to try. `served`: whether there is something that can serve it on the target."""
+    """An engine and a precision to try.
+
+    `served`: whether there is something that can serve it on the target. `cuda`: ONNX Runtime, or Inductor, on the GPU.
+    """
 
     engine: str
     precision: str
     served: bool = True
+    cuda: bool = False
 
     @property
     def title(self) -> str:
@@ -45,16 +49,21 @@ class Built:
 def choices(job: Job) -> list[Choice]:
     """What the spec asks for; of `auto` every engine of the target, in FP32 and in the precision that it names."""
     program = job.program
+    gpu = job.plan.target.gpu is not None
     if program.asked != "auto":
-        return [Choice(program.engine, program.precision)]
+        # Without a GPU here the graph is made all the same, and judged on the CPU.
+        return [
+            Choice(program.engine, program.precision, cuda=gpu and program.engine == "onnxruntime" and has_cuda())
+        ]
     asked = program.asked_precision
     precisions = ["fp32"] if asked == "fp32" else ["fp32", asked]
-    gpu = job.plan.target.gpu is not None
-    found = [Choice("onnxruntime", precision) for precision in precisions if precision not in {"tf32", "fp8"}]
+    found = [
+        Choice("onnxruntime", precision, cuda=gpu) for precision in precisions if precision not in {"tf32", "fp8"}
+    ]
     if gpu and "tensorrt" in job.plan.target.backends:
         found += [Choice("tensorrt", precision) for precision in precisions]
     inductor = [precision for precision in precisions if precision not in {"int8", "fp8"}]
-    return [*found, *(Choice("inductor", precision, served=False) for precision in inductor)]
+    return [*found, *(Choice("inductor", precision, served=False, cuda=gpu) for precision in inductor)]
 
 
 def compiler_of(choice: Choice) -> Compiler:
@@ -66,10 +75,17 @@ def compiler_of(choice: Choice) -> Compiler:
     if choice.engine == "inductor":
         from generator.engine.compile.inductor.compiler import InductorCompiler
 
-        return InductorCompiler()
+        return InductorCompiler(device="cuda" if choice.cuda else "cpu")
     from generator.engine.compile.onnxruntime import OnnxRuntimeCompiler
 
-    return OnnxRuntimeCompiler()
+    return OnnxRuntimeCompiler(cuda=choice.cuda)
+
+
+def has_cuda() -> bool:
+    """Whether ONNX Runtime runs on a GPU here."""
+    from generator.engine.compile.onnxruntime import OnnxRuntimeCompiler
+
+    return not OnnxRuntimeCompiler(cuda=True).missing()
 
 
 def runner_of(choice: Choice, compiled: Compiled, threads: int) -> Runner:
@@ -82,7 +98,8 @@ def runner_of(choice: Choice, compiled: Compiled, threads: int) -> Runner:
         from generator.engine.compile.inductor.runner import InductorRunner
 
         return InductorRunner(compiled.data)
-    return OnnxRunner(compiled.data, threads=threads)
+    providers = ("CUDAExecutionProvider", "CPUExecutionProvider") if choice.cuda else ("CPUExecutionProvider",)
+    return OnnxRunner(compiled.data, threads=threads, optimise=choice.precision != "fp8", providers=providers)
 
 
 def settings_of(

@@ -185,7 +185,10 @@ class _Work:
         self.notes += judge.notes
         here = [choice for choice in choices(job) if not self._missing(choice)]
         if not here:
-            where = prepare(job, choices(job)[-1], profiles, lowerer, project=self.project, progress=self.tell)
+            elsewhere = next((choice for choice in reversed(choices(job)) if choice.engine == "tensorrt"), None)
+            where = prepare(
+                job, elsewhere or choices(job)[-1], profiles, lowerer, project=self.project, progress=self.tell
+            )
             self.notes += lowerer.notes
             return Outcome(job, "prepared", self.problems(), self.rows, where=where)
         built = [

@@ -68,7 +68,9 @@ def command(
 
                 library()
         outcomes = [builder.build(job) for job in jobs]
-    problems = [*work.problems, *(problem for outcome in outcomes for problem in outcome.problems)]
+    # What `auto` is served by until it is measured is nothing to tell while it is.
+    told = [problem for problem in work.problems if problem.code != "TK235"]
+    problems = [*told, *(problem for outcome in outcomes for problem in outcome.problems)]
     show_problems(problems)
     if as_json:
         print_json([outcome.to_json() for outcome in outcomes])
@@ -94,7 +96,8 @@ def _temporary_files() -> Iterator[None]:
 
 
 def _report(outcomes: Sequence[Outcome]) -> None:
-    """A table of every engine that was tried, and a line on what there is now."""
+    """A table of every engine that was tried, why others were not, and a line on what there is now."""
+    from rich.markup import escape
     from rich.table import Table
 
     from tritonkit.cli.output import print_table, say, shown_path
@@ -104,10 +107,18 @@ def _report(outcomes: Sequence[Outcome]) -> None:
         table.add_column(column, justify="right" if column in {"batch 1", "largest batch", "size"} else "left")
     for outcome in outcomes:
         for row in outcome.rows:
-            table.add_row(outcome.job.plan.target.name, _model(outcome), row.choice.title, *_cells(outcome, row))
-    if any(outcome.rows for outcome in outcomes):
+            if row.verdict is not None:
+                cells = (outcome.job.plan.target.name, _model(outcome), row.choice.title, *_cells(outcome, row))
+                table.add_row(*map(escape, cells))
+    if table.row_count:
         print_table(table)
     for outcome in outcomes:
+        untried: dict[str, list[str]] = {}
+        for row in outcome.rows:
+            if row.verdict is None:
+                untried.setdefault(row.why, []).append(row.choice.title)
+        for why, titles in untried.items():
+            say(f"{outcome.job.title}: without {', '.join(titles)}: {why}")
         where = "" if outcome.where is None else f" {shown_path(outcome.where)}"
         said = {
             "current": "is what the spec asks for:",
@@ -125,8 +136,7 @@ def _model(outcome: Outcome) -> str:
 
 
 def _cells(outcome: Outcome, row: Row) -> tuple[str, ...]:
-    if row.verdict is None:
-        return ("", "", "", "", "", row.why)
+    assert row.verdict is not None  # noqa: S101  (for the type checker: the caller has looked)
     metric = row.verdict.facts.get("metric")
     accuracy = ("", "") if metric is None else (f"{metric['name']} {metric['value']:.4f}", f"{metric['fp32']:.4f}")
     times = [f"{value['median_us']:,.0f} µs" for value in row.latency.values()] or [""]

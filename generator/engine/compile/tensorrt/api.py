@@ -64,7 +64,6 @@ IBuilderConfig.get_tactic_sources()
 IBuilderConfig.set_tactic_sources(tactic_sources)
 IBuilderConfig.create_timing_cache(serialized_timing_cache)
 IBuilderConfig.set_timing_cache(cache, ignore_mismatch)
-ITimingCache.combine(input_cache, ignore_mismatch)
 ITimingCache.serialize()
 MemoryPoolType.WORKSPACE
 ProfilingVerbosity.DETAILED

@@ -169,12 +169,14 @@ def _loads(library: str) -> bool:
 
 
 def set_timing_cache(config: Any, data: bytes | None) -> tuple[Any, dict[str, Any]]:
-    """A new cache joined with `data`, if that is of this very version and GPU; and what became of it."""
-    cache = config.create_timing_cache(b"")
-    fate = "new"
+    """The cache of `data`, if that is of this very version and GPU, else a new one; and what became of it.
+
+    The build adds to it what it times, so that what is saved afterwards has both.
+    """
     if data:
         loaded = config.create_timing_cache(data)
-        joined = loaded is not None and cache.combine(loaded, False)
-        fate = "used" if joined else "ignored: of another TensorRT or GPU"
+        if loaded is not None and config.set_timing_cache(loaded, False):
+            return loaded, {"timing_cache": "used"}
+    cache = config.create_timing_cache(b"")
     config.set_timing_cache(cache, False)
-    return cache, {"timing_cache": fate}
+    return cache, {"timing_cache": "ignored: of another TensorRT or GPU" if data else "new"}

@@ -162,11 +162,6 @@ class ITimingCache:
     def __init__(self, data: bytes) -> None:
         self.data = data
 
-    def combine(self, input_cache: ITimingCache, ignore_mismatch: bool) -> bool:
-        same = input_cache.data.startswith(__version__.encode())
-        self.data = input_cache.data if same else self.data
-        return same
-
     def serialize(self) -> bytes:
         return self.data or __version__.encode() + b" times"
 
@@ -215,6 +210,8 @@ class IBuilderConfig:
         return self.cache
 
     def set_timing_cache(self, cache: ITimingCache, ignore_mismatch: bool) -> bool:
+        if cache.data and not cache.data.startswith(__version__.encode()):
+            return ignore_mismatch
         self.cache = cache
         return True
 
