@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from generator import lfs
 from generator.plan import Tensor
 from generator.problems import UserError
 
@@ -45,6 +46,8 @@ def read_gate_set(
     if not file.is_file():
         raise UserError(f"the gate set {file} cannot be read: there is no such file", "paths count from the root")
     if not zipfile.is_zipfile(file):
+        if lfs.is_pointer(file.read_bytes()[: lfs.HEAD_BYTES]):
+            raise UserError(f"the gate set {file} {lfs.WHAT}", lfs.MEND)
         raise UserError(f"the gate set {file} cannot be read: it is no .npz archive", "numpy.savez writes one")
     try:
         with np.load(file, allow_pickle=False) as data:
@@ -65,7 +68,10 @@ def read_gate_set(
     columns = {t.name: _column(t, arrays[t.name], encoding, file) for t in inputs}
     count = lengths[wanted[0]]
     items = tuple({name: column[i] for name, column in columns.items()} for i in range(count))
-    return GateSet(items, arrays.get("labels", np.zeros((count, 0))))
+    labels = arrays.get("labels", np.zeros((count, 0)))
+    if labels.dtype.kind == "f" and labels.ndim < 3 and bool((labels == np.round(labels)).all()):
+        labels = labels.astype(np.int64)  # class numbers, compared as text: 1.0 would not be 1
+    return GateSet(items, labels)
 
 
 def _column(tensor: Tensor, array: Array, encoding: Encoding, file: Path) -> list[Any]:

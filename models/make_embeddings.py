@@ -29,7 +29,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import safetensors.numpy
 from artifacts import ROOT, model_differences, npz_differences
 from embeddings_graph import Weights, embeddings_model
 from embeddings_texts import calibration_texts, gate_texts
@@ -77,7 +76,12 @@ def from_wheel(path: Path, name: str) -> bytes:
 
 
 def weights(path: Path) -> Weights:
-    """Return the checkpoint's arrays by name."""
+    """Return the checkpoint's arrays by name. Raises WheelError where what reads them is not installed."""
+    try:
+        import safetensors.numpy
+    except ImportError as error:
+        message = "`safetensors` is not installed: `pip install -e .[embeddings]` brings what is needed"
+        raise WheelError(message) from error
     arrays: Weights = safetensors.numpy.load(from_wheel(path, "model.safetensors"))
     return arrays
 

@@ -29,16 +29,35 @@ class Samples:
     """What an engine is given, batch by batch, as its model in the pipeline would receive it.
 
     Each of `batches` is one mapping input name → array [items, …]; items of unlike shapes are in unlike batches.
-    `items` counts all of them. `sha256` is that of the data that they were made of.
+    Of a model without a batch axis (`batched` is False) each is one item. `items` counts all of them. `sha256` is
+    that of the data that they were made of.
     """
 
     batches: tuple[Tensors, ...]
     sha256: str
+    batched: bool = True
 
     @property
     def items(self) -> int:
         """Items in all batches."""
+        if not self.batched:
+            return len(self.batches)
         return sum(len(next(iter(batch.values()))) for batch in self.batches)
+
+
+class Lifted:
+    """A runner without a batch axis, whose answers get one: each is one item."""
+
+    def __init__(self, runner: Runner) -> None:
+        self._runner = runner
+
+    def run(self, tensors: Tensors) -> dict[str, Array]:
+        """The answers, [1, …]."""
+        return {name: value[None] for name, value in self._runner.run(tensors).items()}
+
+    def close(self) -> None:
+        """Frees it."""
+        self._runner.close()
 
 
 class OnnxRunner:

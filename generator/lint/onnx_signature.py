@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from weakref import WeakKeyDictionary
 
-from generator.lint import lfs
+from generator import lfs
 from generator.lint.versions import served_versions
 
 if TYPE_CHECKING:

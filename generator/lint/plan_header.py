@@ -10,7 +10,7 @@ from __future__ import annotations
 import struct
 from typing import NamedTuple
 
-from generator.lint import lfs
+from generator import lfs
 
 HEADER_BYTES = 28
 _TAG, _LAYOUT = b"ftrt", 0

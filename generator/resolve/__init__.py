@@ -159,6 +159,11 @@ def _check_batching(
 def _accuracy(project: Project, expanded: Expanded, collect: Collector) -> tuple[str | None, float | None]:
     """The gate set of the pipeline: of the first model that names one."""
     for key, model in expanded.models.items():
+        calibration = None if model.build is None else model.build.calibration
+        if calibration is not None and not project.has_file(calibration.data):
+            path = (*expanded.origins[key], "build", "calibration", "data")
+            collect.error("TK201", path, f"there is no file `{calibration.data}`", "paths count from the root")
+    for key, model in expanded.models.items():
         if model.accuracy is not None:
             path = (*expanded.origins[key], "accuracy", "data")
             if not project.has_file(model.accuracy.data):

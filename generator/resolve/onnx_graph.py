@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from generator import lfs
 from generator.one_module import import_alone
 from generator.plan import OnnxVersion, Tensor
 
@@ -76,6 +77,8 @@ def read(path: Path) -> OnnxGraph:
         data = path.read_bytes()
     except OSError as error:
         raise OnnxGraphError(f"cannot be read: {error.strerror}") from error
+    if lfs.is_pointer(data):
+        raise OnnxGraphError(f"{lfs.WHAT}: {lfs.MEND}")
     try:
         model = onnx_messages().ModelProto.FromString(data)
     except DecodeError as error:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from generator.engine.build.jobs import Job
 from generator.engine.build.pipeline import Passed, Pipeline, samples_of, sha256_of
 from generator.engine.compile.base import Profile
 from generator.engine.errors import Finding, StageError
-from generator.engine.runner import Runner, Samples
+from generator.engine.runner import Lifted, Runner, Samples
 from generator.engine.validate.compare import compare
 from generator.engine.validate.data import check_gate_set, expected_inputs
 from generator.engine.validate.judge import Gate, check_floor, judge
@@ -65,9 +65,10 @@ class Judge:
         data = self._data
         comparison = compare(data.fp32.given, passed.given)
         sizes = self._sizes()
+        pair = (fp32, runner) if data.samples.batched else (Lifted(fp32), Lifted(runner))
         return judge(
             precision, data.gate, comparison, reference=data.score, candidate=score,
-            shapes=check_shapes(fp32, runner, self.profiles, data.samples, seed=SEED),
+            shapes=check_shapes(*pair, self.profiles, data.samples, seed=SEED),
             neighbours=check_neighbours(
                 runner, data.samples, sizes, TOLERANCES[precision], scores=data.gate.metric == "top1", seed=SEED
             ) if sizes else None,
@@ -116,7 +117,7 @@ class Judge:
         self._pipeline = pipeline
         items = _read_items(pipeline.plan, self.project, accuracy.data, labelled=accuracy.metric != "cosine")
         fp32 = pipeline.run(items.items)
-        samples = samples_of(fp32, sha256_of(items.items))
+        samples = samples_of(fp32, sha256_of(items.items), batched=pipeline.batched)
         check_gate_set(samples, inputs, accuracy.metric, items.labels if accuracy.metric != "cosine" else None)
         score = _score(gate, items, fp32, fp32)
         check_floor(gate, score)
@@ -125,16 +126,19 @@ class Judge:
     def _random(self) -> _Data:
         from generator.engine.runner import OnnxRunner
 
-        samples = random_samples(self.graph, self.profiles)
-        runner = OnnxRunner(self.graph, threads=1)
+        batched = self.job.model.max_batch_size > 0
+        samples = replace(random_samples(self.graph, self.profiles), batched=batched)
+        plain = OnnxRunner(self.graph, threads=1)
+        runner = plain if batched else Lifted(plain)
         passed = Passed(taken=list(samples.batches), given=[runner.run(batch) for batch in samples.batches])
-        runner.close()
+        plain.close()
         return _Data(Gate.unlabelled(scores=False), samples, passed, None, None)
 
     def _passed(self, runner: Runner) -> tuple[Passed, Score | None]:
         data = self._data
         if self._pipeline is None or data.items is None:
-            return Passed(given=[runner.run(batch) for batch in data.samples.batches]), None
+            same = runner if data.samples.batched else Lifted(runner)
+            return Passed(given=[same.run(batch) for batch in data.samples.batches]), None
         passed = self._pipeline.run(data.items.items, runner)
         return passed, _score(data.gate, data.items, passed, data.fp32)
 
@@ -163,7 +167,13 @@ def _score(gate: Gate, items: GateSet, passed: Passed, fp32: Passed) -> Score:
         return score_f1([_boxes(answer) for answer in passed.answers], [_truth(label) for label in items.labels])
     names = next((list(answer) for answer in passed.answers if answer is not None), ["label"])
     name = "label" if "label" in names else names[0]
-    return score_top1([None if answer is None else answer[name] for answer in passed.answers], items.labels)
+    answers = [None if answer is None else _first_class(answer[name]) for answer in passed.answers]
+    return score_top1(answers, items.labels)
+
+
+def _first_class(answer: Array) -> Array:
+    """Labels as they are; of scores the number of the class with the largest one."""
+    return answer.argmax(axis=-1)[..., None] if answer.dtype.kind == "f" and answer.ndim else answer
 
 
 def _boxes(answer: Mapping[str, Array] | None) -> Boxes | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 from generator.engine.build.gate import Judge
@@ -175,7 +175,7 @@ class Lowerer:
         if len(chosen) < FEW_SAMPLES:
             text = f"{len(chosen)} items to calibrate with are few: ranges of {FEW_SAMPLES} to 1,000 are steady"
             self.notes.append(Finding("TK992", text, "give more, if there are", "build.calibration"))
-        return samples_of(pipeline.run(chosen), sha256_of(chosen))
+        return samples_of(pipeline.run(chosen), sha256_of(chosen), batched=pipeline.batched)
 
     def _calibration_facts(self, ranges: Ranges) -> dict[str, Any]:
         assert self.job.program.build.calibration is not None  # noqa: S101  (ranges has looked)
@@ -191,13 +191,10 @@ def _spread(items: Sequence[Mapping[str, Any]], most: int) -> Sequence[Mapping[s
 
 def _few(samples: Samples) -> Samples:
     """Enough of them to rank layers with."""
-    chosen, items = [], 0
-    for batch in samples.batches:
-        chosen.append(batch)
-        items += len(next(iter(batch.values())))
-        if items >= RANKED_WITH:
-            break
-    return Samples(tuple(chosen), samples.sha256)
+    chosen = 1
+    while chosen < len(samples.batches) and replace(samples, batches=samples.batches[:chosen]).items < RANKED_WITH:
+        chosen += 1
+    return replace(samples, batches=samples.batches[:chosen])
 
 
 def _has_vnni() -> bool:

@@ -67,6 +67,7 @@ class Pipeline:
             )
         self.model, self.plan = model, in_fp32(plan, {model: version})
         self._files = render(self.plan, project)
+        self.batched = next(m for m in self.plan.models if m.name == model).max_batch_size > 0
 
     def run(
         self, items: Sequence[Mapping[str, Any]], engine: Runner | None = None,
@@ -75,9 +76,9 @@ class Pipeline:
         """The items, in batches of the largest size, with `engine` in the place of the model (default: FP32)."""
         passed = Passed()
         inner = engine if engine is not None else self._fp32()
-        recorder = _Recorder(inner, passed)
         size = max(1, self.plan.max_batch_size)
         batched = self.plan.max_batch_size > 0
+        recorder = _Recorder(inner, passed, batched=self.batched)
         with Alone(self.plan, self._files, {self.model: recorder}) as alone:
             for start in range(0, len(items), size):
                 some = items[start : start + size]
@@ -100,25 +101,24 @@ class Pipeline:
 
 
 class _Recorder:
-    """Keeps what an engine takes and gives."""
+    """Keeps what an engine takes and gives; answers without a batch axis as one item."""
 
-    def __init__(self, runner: Runner, passed: Passed) -> None:
-        self._runner, self._passed = runner, passed
+    def __init__(self, runner: Runner, passed: Passed, *, batched: bool) -> None:
+        self._runner, self._passed, self._batched = runner, passed, batched
 
     def run(self, tensors: Tensors) -> dict[str, Array]:
         outputs = self._runner.run(tensors)
         self._passed.taken.append(tensors)
-        self._passed.given.append(outputs)
+        self._passed.given.append(outputs if self._batched else {name: value[None] for name, value in outputs.items()})
         return outputs
 
     def close(self) -> None:
         """The owner closes it."""
 
 
-def samples_of(passed: Passed, sha256: str, *, batched: bool = True) -> Samples:
-    """What the engine was given, as samples. Without a batch axis each batch is one item."""
-    del batched
-    return Samples(tuple(passed.taken), sha256)
+def samples_of(passed: Passed, sha256: str, *, batched: bool) -> Samples:
+    """What the engine was given, as samples. Without a batch axis each is one item."""
+    return Samples(tuple(passed.taken), sha256, batched)
 
 
 def sha256_of(items: Sequence[Mapping[str, Any]]) -> str:

@@ -52,7 +52,7 @@ def collect(
     for chunk in _chunks(session, inputs, tensors, samples, memory_bytes):
         for name, values in _run(session, tensors, chunk).items():
             extents[name].add(values)
-        done += _items(chunk)
+        done += _items(chunk) if samples.batched else 1
         if progress is not None:
             progress(done, samples.items)
     facts: dict[str, Any] = {"method": method, "samples": samples.items, "data_sha256": samples.sha256}
@@ -144,7 +144,7 @@ def _chunks(
     fixed = any(not i.shape or i.shape[0] is not None for i in inputs.values())
     for batch in samples.batches:
         count = _items(batch)
-        if fixed or count == 1:
+        if fixed or count == 1 or not samples.batched:
             yield batch
             continue
         one = _run(session, tensors, {name: array[:1] for name, array in batch.items()})

@@ -5,11 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from generator import lfs
 from generator.engine.errors import Finding
 from generator.engine.inspect.sizes import bytes_of_tensor
 from generator.engine.inspect.walk import constants_of
 from generator.engine.inspect.words import listed
-from generator.lint import lfs
 
 if TYPE_CHECKING:
     import onnx

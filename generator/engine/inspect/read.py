@@ -5,12 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from generator import lfs
 from generator.engine.errors import Finding, StageError
 from generator.engine.inspect.outside import wrong_outside
 from generator.engine.inspect.walk import constants_of, nodes_of
 from generator.engine.inspect.whole import wrong_names, wrong_sizes
 from generator.engine.inspect.words import listed, one_line
-from generator.lint import lfs
 
 if TYPE_CHECKING:
     import onnx

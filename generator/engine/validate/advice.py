@@ -40,13 +40,15 @@ def advise(
                 "a larger tolerance will not mend it"
             )
         )
-    if ranking and ranking[0].not_finite:
+    broken = bool(ranking) and ranking[0].not_finite > 0
+    if broken:
         advice.append(_overflow(precision, ranking[0]))
-    elif worst:
+    if precision == "int8" and not mixed:
+        # It tries what the ranking below only guesses: errors of layers add up and cancel.
+        advice.append(Advice("let the build find the layers that stay as they are", "build: {mixed: true}"))
+    if worst and not broken:
         advice.append(keep(worst, precision, kept))
     if precision in QUANTISED:
-        if precision == "int8" and not mixed:
-            advice.append(Advice("let the build find the layers that stay as they are", "build: {mixed: true}"))
         if method in OTHER_METHODS:
             other = OTHER_METHODS[method]
             advice.append(

@@ -151,6 +151,8 @@ def _ratio(db: float) -> float:
 
 def _parts(samples: Samples, most_items: int) -> Sequence[Tensors]:
     """The first items, a few at a time."""
+    if not samples.batched:
+        return samples.batches[:most_items]
     parts: list[Any] = []
     left = most_items
     for batch in samples.batches:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from enum import Enum
 from typing import Literal
 
-from generator.lint import lfs
+from generator import lfs
 from generator.lint.files import Folder
 from generator.lint.model import Model
 from generator.lint.rule import ERROR, WARNING, Finding, rule

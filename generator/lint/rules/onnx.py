@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
-from generator.lint import lfs
+from generator import lfs
 from generator.lint.model import Model
 from generator.lint.onnx_signature import OnnxFile, Signature, onnx_files
 from generator.lint.rule import ERROR, WARNING, Finding, rule

@@ -6,7 +6,7 @@ import ast
 import sys
 from collections.abc import Iterator
 
-from generator.lint import lfs
+from generator import lfs
 from generator.lint.model import Model
 from generator.lint.python_completion import complete
 from generator.lint.python_source import (

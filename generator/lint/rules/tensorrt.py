@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
-from generator.lint import lfs
+from generator import lfs
 from generator.lint.files import Folder
 from generator.lint.model import Model, kept
 from generator.lint.plan_header import HEADER_BYTES, Header, is_older, read_header, shown, tensorrt_of

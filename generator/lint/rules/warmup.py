@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from generator.lint import lfs
+from generator import lfs
 from generator.lint.model import Model, tensor_map
 from generator.lint.rule import ERROR, NOTE, WARNING, Finding, rule
 from generator.lint.rules.files import UNSEEN, resolve

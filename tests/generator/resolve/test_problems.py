@@ -173,3 +173,16 @@ def test_all_mistakes_of_a_spec_come_at_once(tmp_path: Path) -> None:
 def test_two_specs_may_not_render_the_same_model(tmp_path: Path) -> None:
     project = make_project(tmp_path / "project", {"a": SHORT, "b": SHORT})
     assert "TK217" in {p.code for p in open_workspace(project).problems}
+
+
+def test_a_pointer_of_git_lfs_is_named_as_one(tmp_path: Path) -> None:
+    project = make_project(tmp_path / "project", {"spec": SHORT})
+    (project.root / "models" / "net.onnx").write_text("version https://git-lfs.github.com/spec/v1\noid sha256:00\n")
+    [problem] = [p for p in open_workspace(project).problems if p.code == "TK202"]
+    assert "Git LFS pointer" in problem.message
+
+
+def test_a_calibration_set_has_to_be_there(tmp_path: Path) -> None:
+    spec = SHORT.replace("net.onnx}", "net.onnx, build: {calibration: {data: data/none.npz}}}")
+    [problem] = problems(tmp_path, spec)
+    assert (problem.code, problem.field) == ("TK201", "model.build.calibration.data")

@@ -68,5 +68,5 @@ def test_what_cannot_be_put_down_to_a_layer_stays_as_it_is(graph: onnx.ModelProt
 
 def test_the_advice_keeps_what_is_kept_already(graph: onnx.ModelProto) -> None:
     found = at_layers([harm("relu", "Relu", "b", 1.0)], graph, stay={"second"})
-    [first, *_] = advise("int8", found, method="entropy", kept=["second"])
+    [first, *_] = advise("int8", found, method="entropy", mixed=True, kept=["second"])
     assert first.yaml == 'build: {keep: {nodes: ["second", "first"]}}'

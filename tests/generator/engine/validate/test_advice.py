@@ -21,14 +21,15 @@ def build_of(text: str) -> Build:
 def test_the_layers_that_add_most_are_kept() -> None:
     ranking = [harm("conv_7", 0.6), harm("conv_2", 0.3), harm("conv_1", 0.1), harm("conv_3", 0.0)]
     assert [h.node for h in culprits(ranking)] == ["conv_7", "conv_2"]
-    first = advise("int8", ranking)[0]
+    found, first, *_ = advise("int8", ranking)
+    assert build_of(found.yaml).mixed
     assert "conv_7 (Conv, 40 → 20 dB)" in first.text
     assert build_of(first.yaml).keep.nodes == ["conv_7", "conv_2"]
     assert str(first).endswith("`")
 
 
 def test_nodes_without_names_are_kept_by_operator() -> None:
-    first = advise("int8", [harm("", 0.5, "Softmax"), harm("conv", 0.4)])[0]
+    first = advise("int8", [harm("", 0.5, "Softmax"), harm("conv", 0.4)], mixed=True)[0]
     assert build_of(first.yaml).keep.operators == ["Softmax", "Conv"]
 
 
