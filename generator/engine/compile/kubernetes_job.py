@@ -64,12 +64,12 @@ class KubernetesJob:
         return {
             "apiVersion": "batch/v1",
             "kind": "Job",
-            "metadata": {"name": self.job, "labels": labels},
+            "metadata": {"name": self.job, "labels": dict(labels)},
             "spec": {
                 "backoffLimit": 1,
                 "activeDeadlineSeconds": self.limit_s,
                 "ttlSecondsAfterFinished": self.keep_s,
-                "template": {"metadata": {"labels": labels}, "spec": pod},
+                "template": {"metadata": {"labels": dict(labels)}, "spec": pod},
             },
         }
 
