@@ -16,6 +16,7 @@ from generator.engine.runner import OnnxRunner, Samples
 from generator.gate_set import read_gate_set
 from generator.problems import UserError
 from generator.project import Project
+from generator.spec.build import Build
 
 if TYPE_CHECKING:
     import onnx
@@ -46,9 +47,21 @@ class Lowerer:
         self.notes: list[Finding] = []
         self._ranges: Ranges | None = None
         fold, keep = job.program.fold, job.program.build.keep
+        self._note_unused(job.program.build)
         # Steps that were folded in are no layers of the network: they stay as exact as they were outside of it.
         self.keep = keep if fold is None else keep.model_copy(update={"nodes": [*keep.nodes, *fold.nodes]})
         self._samples: Samples | None = None
+
+    def _note_unused(self, build: Build) -> None:
+        """What the spec says of lowering that means nothing to this graph and precision."""
+        there = {node.op_type for node in self.model.graph.node}
+        for operator in build.keep.operators:
+            if operator not in there:
+                text = f"`keep` names the operator {operator}, of which the graph has none"
+                self.notes.append(Finding("TK930", text, "`tritonkit inspect --layers` lists what it has", "build"))
+        if build.mixed and self.job.program.asked_precision != "int8":
+            text = f"`mixed` is for int8, and the precision is {self.job.program.asked_precision}"
+            self.notes.append(Finding("TK993", text, "remove it", "build"))
 
     def lower(self, engine: str, precision: str, progress: Progress, *, in_graph: bool = True) -> Lowered:
         """For an engine; `in_graph=False` leaves fp16 and bf16 to the compiler's flags. Raises StageError."""

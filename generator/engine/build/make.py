@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -39,16 +40,15 @@ def make_missing(project: Project, specs: Sequence[Spec], progress: Callable[[st
 def _run(project: Project, script: str) -> None:
     if not project.has_file(script):
         raise UserError(f"TK985: there is no file {script}", "`made_by` names a script of the project")
-    found = subprocess.run(
-        [sys.executable, Path(script)],
-        cwd=project.root,
-        capture_output=True,
-        text=True,
-        errors="replace",
-        check=False,
-    )
+    with tempfile.TemporaryFile() as said:
+        # A file, and not a pipe: a child that the script leaves behind may hold that open for ever.
+        found = subprocess.run(
+            [sys.executable, Path(script)], cwd=project.root, stdin=subprocess.DEVNULL, stdout=said,
+            stderr=subprocess.STDOUT, check=False,
+        )  # fmt: skip
+        said.seek(0)
+        lines = said.read().decode(errors="replace").strip().splitlines()[-LAST_LINES:]
     if found.returncode:
-        lines = (found.stderr.strip() or found.stdout.strip()).splitlines()[-LAST_LINES:]
         raise UserError(
             f"TK985: {script} failed with status {found.returncode}:\n" + "\n".join(f"  {line}" for line in lines),
             f"`{Path(sys.executable).name} {script}` runs it alone",

@@ -14,4 +14,5 @@ CODES = {
     "TK990": "A precision needs data to calibrate with",
     "TK991": "The calibration set cannot be read",
     "TK992": "The calibration set is small",
+    "TK993": "A setting of the build has no effect",
 }

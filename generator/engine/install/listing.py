@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from generator.engine.build.jobs import Job, jobs_of
 from generator.engine.install.request import differences
-from generator.engine.install.store import all_installed
+from generator.engine.install.store import MANIFEST, all_installed, folder_of
 from generator.workspace import Workspace
 
 # `as it is`: the ONNX file is served, and nobody has judged it. `left over`: no spec asks for it.
@@ -45,6 +45,8 @@ def _listed(job: Job, work: Workspace) -> Listed:
     program = job.program
     asked = f"auto {program.asked_precision}" if program.asked == "auto" else f"{program.engine} {program.precision}"
     place = (job.plan.target.name, job.model.name, job.version, asked)
+    if there is None and folder_of(work.project, *place[:3]).exists():
+        return Listed(*place, "damaged", f"its {MANIFEST} cannot be read", None)
     if there is None:
         needs = program.is_built or program.asked == "auto"
         return Listed(*place, "not built" if needs else "as it is", "", None)
