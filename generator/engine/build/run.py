@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import math
+import tempfile
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -135,6 +137,22 @@ def _not_written(error: OSError) -> Finding:
     return Finding("TK983", f"{what} cannot be read or written: {reason}", hint, "engine")
 
 
+def _ranking(mixed: Mapping[str, Any]) -> dict[str, bytes | str]:
+    """The layers by the harm that each does, as data and, where matplotlib is installed, as a chart."""
+    import importlib.util
+
+    from generator.engine.precision import Harm, draw_ranking
+
+    files: dict[str, bytes | str] = {"mixed.json": pretty(dict(mixed))}
+    if importlib.util.find_spec("matplotlib") is not None:
+        ranking = [Harm(**{**row, "harm": math.inf if row["harm"] is None else row["harm"]}) for row in mixed["ranking"]]
+        with tempfile.TemporaryDirectory() as folder:
+            chart = Path(folder) / "mixed.svg"
+            draw_ranking(ranking, chart, mixed["layers"])
+            files["mixed.svg"] = chart.read_bytes()
+    return files
+
+
 class _Work:
     """What one build has found so far."""
 
@@ -241,7 +259,7 @@ class _Work:
         lowered = lowerer.lower(choice.engine, choice.precision, self.tell, in_graph=in_graph)
         files: dict[str, bytes | str] = {f"{choice.engine}-{choice.precision}.onnx": lowered.graph}
         if "mixed" in lowered.facts:
-            files["mixed.json"] = pretty(lowered.facts["mixed"])
+            files.update(_ranking(lowered.facts["mixed"]) if self.builder.keep is not None else {})
         self.done("precision", files)
         return lowered
 
