@@ -7,11 +7,12 @@ import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from generator.whole_file import write_whole
 
 FOLDER = "build/engines"
+T = TypeVar("T")
 
 
 def key_of(facts: Mapping[str, Any]) -> str:
@@ -27,13 +28,18 @@ class Cache:
     root: Path
     fresh: bool = False
 
-    def bytes(self, stage: str, facts: Mapping[str, Any], make: Callable[[], bytes]) -> bytes:
-        """What `make` gave for the same facts before, or gives now. A file that cannot be kept is no failure."""
+    def value(
+        self, stage: str, facts: Mapping[str, Any], make: Callable[[], bytes], read: Callable[[bytes], T]
+    ) -> T:  # fmt: skip
+        """What `read` makes of the bytes that `make` gave for the same facts before, or gives now.
+
+        A file that cannot be kept is no failure, and one that was kept and cannot be read is made anew.
+        """
         path = self.root / stage / key_of(facts)
         if not self.fresh:
             try:
-                return path.read_bytes()
-            except OSError:
+                return read(path.read_bytes())
+            except Exception:  # noqa: BLE001, S110  (there is none, or whatever a damaged one leads to)
                 pass
         data = make()
         try:
@@ -41,8 +47,8 @@ class Cache:
             write_whole(path, data)
         except OSError:
             pass
-        return data
+        return read(data)
 
     def json(self, stage: str, facts: Mapping[str, Any], make: Callable[[], Any]) -> Any:
         """The same for what JSON can hold."""
-        return json.loads(self.bytes(stage, facts, lambda: json.dumps(make(), sort_keys=True).encode()))
+        return self.value(stage, facts, lambda: json.dumps(make(), sort_keys=True).encode(), json.loads)

@@ -36,8 +36,11 @@ def read_manifest(path: Path) -> Mapping[str, Any]:
 
 
 def worse(old: Mapping[str, Any] | None, new: Mapping[str, Any], limits: Limits) -> list[Finding]:
-    """Where `new` is worse than `old` by more than allowed. A latency counts where the intervals do not overlap."""
-    if old is None:
+    """Where `new` is worse than `old` by more than allowed; of another model's or target's engine nothing is.
+
+    A latency counts where the intervals do not overlap.
+    """
+    if old is None or (old.get("target"), old.get("model")) != (new.get("target"), new.get("model")):
         return []
     findings = []
     before, now = _metric(old), _metric(new)

@@ -100,7 +100,7 @@ class Lowerer:
 
             return collect(self.model, samples, calibration.method, calibration.percentile, told).text().encode()
 
-        self._ranges = from_text(self.cache.bytes("calibrate", facts, make).decode())
+        self._ranges = self.cache.value("calibrate", facts, make, lambda data: from_text(str(data, "utf-8")))
         return self._ranges
 
     # int8 ----------------------------------------------------------------------------------------------------------

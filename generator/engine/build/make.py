@@ -27,7 +27,11 @@ def make_missing(project: Project, specs: Sequence[Spec], progress: Callable[[st
             if file in made:
                 continue
             progress(f"{script} makes {file}")
-            _run(project, script)
+            try:
+                _run(project, script)
+            except BaseException:
+                project.path(file).unlink(missing_ok=True)  # half of it would be taken for the whole
+                raise
             if not project.has_file(file):
                 raise UserError(
                     f"TK985: {script} has run, and {file} is still not there",

@@ -349,8 +349,9 @@ class _Work:
         }  # fmt: skip
         tried = [one.to_json() for one in self.rows]
         measured = {"latency_us": row.to_json()["latency_us"], "tried": tried, "chosen": self.why_chosen}
+        place = (self.job.plan.target.name, self.job.model.name, self.job.version)
         return manifest_of(
-            self.job.key, {**self.job.request, "engine": one.choice.engine, "precision": one.choice.precision},
+            place, self.job.key, {**self.job.request, "engine": one.choice.engine, "precision": one.choice.precision},
             engine=one.choice.engine, precision=one.choice.precision,
             file=None if as_it_is else (one.compiled.file, one.compiled.data), facts=facts, measured=measured,
         )  # fmt: skip

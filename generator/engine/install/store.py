@@ -51,7 +51,9 @@ class Installed:
         return None if stated is None else str(stated["name"])
 
     def damage(self) -> str:
-        """Why the file is not the one that was built, in words; empty if it is."""
+        """Why this is not what was built, in words; empty if it is."""
+        if self.manifest.get("sha256") != own_sha256(self.manifest):
+            return f"{MANIFEST} was changed by hand: its own SHA-256 is another"
         stated = self.manifest.get("file")
         if stated is None:
             return ""
@@ -62,6 +64,12 @@ class Installed:
         if hashlib.sha256(data).hexdigest() != stated["sha256"]:
             return f"{stated['name']} is not the file that was built: its SHA-256 is another"
         return ""
+
+
+def own_sha256(manifest: Mapping[str, Any]) -> str:
+    """The hash of all of a manifest that its inputs and the tools decide: not of what was measured, nor of itself."""
+    fixed = {name: value for name, value in manifest.items() if name not in {"sha256", "measured"}}
+    return hashlib.sha256(json.dumps(fixed, sort_keys=True).encode()).hexdigest()
 
 
 def folder_of(project: Project, target: str, model: str, version: int) -> Path:

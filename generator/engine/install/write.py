@@ -10,29 +10,31 @@ from pathlib import Path
 from typing import Any
 
 from generator.engine.errors import Finding, StageError
-from generator.engine.install.store import FORMAT, MANIFEST, Installed, folder_of
+from generator.engine.install.store import FORMAT, MANIFEST, Installed, folder_of, own_sha256
 from generator.project import Project
 from generator.render.json_text import pretty
 from generator.write.exchange import exchange
 
 
 def manifest_of(
-    key: str, request: Mapping[str, Any], *, engine: str, precision: str,
+    place: tuple[str, str, int], key: str, request: Mapping[str, Any], *, engine: str, precision: str,
     file: tuple[str, bytes] | None, facts: Mapping[str, Any], measured: Mapping[str, Any],
 ) -> dict[str, Any]:  # fmt: skip
-    """engine.json as data.
+    """engine.json as data, of target, model and version `place`.
 
     `facts` are decided by the inputs and the tools alone, and `sha256` is of them and all above: the same inputs give
     the same hash. `measured` (latency, candidates, machine) is different every time that it is measured.
     """
+    target, model, version = place
     fixed = {
-        "format": FORMAT, "key": key, "engine": engine, "precision": precision,
+        "format": FORMAT, "target": target, "model": model, "version": version, "key": key,
+        "engine": engine, "precision": precision,
         "file": None if file is None else {
             "name": file[0], "bytes": len(file[1]), "sha256": hashlib.sha256(file[1]).hexdigest(),
         },
         "request": dict(request), **facts,
     }  # fmt: skip
-    return {**fixed, "sha256": hashlib.sha256(pretty(fixed).encode()).hexdigest(), "measured": dict(measured)}
+    return {**fixed, "sha256": own_sha256(fixed), "measured": dict(measured)}
 
 
 def install(

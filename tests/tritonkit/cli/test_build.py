@@ -155,7 +155,7 @@ def test_each_stage_can_be_the_last_and_looked_at(at: At, tmp_path: Path) -> Non
     stages = {
         "inspect": {"graph.onnx"},
         "calibrate": {"ranges.json"},
-        "precision": {"onnxruntime-int8.onnx", "mixed.json"},
+        "precision": {"onnxruntime-int8.onnx", "mixed.json", "mixed.svg"},
         "compile": {"int8-model.onnx"},
         "validate": {"verdicts.json"},
         "measure": {"tried.json"},

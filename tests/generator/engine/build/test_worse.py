@@ -46,3 +46,10 @@ def test_everything_that_is_worse_is_told_and_the_limits_are_the_users() -> None
     assert len(worse(OLD, new, Limits())) == 3
     assert worse(OLD, new, Limits(slower=1.0, less_accurate=0.1)) == []
     assert worse(None, new, Limits()) == []
+
+
+def test_engines_of_other_models_are_not_compared() -> None:
+    old = {"target": "embedded", "model": "one", "measured": {"latency_us": {"1": {"median_us": 1.0, "high_us": 1.1}}}}
+    new = {"target": "embedded", "model": "two", "measured": {"latency_us": {"1": {"median_us": 9.0, "low_us": 8.9}}}}
+    assert worse(old, new, Limits()) == []
+    assert [f.code for f in worse(old, {**new, "model": "one"}, Limits())] == ["TK986"]

@@ -27,7 +27,7 @@ def project(tmp_path: Path) -> Project:
 def manifest(data: bytes | None = DATA, key: str = "k", **measured: Any) -> dict[str, Any]:
     file = None if data is None else ("model.onnx", data)
     return manifest_of(
-        key, {"onnx": "models/digits.onnx"}, engine="onnxruntime", precision="fp16", file=file,
+        PLACE, key, {"onnx": "models/digits.onnx"}, engine="onnxruntime", precision="fp16", file=file,
         facts={"accuracy": {"passed": True}}, measured=measured,
     )  # fmt: skip
 
@@ -133,3 +133,18 @@ def test_all_are_listed_in_order_and_nothing_else(project: Project) -> None:
     (project.root / "engines" / "embedded" / "b" / "notes" / "engine.json").write_text(json.dumps(manifest()))
     found = [(one.target, one.model, one.version) for one in all_installed(project)]
     assert found == [("embedded", "b", 2), ("embedded", "b", 10), ("production", "a", 1)]
+
+
+def test_an_edited_manifest_is_damaged(project: Project) -> None:
+    folder = install(project, PLACE, manifest(), DATA).folder
+    file = folder / "engine.json"
+    whole = file.read_text()
+    for old, new in (('"passed": true', '"passed": false'), ('"precision": "fp16"', '"precision": "fp32"')):
+        file.write_text(whole.replace(old, new))
+        found = installed(project, *PLACE)
+        assert found is not None
+        assert "changed by hand" in found.damage()
+    file.write_text(
+        whole.replace('"measured": {', '"measured": {"note": "a quiet machine"').replace('machine"}', 'machine"}')
+    )
+    assert "changed by hand" not in (installed(project, *PLACE) or found).damage()
