@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from generator.config.tensors import input_words, output_words, warmup_file_name
-from generator.plan import FilesProgram, ModelPlan
+from generator.plan import EngineProgram, FilesProgram, ModelPlan
 from generator.spec.serving import Batching, CudaGraphs, Metrics, Queue, Versions, Warmup
 
 # The only histogram that Triton has for a model's latency; its bounds are in milliseconds.
@@ -32,7 +32,9 @@ def model_words(model: ModelPlan) -> dict[str, Any]:
         words["dynamic_batching"] = _batching(model.batching)
     if model.instances:
         words["instance_group"] = [
-            _given(kind=f"KIND_{group.kind.upper()}", count=group.count, gpus=list(group.gpus))
+            _given(
+                kind=f"KIND_{group.kind.upper()}", count=group.count, gpus=list(group.gpus), profile=_profiles(model)
+            )
             for group in model.instances
         ]
     if model.versions is not None:
@@ -48,6 +50,14 @@ def model_words(model: ModelPlan) -> dict[str, Any]:
     if model.metrics is not None:
         words["model_metrics"] = metrics_words(model.metrics)
     return words
+
+
+def _profiles(model: ModelPlan) -> list[str]:
+    """The numbers of a TensorRT engine's several profiles: without them an instance uses the first alone."""
+    profiles = model.program.build.profiles if isinstance(model.program, EngineProgram) else None
+    if model.backend != "tensorrt" or not profiles or len(profiles) == 1:
+        return []
+    return [str(number) for number in range(len(profiles))]
 
 
 def _name(model: ModelPlan) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from generator.engine.install.request import differences, key_of_request, reques
 from generator.engine.install.store import FOLDER, Installed, installed
 from generator.plan import EngineProgram, ModelPlan, Plan
 from generator.problems import Problem, ProblemsError
-from generator.project import Project
+from generator.project import EMBEDDED, Project
 
 # By model and version; None where one has to be built elsewhere, and a request stands in its place.
 Engines = Mapping[tuple[str, int], Installed | None]
@@ -55,7 +55,21 @@ def _problem(plan: Plan, part: ModelPlan, version: int, there: Installed | None,
         message = f"the engine of `{part.name}` was built before something changed: {'; '.join(changed)}"
         where = f"{FOLDER}/{there.target}/{there.model}/{there.version}"
         return Problem("TK981", place, "precision", message, f"{build}, or remove {where}")
+    if plan.target.name == EMBEDDED and _saturates(there):
+        message = (
+            f"the int8 engine of `{part.name}` was built for processors with VNNI instructions, which this one lacks"
+        )
+        return Problem("TK981", place, "precision", f"{message}: its sums would overflow", f"{build} --force, here")
     damage = there.damage()
     if damage:
         return Problem("TK982", place, "precision", f"of the engine of `{part.name}`, {damage}", build)
     return None
+
+
+def _saturates(there: Installed) -> bool:
+    """Whether an engine of 8-bit weights would run on this machine's processor, and needs what that does not have."""
+    if there.precision != "int8" or there.manifest.get("reduced_range"):
+        return False
+    from generator.engine.compile.onnxruntime import has_vnni
+
+    return not has_vnni()

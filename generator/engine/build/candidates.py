@@ -11,6 +11,7 @@ from generator.engine.build.jobs import Job
 from generator.engine.build.lower import Lowered
 from generator.engine.compile.base import Compiled, Compiler, Profile, Settings
 from generator.engine.runner import OnnxRunner, Runner
+from generator.plan import EngineProgram
 from generator.project import Project
 
 if TYPE_CHECKING:
@@ -88,18 +89,18 @@ def has_cuda() -> bool:
     return not OnnxRuntimeCompiler(cuda=True).missing()
 
 
-def runner_of(choice: Choice, compiled: Compiled, threads: int) -> Runner:
-    """What was compiled, loaded as it is served: with so many threads on the CPU."""
+def runner_of(choice: Choice, compiled: Compiled, program: EngineProgram) -> Runner:
+    """What was compiled, loaded as it is served: with its threads on the CPU, and its plugins."""
     if choice.engine == "tensorrt":
         from generator.engine.compile.tensorrt import TensorRTRunner
 
-        return TensorRTRunner(compiled.data)
+        return TensorRTRunner(compiled.data, plugins=program.build.plugins)
     if choice.engine == "inductor":
         from generator.engine.compile.inductor.runner import InductorRunner
 
         return InductorRunner(compiled.data)
     providers = ("CUDAExecutionProvider", "CPUExecutionProvider") if choice.cuda else ("CPUExecutionProvider",)
-    return OnnxRunner(compiled.data, threads=threads, optimise=choice.precision != "fp8", providers=providers)
+    return OnnxRunner(compiled.data, threads=program.intra_op_threads, optimise=choice.precision != "fp8", providers=providers)
 
 
 def settings_of(

@@ -42,7 +42,7 @@ def worse(old: Mapping[str, Any] | None, new: Mapping[str, Any], limits: Limits)
     """
     if old is None or (old.get("target"), old.get("model")) != (new.get("target"), new.get("model")):
         return []
-    findings = []
+    findings = _unlike(old, new)
     before, now = _metric(old), _metric(new)
     if before is not None and now is not None and before - now > limits.less_accurate + 1e-9:
         text = f"accuracy fell from {before:.4f} to {now:.4f}, by more than {limits.less_accurate:g}"
@@ -55,6 +55,20 @@ def worse(old: Mapping[str, Any] | None, new: Mapping[str, Any], limits: Limits)
             times = f"{measured['median_us']:.0f} µs, {slower:.0%} more than {then['median_us']:.0f} µs"
             text = f"batch {size} takes {times}; {limits.slower:.0%} is allowed"
             findings.append(Finding("TK986", text, "measure both on one quiet machine", "engine"))
+    return findings
+
+
+def _unlike(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[Finding]:
+    """Why two accuracies are not of one thing."""
+    metrics = [(manifest.get("accuracy", {}).get("metric") or {}).get("name") for manifest in (old, new)]
+    gates = [manifest.get("gate", {}).get("sha256") for manifest in (old, new)]
+    findings = []
+    if metrics[0] != metrics[1]:
+        text = f"the one engine was judged by {metrics[0] or 'no metric'}, the other by {metrics[1] or 'none'}"
+        findings.append(Finding("TK986", text, "build the old one again", "accuracy"))
+    elif gates[0] != gates[1]:
+        text = "the two engines were judged on unlike gate sets"
+        findings.append(Finding("TK986", text, "build the old one again on the new one", "accuracy"))
     return findings
 
 

@@ -11,7 +11,7 @@ from generator.engine.build.pipeline import Passed, Pipeline, samples_of, sha256
 from generator.engine.compile.base import Profile
 from generator.engine.errors import Finding, StageError
 from generator.engine.runner import Lifted, Runner, Samples
-from generator.engine.validate.compare import compare
+from generator.engine.validate.compare import Comparison, compare
 from generator.engine.validate.data import check_gate_set, expected_inputs
 from generator.engine.validate.judge import Gate, check_floor, judge
 from generator.engine.validate.metrics import Boxes, Score, score_cosine, score_f1, score_top1
@@ -61,9 +61,8 @@ class Judge:
 
     def verdict(self, runner: Runner, fp32: Runner, precision: str) -> Verdict:
         """What the gate says of an engine. Raises StageError when it cannot be compared at all."""
-        passed, score = self._passed(runner)
         data = self._data
-        comparison = compare(data.fp32.given, passed.given)
+        comparison, score = self._compared(runner)
         sizes = self._sizes()
         pair = (fp32, runner) if data.samples.batched else (Lifted(fp32), Lifted(runner))
         return judge(
@@ -78,6 +77,9 @@ class Judge:
         """Whether the verdict would be that it passes: a search must not end at what is refused in the end."""
         from generator.engine.runner import OnnxRunner
 
+        comparison, score = self._compared(runner)
+        if not judge(precision, self._data.gate, comparison, reference=self._data.score, candidate=score).passed:
+            return False  # the other checks take longer than this one
         fp32 = OnnxRunner(self.graph, threads=1)
         try:
             return self.verdict(runner, fp32, precision).passed
@@ -109,15 +111,11 @@ class Judge:
             accuracy.metric, accuracy.floor, accuracy.max_drop,
             accuracy.min_cosine, accuracy.min_snr_db, accuracy.min_top1_agreement,
         )  # fmt: skip
-        try:
-            pipeline = Pipeline(self.job.plan, self.job.model.name, self.job.version, self.project)
-        except StageError as error:
-            self.notes += error.findings
-            return self._random()
-        self._pipeline = pipeline
+        self._pipeline = pipeline = Pipeline(self.job.plan, self.job.model.name, self.job.version, self.project)
         items = _read_items(pipeline.plan, self.project, accuracy.data, labelled=accuracy.metric != "cosine")
         fp32 = pipeline.run(items.items)
         samples = samples_of(fp32, sha256_of(items.items), batched=pipeline.batched)
+        _check_metric(accuracy.metric, items, fp32)
         check_gate_set(samples, inputs, accuracy.metric, items.labels if accuracy.metric != "cosine" else None)
         score = _score(gate, items, fp32, fp32)
         check_floor(gate, score)
@@ -133,6 +131,11 @@ class Judge:
         passed = Passed(taken=list(samples.batches), given=[runner.run(batch) for batch in samples.batches])
         plain.close()
         return _Data(Gate.unlabelled(scores=False), samples, passed, None, None)
+
+    def _compared(self, runner: Runner) -> tuple[Comparison, Score | None]:
+        """The engine's outputs beside those of FP32, and how right the answers are."""
+        passed, score = self._passed(runner)
+        return compare(self._data.fp32.given, passed.given), score
 
     def _passed(self, runner: Runner) -> tuple[Passed, Score | None]:
         data = self._data
@@ -159,14 +162,26 @@ def _read_items(plan: Plan, project: Project, file: str, *, labelled: bool) -> G
         raise StageError(Finding("TK970", f"the gate set {file}: {error.strerror}", about="accuracy")) from error
 
 
+def _check_metric(metric: str, items: GateSet, fp32: Passed) -> None:
+    """Whether labels and answers are such as the metric compares. Raises StageError (TK970)."""
+    if metric == "f1" and (items.labels.ndim != 3 or items.labels.shape[2] != 5):
+        text = f"metric f1 compares boxes, and `labels` is {list(items.labels.shape)}"
+        hint = "labels [items, most, 5]: x0, y0, x1, y1, class, with class -1 where there is none"
+        raise StageError(Finding("TK970", text, hint, "accuracy"))
+    if metric == "cosine" and not any(value.dtype.kind == "f" for given in fp32.given for value in given.values()):
+        text = "metric cosine compares floats, and the engine gives none"
+        raise StageError(Finding("TK970", text, "use `top1`, or `f1`", "accuracy"))
+
+
 def _score(gate: Gate, items: GateSet, passed: Passed, fp32: Passed) -> Score:
     """How right the pipeline's answers are by the spec's metric."""
     if gate.metric == "cosine":
         return score_cosine(compare(fp32.given, passed.given), gate.floor)
     if gate.metric == "f1":
         return score_f1([_boxes(answer) for answer in passed.answers], [_truth(label) for label in items.labels])
-    names = next((list(answer) for answer in passed.answers if answer is not None), ["label"])
-    name = "label" if "label" in names else names[0]
+    some: Mapping[str, Array] = next((answer for answer in passed.answers if answer is not None), {})
+    labels = [name for name, value in some.items() if value.dtype.kind != "f"]
+    name = "label" if "label" in some else next(iter([*labels, *some]), "")
     answers = [None if answer is None else _first_class(answer[name]) for answer in passed.answers]
     return score_top1(answers, items.labels)
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from generator.engine.errors import Finding
-from generator.engine.install.request import key_of_request, request_of
+from generator.engine.install.request import accuracy_of, key_of_request, request_of
 from generator.engine.install.store import Installed, installed
 from generator.plan import EngineProgram, ModelPlan, Plan
 from generator.problems import Problem, Severity
@@ -38,10 +38,7 @@ class Job:
     @property
     def accuracy(self) -> Accuracy | None:
         """What its answers are held to: its own, else that of the pipeline's model that has one."""
-        if self.program.accuracy is not None:
-            return self.program.accuracy
-        parts = [part.program for model in self.plan.models for part in model.parts()]
-        return next((p.accuracy for p in parts if isinstance(p, EngineProgram) and p.accuracy is not None), None)
+        return accuracy_of(self.plan, self.model)
 
     @property
     def title(self) -> str:

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from generator.engine.build.gate import Judge
 from generator.engine.build.jobs import Job
-from generator.engine.build.pipeline import Pipeline, samples_of, sha256_of
+from generator.engine.build.pipeline import Pipeline, samples_of, sha256_of_tensors
 from generator.engine.cache import Cache
+from generator.engine.compile.onnxruntime import has_vnni
 from generator.engine.errors import Finding, StageError
 from generator.engine.runner import OnnxRunner, Samples
 from generator.gate_set import read_gate_set
@@ -111,12 +112,12 @@ class Lowerer:
         build, words = self.job.program.build, _words(engine)
         ranges = self.ranges(progress)
         facts: dict[str, Any] = {"calibration": self._calibration_facts(ranges)}
-        reduced = words == "onnxruntime" and not _has_vnni()
+        reduced = words == "onnxruntime" and not has_vnni()
         if reduced:
             facts["reduced_range"] = True
         layers: Sequence[str] | None = None
         if build.mixed and precision == "int8":
-            facts["mixed"] = self._mixed(words, ranges, progress, reduced=reduced)
+            facts["mixed"] = self._mixed(words, ranges, progress, reduced=reduced, in_graph=in_graph)
             layers = facts["mixed"]["layers"]
         progress(f"quantising to {precision}")
         made = (
@@ -129,23 +130,28 @@ class Lowerer:
             return Lowered(_bytes(cast(made.model, "fp16", self.keep)), ranges, facts)
         return Lowered(_bytes(made.model), ranges, facts)
 
-    def _mixed(self, words: Words, ranges: Ranges, progress: Progress, *, reduced: bool) -> dict[str, Any]:
+    def _mixed(
+        self, words: Words, ranges: Ranges, progress: Progress, *, reduced: bool, in_graph: bool
+    ) -> dict[str, Any]:
         """The largest set of layers that the gate accepts, and how it was found."""
-        from generator.engine.precision import search, sensitivity
+        from generator.engine.precision import cast, search, sensitivity
 
         keep = self.keep
         assert self._samples is not None  # noqa: S101  (ranges has read them)
         few = _few(self._samples)
+        import onnxruntime
+
         facts = {
-            "graph": hashlib.sha256(_bytes(self.model)).hexdigest(), "data": few.sha256, "engine": words,
-            "gate": self.judge.facts(), "keep": keep.model_dump(), "reduced": reduced,
-            "accuracy": self.job.request.get("accuracy"), "ranges": ranges.text(),
+            "request": dict(self.job.request), "engine": words, "ranges": ranges.text(), "data": few.sha256,
+            "reduced": reduced, "in_graph": in_graph, "onnxruntime": onnxruntime.__version__,
         }  # fmt: skip
 
         def told(done: int, total: int) -> None:
             progress(f"how much each layer harms: {done} of {total}")
 
         def is_good(model: onnx.ModelProto) -> bool:
+            if words == "tensorrt" and in_graph:
+                model = cast(model, "fp16", keep)  # as what is built will be
             runner = OnnxRunner(_bytes(model), threads=1)
             try:
                 return self.judge.is_good(runner, "int8")
@@ -188,7 +194,8 @@ class Lowerer:
         if len(chosen) < FEW_SAMPLES:
             text = f"{len(chosen)} items to calibrate with are few: ranges of {FEW_SAMPLES} to 1,000 are steady"
             self.notes.append(Finding("TK992", text, "give more, if there are", "build.calibration"))
-        return samples_of(pipeline.run(chosen), sha256_of(chosen), batched=pipeline.batched)
+        passed = pipeline.run(chosen)
+        return samples_of(passed, sha256_of_tensors(passed.taken), batched=pipeline.batched)
 
     def _calibration_facts(self, ranges: Ranges) -> dict[str, Any]:
         assert self.job.program.build.calibration is not None  # noqa: S101  (ranges has looked)
@@ -208,14 +215,6 @@ def _few(samples: Samples) -> Samples:
     while chosen < len(samples.batches) and replace(samples, batches=samples.batches[:chosen]).items < RANKED_WITH:
         chosen += 1
     return replace(samples, batches=samples.batches[:chosen])
-
-
-def _has_vnni() -> bool:
-    """Whether this machine's processor sums products of UINT8 and INT8 without saturating."""
-    from generator.engine.compile.onnxruntime import cpu
-
-    _, flags = cpu()
-    return bool({"avx_vnni", "avx512_vnni", "amx_int8", "asimddp", "i8mm"} & set(flags))
 
 
 def _words(engine: str) -> Words:

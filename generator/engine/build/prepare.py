@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from generator.engine.build.lower import Lowerer
 from generator.engine.cache import FOLDER
 from generator.engine.compile.base import Profile, Settings
 from generator.engine.compile.kubernetes_job import KubernetesJob
-from generator.engine.compile.trtexec import PLAN, command_text, write_inputs
+from generator.engine.compile.trtexec import PLAN, arguments, write_inputs
 from generator.engine.errors import Finding, StageError
 from generator.lint.plan_header import tensorrt_of
 from generator.project import Project
@@ -54,7 +55,7 @@ def tensorrt_major(job: Job) -> int:
 def _commands(job: Job, settings: Settings) -> dict[str, str]:
     """The script and the Job, for the TensorRT of the target's release."""
     major = tensorrt_major(job)
-    command = command_text(settings, major, ".", f"${{TRTEXEC:-{IN_IMAGE}}}").replace("'", "")
+    command = f'"${{TRTEXEC:-{IN_IMAGE}}}" {shlex.join(arguments(settings, major, "."))}'
     script = (
         "#!/bin/sh\n"
         f"# Builds {PLAN} of {job.model.name} with TensorRT {major}, on the GPU that it is to run on: in the image\n"

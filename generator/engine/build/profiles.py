@@ -25,7 +25,7 @@ def profiles_of(job: Job, model: onnx.ModelProto) -> tuple[Profile, ...]:
             {name: ShapeRange(tuple(p.min[name]), tuple(p.opt[name]), tuple(p.max[name])) for name in p.min}
             for p in given
         )
-        _check(profiles, model)
+        _check(profiles, model, job.model.max_batch_size)
         return profiles
     batched = job.model.max_batch_size > 0
     batch = job.request["batch"]
@@ -73,7 +73,8 @@ def _one(
     return profile
 
 
-def _check(profiles: Sequence[Profile], model: onnx.ModelProto) -> None:
+def _check(profiles: Sequence[Profile], model: onnx.ModelProto, max_batch_size: int) -> None:
+    """Raises StageError (TK989): profiles that do not fit the graph, batches that none of them takes."""
     findings = []
     inputs = {value.name: shaped(value).dims or () for value in inputs_of(model.graph)}
     for number, profile in enumerate(profiles):
@@ -91,5 +92,31 @@ def _check(profiles: Sequence[Profile], model: onnx.ModelProto) -> None:
                 shown = "[" + ", ".join(str(dim) if isinstance(dim, int) else "any" for dim in dims) + "]"
                 text = f"profile {number} does not fit the input `{name}`, which is {shown}"
                 findings.append(Finding("TK989", text, "fixed axes keep their length", "build.profiles"))
+    if not findings and (missing := _missing_batches(profiles, inputs, max_batch_size)):
+        first, last = missing
+        which = f"a batch of {first}" if first == last else f"batches of {first} to {last}"
+        text = f"no profile takes {which}, and `max_batch_size` is {max_batch_size}"
+        hint = "widen a profile's first axis, add a profile, or lower `batching: {max_batch_size: ...}`"
+        findings.append(Finding("TK989", text, hint, "build.profiles"))
     if findings:
         raise StageError(findings)
+
+
+def _missing_batches(
+    profiles: Sequence[Profile], inputs: Mapping[str, Sequence[int | str | None]], max_batch_size: int
+) -> tuple[int, int] | None:
+    """The first batches from 1 to `max_batch_size` that no profile takes for all inputs; None if there are none.
+
+    Inputs whose first axis is fixed have no batch axis.
+    """
+    names = [name for name, dims in inputs.items() if dims and not isinstance(dims[0], int)]
+    if not names:
+        return None
+    taken = [(max(p[n].min[0] for n in names), min(p[n].max[0] for n in names)) for p in profiles]
+    wanted, last = 1, max_batch_size
+    for least, most in sorted((least, most) for least, most in taken if least <= most):
+        if least > wanted:
+            last = min(last, least - 1)
+            break
+        wanted = max(wanted, most + 1)
+    return (wanted, last) if wanted <= last else None

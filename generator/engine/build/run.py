@@ -23,6 +23,7 @@ from generator.engine.errors import Finding, StageError
 from generator.engine.install.store import Installed
 from generator.engine.install.write import install, manifest_of
 from generator.engine.runner import OnnxRunner, Runner
+from generator.engine.validate.shapes import first_line
 from generator.problems import Problem, Severity
 from generator.project import Project
 from generator.render.json_text import pretty
@@ -160,6 +161,7 @@ class _Work:
         self.job, self.builder, self.project = job, builder, builder.project
         self.rows: list[Row] = []
         self.notes: list[Finding] = []
+        self.failures: list[Finding] = []
         self.why_chosen = ""
 
     def problems(self) -> list[Problem]:
@@ -203,11 +205,13 @@ class _Work:
         self.notes += judge.notes
         here = [choice for choice in choices(job) if not self._missing(choice)]
         if not here:
+            self.done("calibrate", {})
             elsewhere = next((choice for choice in reversed(choices(job)) if choice.engine == "tensorrt"), None)
             where = prepare(
                 job, elsewhere or choices(job)[-1], profiles, lowerer, project=self.project, progress=self.tell
             )
             self.notes += lowerer.notes
+            self.done(str(self.builder.until), {})
             return Outcome(job, "prepared", self.problems(), self.rows, where=where)
         built = [
             one for choice in here
@@ -253,8 +257,8 @@ class _Work:
             return None
 
     def _lowered(self, choice: Choice, lowerer: Lowerer) -> Lowered:
-        if choice.precision in QUANTISED:
-            self.done("calibrate", {"ranges.json": lowerer.ranges(self.tell).text()})
+        ranges = {"ranges.json": lowerer.ranges(self.tell).text()} if choice.precision in QUANTISED else {}
+        self.done("calibrate", ranges)
         in_graph = getattr(compiler_of(choice), "precision_in_graph", True)
         lowered = lowerer.lower(choice.engine, choice.precision, self.tell, in_graph=in_graph)
         files: dict[str, bytes | str] = {f"{choice.engine}-{choice.precision}.onnx": lowered.graph}
@@ -269,23 +273,37 @@ class _Work:
         fp32 = OnnxRunner(graph, threads=1)
         for one in built:
             self.tell(f"the gate set through {one.choice.title}")
-            runner = runner_of(one.choice, one.compiled, self.job.program.intra_op_threads)
             try:
-                verdict = judge.verdict(runner, fp32, one.choice.precision)
-            finally:
-                runner.close()
+                runner = runner_of(one.choice, one.compiled, self.job.program)
+                try:
+                    verdict = judge.verdict(runner, fp32, one.choice.precision)
+                finally:
+                    runner.close()
+            except StageError as error:
+                self._failed(one.choice, error.findings)
+                continue
+            except Exception as error:  # noqa: BLE001  (whatever an engine raises)
+                said = first_line(error)
+                message = f"{one.choice.title} cannot run on the gate set: {said}"
+                self._failed(one.choice, [Finding("TK978", message, "", "engine")])
+                continue
             self.rows.append(Row(one.choice, verdict, size_bytes=len(one.compiled.data)))
             if verdict.passed:
                 good.append(one)
         fp32.close()
         return good
 
+    def _failed(self, choice: Choice, findings: Sequence[Finding]) -> None:
+        """An engine that cannot even be judged."""
+        self.rows.append(Row(choice, why="; ".join(finding.message for finding in findings)))
+        self.failures += findings
+
     def _fastest(self, good: Sequence[Built], judge: Judge) -> Built:
         """The one to install: the fastest of those that something serves. Their latencies go into the rows."""
         from generator.engine.build.speed import fastest_of, measured
 
         runners: dict[str, Runner] = {
-            one.choice.title: runner_of(one.choice, one.compiled, self.job.program.intra_op_threads) for one in good
+            one.choice.title: runner_of(one.choice, one.compiled, self.job.program) for one in good
         }
         try:
             found = measured(runners, judge.samples, self.job, judge.profiles, self.tell)
@@ -306,10 +324,11 @@ class _Work:
         from generator.engine.validate.advice import advise
         from generator.engine.validate.blame import blame
 
-        problems: list[Problem] = []
+        problems = self.job.problems(self.failures)
         for one in built:
             verdict = next(row.verdict for row in self.rows if row.choice == one.choice)
-            assert verdict is not None  # noqa: S101  (every built one has been judged)
+            if verdict is None:
+                continue  # it is among the failures
             failed = [check.code for check in verdict.checks if not check.passed]
             self.tell("looking for the layers to blame")
             ranking = blame(graph, one.lowered.graph, judge.samples) if one.lowered.graph != graph else []

@@ -96,6 +96,12 @@ def cpu(cpuinfo: Path = Path("/proc/cpuinfo")) -> tuple[str, tuple[str, ...]]:
     return values.get("model name") or platform.machine(), tuple(flag for flag in _DECIDING if flag in has)
 
 
+def has_vnni() -> bool:
+    """Whether this machine's processor sums products of UINT8 and INT8 without saturating."""
+    _, flags = cpu()
+    return bool({"avx_vnni", "avx512_vnni", "amx_int8", "asimddp", "i8mm"} & set(flags))
+
+
 def _load(graph: bytes, level: Level, saved: Path, providers: Sequence[str]) -> list[str]:
     """The providers that the session has; the rewritten graph is at `saved`, unless `level` is none."""
     runtime = library()

@@ -9,7 +9,7 @@ CODES = {
     "TK985": "The ONNX file could not be made",
     "TK986": "The engine is worse than the one that it is compared with",
     "TK987": "The engine cannot be compiled here",
-    "TK988": "The pipeline cannot be run here, so only its engine is judged",
+    "TK988": "The pipeline cannot be run without a server, so that its accuracy is not known",
     "TK989": "The shapes that the engine is built for do not fit the graph",
     "TK990": "A precision needs data to calibrate with",
     "TK991": "The calibration set cannot be read",

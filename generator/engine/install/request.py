@@ -7,9 +7,10 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from generator.engine.cache import key_of
-from generator.plan import EngineProgram, ModelPlan, Plan, PythonProgram, StepsProgram
+from generator.plan import EngineProgram, FlowProgram, ModelPlan, Plan, PythonProgram, StepsProgram
 from generator.project import Project
 from generator.spec.build import Build
+from generator.spec.models import Accuracy
 
 FORMAT = 1
 PLAN_FILE, ONNX_FILE = "model.plan", "model.onnx"
@@ -22,18 +23,28 @@ def request_of(plan: Plan, model: ModelPlan, version: int, project: Project) -> 
     assert isinstance(program, EngineProgram)  # noqa: S101  (for the type checker: callers have looked)
     batching = model.batching
     preferred = batching.preferred if batching is not None else []
-    file = program.file_of(version)
+    file, accuracy = program.file_of(version), accuracy_of(plan, model)
     return {
         "format": FORMAT, "file": FILE_OF[program.engine], "engine": program.engine, "precision": program.precision,
         "onnx": file.onnx, "onnx_sha256": file.sha256,
         "gpu": plan.target.gpu, "server": plan.target.server,
-        "batch": {"min": 1, "opt": max(preferred, default=model.max_batch_size), "max": model.max_batch_size},
+        "batch": {
+            "min": 1, "opt": max(preferred, default=model.max_batch_size), "max": model.max_batch_size,
+            "preferred": list(preferred),
+        },
         **({"auto": program.asked_precision} if program.asked == "auto" else {}),
         **_said("build", program.build if program.build != Build() else None),
-        **_said("accuracy", program.accuracy),
-        **_data(program, project),
-        "pipeline_sha256": key_of({"models": list(_others(plan, project))}),
+        **_said("accuracy", accuracy),
+        **_data(program, accuracy, project),
+        "pipeline_sha256": key_of({"models": list(_others(plan, model, project)), "flow": _flow(plan)}),
     }  # fmt: skip
+
+
+def accuracy_of(plan: Plan, model: ModelPlan) -> Accuracy | None:
+    """What an engine's answers are held to: its own, else that of the pipeline's model that has one."""
+    own = model.program.accuracy if isinstance(model.program, EngineProgram) else None
+    parts = [part.program for other in plan.models for part in other.parts()]
+    return own or next((p.accuracy for p in parts if isinstance(p, EngineProgram) and p.accuracy is not None), None)
 
 
 def key_of_request(request: Mapping[str, Any], asked: str) -> str:
@@ -78,11 +89,12 @@ def _said(name: str, value: Any) -> dict[str, Any]:
     return {} if value is None else {name: value.model_dump(mode="json", exclude_defaults=True)}
 
 
-def _data(program: EngineProgram, project: Project) -> dict[str, str]:
-    """The hashes of the gate set and the calibration set."""
+def _data(program: EngineProgram, accuracy: Accuracy | None, project: Project) -> dict[str, str]:
+    """The hashes of the gate set, the calibration set and the plugins."""
     files = {
-        "accuracy_sha256": program.accuracy and program.accuracy.data,
+        "accuracy_sha256": accuracy and accuracy.data,
         "calibration_sha256": program.build.calibration and program.build.calibration.data,
+        **{f"plugin_{index}_sha256": path for index, path in enumerate(program.build.plugins)},
     }
     return {name: sha256_of(project, file) for name, file in files.items() if file}
 
@@ -95,7 +107,16 @@ def sha256_of(project: Project, file: str) -> str:
         return ""
 
 
-def _others(plan: Plan, project: Project) -> Iterator[Any]:
+def _flow(plan: Plan) -> list[Any]:
+    """Which model runs on which tensors; the same in every layout."""
+    program = plan.models[0].program
+    if isinstance(program, FlowProgram):
+        return [[stage.model.name, dict(stage.inputs), dict(stage.outputs)] for stage in program.stages]
+    steps = () if plan.ensemble is None else plan.ensemble.steps
+    return [[step.model, dict(step.inputs), dict(step.outputs)] for step in steps]
+
+
+def _others(plan: Plan, engine: ModelPlan, project: Project) -> Iterator[Any]:
     """What runs around the engine: it decides what the gate set becomes before it gets there."""
     for model in plan.models:
         for part in model.parts():
@@ -106,3 +127,5 @@ def _others(plan: Plan, project: Project) -> Iterator[Any]:
             elif isinstance(program, PythonProgram):
                 code = program.module if program.file is None else sha256_of(project, program.file)
                 yield [part.key, program.class_name, code, dict(program.arguments)]
+            elif isinstance(program, EngineProgram) and part.name != engine.name:
+                yield [part.key, program.file_of(part.newest()).sha256]  # in FP32, whatever is served of it

@@ -91,6 +91,9 @@ class _Writer:
         self.graph, self.types, self.low, self.choice, self.keep_io = model.graph, types, low_type, choice, keep_io
         self.weights = {w.name: w for w in self.graph.initializer if w.data_type == FP32}
         self.clipped: dict[str, int] = {}
+        # By node, which inputs change their type; by tensor, who reads it where, with -1 for inside of a branch.
+        self._lowered_inputs = {name: frozenset(operands.inputs) for name, operands in choice.lowered.items()}
+        self._readers = _readers(self.graph)
         self._taken = tensor_names(self.graph)
         self._node_names = {node.name for node in self.graph.node}
         self._stored: dict[str, int] = {}
@@ -108,8 +111,9 @@ class _Writer:
                 self._store(value.name, io_type, value.name)
         outputs = {v.name for v in self.graph.output if self.types.get(v.name) == FP32}
         made = {name for node in self.graph.node for name in node.output}
+        made &= outputs
         for value in self.graph.output:
-            if value.name in outputs & made:
+            if value.name in made:
                 value.type.tensor_type.elem_type = io_type
             elif value.name in outputs:  # an input or a weight that is passed on
                 value.type.tensor_type.elem_type = FP32 if value.name in self.weights else io_type
@@ -121,13 +125,14 @@ class _Writer:
     def _node(self, node: onnx.NodeProto, outputs: set[str], io_type: int) -> None:
         wanted = self._wanted(node)
         operands = self.choice.lowered.get(node.name)
+        lowered_inputs = self._lowered_inputs.get(node.name, frozenset())
         for i, name in enumerate(node.input):
             if self.types.get(name) != FP32:
                 continue
             if node.op_type == "Cast" and name not in self.weights:
                 node.input[i] = self._names[name, self._stored[name]]
             else:
-                node.input[i] = self._as(name, wanted if operands and i in operands.inputs else FP32)
+                node.input[i] = self._as(name, wanted if i in lowered_inputs else FP32)
         for name in captured(node):
             if self.types.get(name) == FP32:
                 _rename(node, name, self._as(name, FP32))
@@ -159,12 +164,12 @@ class _Writer:
 
     def _may_lower(self, name: str, outputs: set[str]) -> bool:
         """Whether a cast to FP32 can give 16 bits at once: nobody wants its FP32."""
-        readers = [n for n in self.graph.node if name in n.input or name in captured(n)]
-        return bool(readers) and name not in outputs and all(self._reads_low(reader, name) for reader in readers)
-
-    def _reads_low(self, reader: onnx.NodeProto, name: str) -> bool:
-        operands = self.choice.lowered.get(reader.name)
-        return operands is not None and all(i in operands.inputs for i, n in enumerate(reader.input) if n == name)
+        readers = self._readers.get(name, ())
+        return (
+            bool(readers)
+            and name not in outputs
+            and all(i in self._lowered_inputs.get(reader, ()) for reader, i in readers)
+        )
 
     def _as(self, name: str, number: int) -> str:
         """The tensor's name in a type; a cast or a second weight is made when it is wanted for the first time."""
@@ -215,14 +220,25 @@ class _Writer:
         self.graph.initializer.extend([*weights, *self._new_weights])
         self.graph.input.extend(inputs)
         named = {called: number for (_, number), called in self._names.items()}
-        for value in list(self.graph.value_info):
-            if self.types.get(value.name) != FP32:
-                continue
-            # The name may stand for the tensor in another type now, or for none.
-            if value.name in named and value.name not in gone:
+        infos = []
+        for value in self.graph.value_info:
+            if self.types.get(value.name) == FP32:
+                # The name may stand for the tensor in another type now, or for none.
+                if value.name not in named or value.name in gone:
+                    continue
                 value.type.tensor_type.elem_type = named[value.name]
-            else:
-                self.graph.value_info.remove(value)
+            infos.append(value)
+        del self.graph.value_info[:]
+        self.graph.value_info.extend(infos)
+
+
+def _readers(graph: onnx.GraphProto) -> dict[str, list[tuple[str, int]]]:
+    """For each tensor the names of the nodes that read it, and at which input; -1 inside of a branch."""
+    readers: dict[str, list[tuple[str, int]]] = {}
+    for node in graph.node:
+        for i, name in (*enumerate(node.input), *((-1, name) for name in captured(node))):
+            readers.setdefault(name, []).append((node.name, i))
+    return readers
 
 
 def _rename(node: onnx.NodeProto, old: str, new: str) -> None:

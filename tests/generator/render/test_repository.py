@@ -79,7 +79,8 @@ def test_every_step_of_an_ensemble_takes_the_newest_version_of_a_model_that_is_t
     ensembles = [config for config in configs.values() if config.platform == "ensemble"]
     planned = {plan.name for plans in work.plans.values() for plan in plans if plan.ensemble is not None}
     assert {ensemble.name for ensemble in ensembles} == planned >= {"canvas", "digits"}
-    assert set(configs) >= {path.stem for path in CLONE.specs.glob("*.yaml")}
+    # The sentence embeddings' model is not checked in, and so is nothing that is rendered of it.
+    assert set(configs) >= {path.stem for path in CLONE.specs.glob("*.yaml")} - {"embeddings"}
     for ensemble in ensembles:
         for step in ensemble.ensemble_scheduling.step:
             assert step.model_version == -1

@@ -35,7 +35,7 @@ def test_a_job_is_a_version_of_an_engine_on_a_target(tmp_path: Path) -> None:
     job = digits(tmp_path / "project")
     assert (job.title, job.version, job.model.name) == ("embedded: digits_engine 1", 1, "digits_engine")
     assert sizes_of(job) == [1, 8, 16, 32]
-    assert job.request["batch"] == {"min": 1, "opt": 32, "max": 32}
+    assert job.request["batch"] == {"min": 1, "opt": 32, "max": 32, "preferred": [8, 16, 32]}
 
 
 def test_each_version_is_a_job(tmp_path: Path) -> None:
