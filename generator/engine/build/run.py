@@ -174,6 +174,12 @@ class _Work:
 
     def done(self, stage: str, files: Mapping[str, bytes | str]) -> None:
         """Keeps what a stage made, if that is wanted; stops after the last one that is."""
+        self.keep(files)
+        if self.builder.until == stage:
+            raise _Stop
+
+    def keep(self, files: Mapping[str, bytes | str]) -> None:
+        """Writes what a stage made into the folder of those who want to look at it."""
         if self.builder.keep is not None:
             job = self.job
             folder = self.builder.keep / job.plan.target.name / job.model.name / str(job.version)
@@ -184,8 +190,6 @@ class _Work:
             except OSError as error:
                 message = f"{folder} cannot be written: {error.strerror}"
                 raise StageError(Finding("TK983", message, "", "engine")) from error
-        if self.builder.until == stage:
-            raise _Stop
 
     def run(self) -> Outcome:
         """Every stage. Raises StageError."""
@@ -220,9 +224,11 @@ class _Work:
         self.notes += lowerer.notes
         self.done("compile", {f"{one.choice.precision}-{one.compiled.file}": one.compiled.data for one in built})
         good = self._judged(built, judge, graph)
-        self.done("validate", {"verdicts.json": pretty([row.to_json() for row in self.rows])})
+        verdicts = {"verdicts.json": pretty([row.to_json() for row in self.rows])}
         if not good:
+            self.keep(verdicts)
             return Outcome(job, "refused", (*self.problems(), *self._why(built, judge, graph)), self.rows)
+        self.done("validate", verdicts)
         chosen = self._fastest(good, judge)
         self.done("measure", {"tried.json": pretty([row.to_json() for row in self.rows])})
         return self._installed(chosen, judge, graph)

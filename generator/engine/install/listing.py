@@ -9,6 +9,7 @@ from typing import Any, Literal
 from generator.engine.build.jobs import Job, jobs_of
 from generator.engine.install.request import differences
 from generator.engine.install.store import MANIFEST, all_installed, folder_of
+from generator.problems import errors
 from generator.workspace import Workspace
 
 # `as it is`: the ONNX file is served, and nobody has judged it. `left over`: no spec asks for it.
@@ -32,6 +33,8 @@ def listed(work: Workspace) -> list[Listed]:
     """Every engine that a spec asks for, and every one that is there."""
     wanted = [_listed(job, work) for job in jobs_of(work)]
     known = {(one.target, one.model, one.version) for one in wanted}
+    if errors(work.problems):
+        return wanted  # what a spec that cannot be read asks for is not known
     left = [
         Listed(one.target, one.model, one.version, "", "left over", "no spec asks for it", one.manifest)
         for one in all_installed(work.project)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -52,6 +53,8 @@ def command(
     from tritonkit.cli.signals import interrupted_later, terminate_as_interrupt
 
     project = Project.find()
+    if math.isnan(max_slower) or math.isnan(max_drop):
+        raise click.UsageError("--max-slower and --max-drop are numbers; found nan")
     against = None if old is None else read_manifest(old)
     limits = Limits(max_slower / 100, max_drop)
     with terminate_as_interrupt(), _temporary_files(), progress("reading the specs") as every:

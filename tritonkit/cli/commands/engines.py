@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 def command(as_json: bool, check: bool) -> None:
     """List the engines of the project, and whether each is what its spec asks for now."""
     from generator.engine.install.listing import listed
+    from generator.problems import errors
     from generator.project import Project
     from generator.workspace import open_workspace
     from tritonkit.cli.output import print_json, print_table, show_problems
@@ -28,7 +29,7 @@ def command(as_json: bool, check: bool) -> None:
         print_json([_as_json(one) for one in found])
     elif found:
         print_table(_table(found))
-    if check and any(one.state in {"not built", "stale", "damaged"} for one in found):
+    if check and (errors(work.problems) or any(one.state in {"not built", "stale", "damaged"} for one in found)):
         click.get_current_context().exit(1)
 
 
@@ -40,6 +41,7 @@ def _as_json(one: Listed) -> dict[str, Any]:
 
 
 def _table(found: list[Listed]) -> Any:
+    from rich.markup import escape
     from rich.table import Table
 
     table = Table(box=None, pad_edge=False)
@@ -50,5 +52,6 @@ def _table(found: list[Listed]) -> Any:
         accuracy = "" if not metric else f"{metric['name']} {metric['value']:.4f} (FP32 {metric['fp32']:.4f})"
         built = "" if one.manifest is None else f"{one.manifest['engine']} {one.manifest['precision']}"
         state = one.state + (f": {one.why}" if one.why else "")
-        table.add_row(one.target, f"{one.model} {one.version}", one.asked, built, accuracy, state)
+        cells = (one.target, f"{one.model} {one.version}", one.asked, built, accuracy, state)
+        table.add_row(*map(escape, cells))
     return table

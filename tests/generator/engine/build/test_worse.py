@@ -49,7 +49,11 @@ def test_everything_that_is_worse_is_told_and_the_limits_are_the_users() -> None
 
 
 def test_engines_of_other_models_are_not_compared() -> None:
-    old = {"target": "embedded", "model": "one", "measured": {"latency_us": {"1": {"median_us": 1.0, "high_us": 1.1}}}}
+    old = {
+        "target": "embedded",
+        "model": "one",
+        "measured": {"latency_us": {"1": {"median_us": 1.0, "high_us": 1.1}}},
+    }
     new = {"target": "embedded", "model": "two", "measured": {"latency_us": {"1": {"median_us": 9.0, "low_us": 8.9}}}}
     assert worse(old, new, Limits()) == []
     assert [f.code for f in worse(old, {**new, "model": "one"}, Limits())] == ["TK986"]
