@@ -75,22 +75,21 @@ def open_workspace(
 def _made(work: Workspace, documents: Sequence[Loaded[Spec]], *, wanted: bool) -> list[Loaded[Spec]]:
     """The specs whose ONNX files are there, or are to be there.
 
-    A file that a script makes and that has not been made yet leaves its spec out, unless that was asked for by name.
+    A file that a script makes and that has not been made yet leaves its spec out: a note, or an error where only such
+    specs were asked for.
     """
-    made = []
+    missing = {document.path: not_made(document.value, work.project) for document in documents}
+    severity = Severity.ERROR if wanted and all(missing.values()) else Severity.NOTE
     for document in documents:
-        missing = not_made(document.value, work.project)
-        for path, file, script in missing:
+        for path, file, script in missing[document.path]:
             problem = Problem(
                 "TK234", Places(document.tree.file, document.tree)(*path), field_path(path),
-                f"`{file}` has not been made yet: `{script}` makes it" + ("" if wanted else "; the spec is left out"),
-                f"`tritonkit build {document.tree.file}` makes it and builds the engine",
-                Severity.ERROR if wanted else Severity.NOTE,
+                f"`{file}` has not been made yet: `{script}` makes it"
+                + ("; the spec is left out" if severity is Severity.NOTE else ""),
+                f"`tritonkit build {document.tree.file}` makes it and builds the engine", severity,
             )  # fmt: skip
             work.add([problem])
-        if not missing:
-            made.append(document)
-    return made
+    return [document for document in documents if not missing[document.path]]
 
 
 def not_made(spec: Spec, project: Project) -> list[tuple[tuple[str | int, ...], str, str]]:

@@ -24,7 +24,8 @@ _INDEX = re.compile(r"\[[^\]]*\]")
 
 def lint_specs(work: Workspace) -> list[Problem]:
     """Every problem of opened specs: theirs, and those of what they render to. Nothing is written."""
-    problems = list(work.problems)
+    # That a model has not been made yet is nothing that is wrong with a spec.
+    problems = [p for p in work.problems if (p.code, p.severity) != ("TK234", Severity.NOTE)]
     # Those that cannot be opened do not hide what is wrong with the others.
     fine = replace(work, problems=[])
     try:

@@ -24,7 +24,8 @@ Progress = Callable[[str], None]
 class Choice:
     """An engine and a precision to try.
 
-    `served`: whether there is something that can serve it on the target. `cuda`: ONNX Runtime, or Inductor, on the GPU.
+    `served`: whether there is something that can serve it on the target. `cuda`: on the GPU, of engines that also run
+    on a CPU.
     """
 
     engine: str
@@ -100,7 +101,9 @@ def runner_of(choice: Choice, compiled: Compiled, program: EngineProgram) -> Run
 
         return InductorRunner(compiled.data)
     providers = ("CUDAExecutionProvider", "CPUExecutionProvider") if choice.cuda else ("CPUExecutionProvider",)
-    return OnnxRunner(compiled.data, threads=program.intra_op_threads, optimise=choice.precision != "fp8", providers=providers)
+    return OnnxRunner(
+        compiled.data, threads=program.intra_op_threads, optimise=choice.precision != "fp8", providers=providers
+    )
 
 
 def settings_of(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal
@@ -26,7 +25,7 @@ if TYPE_CHECKING:
 
 Progress = Callable[[str], None]
 Words = Literal["tensorrt", "onnxruntime"]
-FEW_SAMPLES, RANKED_WITH = 100, 32
+RANKED_WITH = 32
 IN_GRAPH = frozenset({"fp16", "bf16"})
 QUANTISED = frozenset({"int8", "fp8"})
 
@@ -102,6 +101,7 @@ class Lowerer:
             return collect(self.model, samples, calibration.method, calibration.percentile, told).text().encode()
 
         self._ranges = self.cache.value("calibrate", facts, make, lambda data: from_text(str(data, "utf-8")))
+        self.notes += self._ranges.warnings
         return self._ranges
 
     # int8 ----------------------------------------------------------------------------------------------------------
@@ -191,9 +191,6 @@ class Lowerer:
         if shared:
             raise StageError(overlap_finding(shared, len(items)))
         chosen = _spread(items, most)
-        if len(chosen) < FEW_SAMPLES:
-            text = f"{len(chosen)} items to calibrate with are few: ranges of {FEW_SAMPLES} to 1,000 are steady"
-            self.notes.append(Finding("TK992", text, "give more, if there are", "build.calibration"))
         passed = pipeline.run(chosen)
         return samples_of(passed, sha256_of_tensors(passed.taken), batched=pipeline.batched)
 

@@ -109,7 +109,9 @@ class _Recorder:
     def run(self, tensors: Tensors) -> dict[str, Array]:
         outputs = self._runner.run(tensors)
         self._passed.taken.append(tensors)
-        self._passed.given.append(outputs if self._batched else {name: value[None] for name, value in outputs.items()})
+        self._passed.given.append(
+            outputs if self._batched else {name: value[None] for name, value in outputs.items()}
+        )
         return outputs
 
     def close(self) -> None:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import math
-import tempfile
 import os
+import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -146,7 +146,9 @@ def _ranking(mixed: Mapping[str, Any]) -> dict[str, bytes | str]:
 
     files: dict[str, bytes | str] = {"mixed.json": pretty(dict(mixed))}
     if importlib.util.find_spec("matplotlib") is not None:
-        ranking = [Harm(**{**row, "harm": math.inf if row["harm"] is None else row["harm"]}) for row in mixed["ranking"]]
+        ranking = [
+            Harm(**{**row, "harm": math.inf if row["harm"] is None else row["harm"]}) for row in mixed["ranking"]
+        ]
         with tempfile.TemporaryDirectory() as folder:
             chart = Path(folder) / "mixed.svg"
             draw_ranking(ranking, chart, mixed["layers"])

@@ -6,7 +6,7 @@ CODES = {
     "TK942": "A calibration sample has another type than the model's input",
     "TK943": "A calibration sample has another shape than the model's input",
     "TK944": "A calibration sample holds NaN or infinity",
-    "TK945": "There are few calibration samples",
+    "TK945": "There are few calibration samples, or ranges cut off many values",
     "TK946": "The way to calibrate is unknown or its number is out of range",
     "TK947": "The model cannot be run for calibration",
     "TK948": "Saved ranges cannot be read",

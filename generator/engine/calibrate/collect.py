@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from generator.engine.calibrate.check import Input, method_findings, sample_findings
 from generator.engine.calibrate.histogram import Extent, Histogram
-from generator.engine.calibrate.ranges import Ranges
-from generator.engine.calibrate.thresholds import entropy_threshold, percentile_threshold
+from generator.engine.calibrate.ranges import MUCH_CLIPPED, Ranges
+from generator.engine.calibrate.thresholds import clipped_share, entropy_threshold, percentile_threshold
 from generator.engine.errors import Finding, StageError
 from generator.engine.runner import Samples
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     Array = np.ndarray[Any, Any]
 
 Progress = Callable[[int, int], None]
-FORMAT = 1  # of what the same facts lead to; raised when an algorithm changes
+FORMAT = 2  # of what the same facts lead to; raised when an algorithm changes
 MEMORY_BYTES = 256 << 20  # of activations held at a time
 _DTYPES = {"float": "float32", "double": "float64"}  # others are NumPy's words already
 
@@ -58,12 +58,13 @@ def collect(
     facts: dict[str, Any] = {"method": method, "samples": samples.items, "data_sha256": samples.sha256}
     if method == "percentile":
         facts["percentile"] = percentile
+    ranges = {
+        name: _range(extent, percentile, method) for name, extent in extents.items() if extent.seen and extent.finite
+    }
+    if clipped := _clipped(extents, ranges):
+        facts["clipped"] = clipped
     return Ranges(
-        {
-            name: _range(extent, percentile, method)
-            for name, extent in extents.items()
-            if extent.seen and extent.finite
-        },
+        ranges,
         facts,
         not_finite=tuple(sorted(name for name, extent in extents.items() if not extent.finite)),
         empty=tuple(sorted(name for name, extent in extents.items() if not extent.seen)),
@@ -94,6 +95,16 @@ def _range(extent: Extent, percentile: float, method: str) -> tuple[float, float
     # A constant tensor, or one of a single large value among zeros, keeps its extent.
     threshold = threshold or extent.largest
     return max(extent.least, -threshold), min(extent.greatest, threshold)
+
+
+def _clipped(extents: Mapping[str, Extent], ranges: Mapping[str, tuple[float, float]]) -> dict[str, float]:
+    """Tensor → the share of its values that its range cuts off, where that is much; by name."""
+    shares = {
+        name: clipped_share(extent, max(abs(end) for end in ranges[name]))
+        for name, extent in extents.items()
+        if name in ranges and isinstance(extent, Histogram)
+    }
+    return {name: round(share, 6) for name, share in sorted(shares.items()) if share > MUCH_CLIPPED}
 
 
 def _session(data: bytes) -> tuple[Any, dict[str, Input], list[str]]:

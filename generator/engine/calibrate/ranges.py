@@ -13,6 +13,8 @@ from generator.engine.errors import Finding, StageError
 
 FORMAT = 1
 FEW_SAMPLES = 100
+MUCH_CLIPPED = 0.001  # of a tensor's values
+MOST_NAMED = 3
 
 
 @dataclass(frozen=True, eq=False)
@@ -20,7 +22,8 @@ class Ranges(Mapping[str, tuple[float, float]]):
     """Tensor → (least, greatest) that it should be able to hold, and the facts of the calibration.
 
     `least` <= 0 <= `greatest` need not hold: a tensor that is never negative has a `least` of 0 or more. `facts` are
-    `method`, `percentile` (of that method only), `samples` and `data_sha256`. `not_finite` are tensors that held NaN
+    `method`, `percentile` (of that method only), `samples`, `data_sha256`, and `clipped`: tensor → the share of its
+    values beyond its range, where that is more than MUCH_CLIPPED. `not_finite` are tensors that held NaN
     or infinity, which no range can describe; `empty` are tensors that never held a value.
     """
 
@@ -46,6 +49,27 @@ class Ranges(Mapping[str, tuple[float, float]]):
     @property
     def warnings(self) -> tuple[Finding, ...]:
         """What does not stop a build, and should be said."""
+        return (*self._few(), *self._clipped())
+
+    def _clipped(self) -> tuple[Finding, ...]:
+        clipped: Mapping[str, float] = self.facts.get("clipped", {})
+        if not clipped:
+            return ()
+        worst = sorted(clipped, key=lambda name: (-clipped[name], name))[:MOST_NAMED]
+        named = ", ".join(f"`{name}` {clipped[name]:.2%}" for name in worst) + (
+            ", …" if len(clipped) > len(worst) else ""
+        )
+        others = "minmax` or `method: percentile" if self.facts.get("method") == "entropy" else "minmax"
+        return (
+            Finding(
+                "TK945",
+                f"the ranges of {len(clipped)} tensors cut off more than {MUCH_CLIPPED:.1%} of their values: {named}",
+                f"if accuracy is lost, try `method: {others}`",
+                "build.calibration",
+            ),
+        )
+
+    def _few(self) -> tuple[Finding, ...]:
         samples = int(self.facts.get("samples", FEW_SAMPLES))
         if samples >= FEW_SAMPLES:
             return ()

@@ -13,6 +13,5 @@ CODES = {
     "TK989": "The shapes that the engine is built for do not fit the graph",
     "TK990": "A precision needs data to calibrate with",
     "TK991": "The calibration set cannot be read",
-    "TK992": "The calibration set is small",
     "TK993": "A setting of the build has no effect",
 }

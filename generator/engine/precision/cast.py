@@ -110,8 +110,7 @@ class _Writer:
                 value.type.tensor_type.elem_type = io_type
                 self._store(value.name, io_type, value.name)
         outputs = {v.name for v in self.graph.output if self.types.get(v.name) == FP32}
-        made = {name for node in self.graph.node for name in node.output}
-        made &= outputs
+        made = outputs & {name for node in self.graph.node for name in node.output}
         for value in self.graph.output:
             if value.name in made:
                 value.type.tensor_type.elem_type = io_type

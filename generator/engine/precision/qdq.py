@@ -37,6 +37,8 @@ def insert(
     from onnxruntime.quantization.qdq_quantizer import QDQQuantizer
     from onnxruntime.quantization.quant_utils import add_infer_metadata
 
+    from generator.engine.precision.indexed_model import IndexedModel
+
     if not layers:
         return model
     operators = sorted({node.op_type for node in model.graph.node})
@@ -53,6 +55,7 @@ def insert(
             QuantType.QInt8 if engine == "tensorrt" else QuantType.QUInt8,
             TensorsData(CalibrationMethod.MinMax, ends), [*layers, *between], [], operators, options,
         )  # fmt: skip
+        quantizer.model = IndexedModel(quantizer.model.model)
         made: onnx.ModelProto = quantizer.quantize_model()
     del made.metadata_props[:]
     made.metadata_props.extend(told)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from generator.engine.errors import Finding, StageError
 from generator.engine.validate.compare import Comparison
 from generator.engine.validate.metrics import Score
+from generator.engine.validate.shapes import LEAST_ANYWHERE, against_gate
 from generator.engine.validate.verdict import Change, Check, Verdict
 
 if TYPE_CHECKING:
@@ -94,6 +95,8 @@ def judge(
         notes += _notes(gate, reference, candidate, change)
         facts["metric"] = _score_facts(reference, candidate)
     checks += _agreement(gate, comparison)
+    asked = LEAST_ANYWHERE if gate.min_cosine is None else gate.min_cosine
+    shapes = against_gate(shapes, comparison, min(asked, LEAST_ANYWHERE))
     checks += [result.check() for result in shapes]
     if neighbours is not None:
         checks.append(neighbours.check())

@@ -12,7 +12,17 @@ from generator.config.build import ensemble_config, model_config
 from generator.config.tensors import model_files
 from generator.plan import EngineProgram
 from generator.problems import ProblemsError
-from generator.spec.serving import CudaGraphs, Metrics, Priorities, Queue, Versions, Warmup, WarmupInput
+from generator.spec.build import Build, Profile
+from generator.spec.serving import (
+    CudaGraphs,
+    InstanceGroup,
+    Metrics,
+    Priorities,
+    Queue,
+    Versions,
+    Warmup,
+    WarmupInput,
+)
 
 
 def built(make, **changes):
@@ -45,6 +55,19 @@ def test_backend_and_its_platform(make, backend, platform):
     program = EngineProgram("tensorrt", "fp16", "models/probe.onnx", "0" * 64)
     message = built(make, backend=backend, program=program)
     assert (message.backend, message.platform) == (backend, platform)
+
+
+@pytest.mark.parametrize(
+    ("backend", "count", "named"),
+    [("tensorrt", 2, ["0", "1"]), ("tensorrt", 1, []), ("tensorrt", None, []), ("onnxruntime", 2, [])],
+)
+def test_instances_use_every_profile_of_a_plan(make, backend, count, named):
+    shape = {"x": [8, 4]}
+    profiles = None if count is None else [Profile(min=shape, opt=shape, max=shape)] * count
+    program = EngineProgram("tensorrt", "fp16", (), build=Build(profiles=profiles))
+    groups = (InstanceGroup(kind="gpu"), InstanceGroup(kind="gpu", count=2))
+    message = built(make, backend=backend, program=program, instances=groups)
+    assert [list(group.profile) for group in message.instance_group] == [named, named]
 
 
 def test_tensors(make):

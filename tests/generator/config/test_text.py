@@ -127,7 +127,11 @@ def test_message_to_text_to_message(config):
 def test_protobufs_own_parser_reads_the_same(config, comments, header):
     """What is returned was read back by this project's reader."""
     message = message_of(config)
-    assert bytes_of(parse(render(message, (header,), comments))) == bytes_of(message)
+    back = parse(render(message, (header,), comments))
+    # In text there is one NaN, without a sign.
+    assert bytes_of(back) == bytes_of(message) or text_format.MessageToString(back) == text_format.MessageToString(
+        message
+    )
 
 
 def test_a_field_that_is_printed_twice_is_never_returned(monkeypatch):

@@ -145,3 +145,31 @@ def test_random_data_has_the_types_of_the_inputs(tmp_path: Path) -> None:
     assert first.items == 64
     assert all(np.array_equal(a["values"], b["values"]) for a, b in zip(first.batches, again.batches, strict=True))
     assert first.batches[0]["values"].dtype == np.float32
+
+
+def of_batches(*batches: tuple[int, int]) -> list[dict[str, Any]]:
+    ends = [{"min": least, "opt": most, "max": most} for least, most in batches]
+    return [{end: {"values": [size, 4, 4]} for end, size in each.items()} for each in ends]
+
+
+@pytest.mark.parametrize(
+    ("batches", "missing"),
+    [
+        ([(1, 3), (1, 5)], "batches of 6 to 8"),
+        ([(2, 8)], "a batch of 1"),
+        ([(6, 8), (1, 2)], "batches of 3 to 5"),
+        ([(5, 5), (1, 2)], "batches of 3 to 4"),
+        ([(9, 16)], "batches of 1 to 8"),
+    ],
+)
+def test_profiles_that_leave_batches_out(tmp_path: Path, batches: list[tuple[int, int]], missing: str) -> None:
+    with pytest.raises(StageError) as caught:
+        profiles_of(*net(tmp_path / "project", profiles=of_batches(*batches)))
+    [finding] = caught.value.findings
+    assert (finding.code, finding.about) == ("TK989", "build.profiles")
+    assert finding.message == f"no profile takes {missing}, and `max_batch_size` is 8"
+
+
+@pytest.mark.parametrize("batches", [[(1, 8)], [(5, 16), (1, 4)], [(1, 1), (1, 8)], [(1, 8), (3, 4)]])
+def test_profiles_may_share_the_batches(tmp_path: Path, batches: list[tuple[int, int]]) -> None:
+    assert len(profiles_of(*net(tmp_path / "project", profiles=of_batches(*batches)))) == len(batches)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+from collections.abc import Sequence
 from pathlib import Path
 
 import onnx
@@ -16,17 +19,19 @@ from generator.engine.build.lower import Lowerer
 from generator.engine.build.prepare import prepare
 from generator.engine.build.profiles import profiles_of
 from generator.engine.cache import Cache
+from generator.engine.compile.base import Profile, Settings, ShapeRange
+from generator.engine.compile.trtexec import arguments
 from generator.engine.errors import StageError
 from generator.workspace import open_workspace
 
 PRODUCTION = {"server": "26.07", "engine": "tensorrt", "precision": "fp16", "gpu": "h200"}
 
 
-def prepared(root: Path, choice: Choice) -> Path:
+def prepared(root: Path, choice: Choice, given: Sequence[Profile] | None = None) -> Path:
     project = digits_project(root, {"targets": {"production": PRODUCTION}})
     [job] = jobs_of(open_workspace(project, target="production"))
     model, graph = job.read(project)
-    profiles = profiles_of(job, model)
+    profiles = profiles_of(job, model) if given is None else given
     lowerer = Lowerer(job, model, Judge(job, graph, project, profiles), project, Cache(root / "cache"))
     return prepare(job, choice, profiles, lowerer, project=project, progress=lambda _text: None)
 
@@ -45,3 +50,19 @@ def test_other_engines_have_no_command(tmp_path: Path) -> None:
     with pytest.raises(StageError) as caught:
         prepared(tmp_path / "project", Choice("inductor", "fp32"))
     assert [finding.code for finding in caught.value.findings] == ["TK987"]
+
+
+def test_the_script_gives_trtexec_each_argument_as_it_is(tmp_path: Path) -> None:
+    name = "serving(x) $HOME's `y`"
+    profile = {name: ShapeRange((1, 64), (2, 64), (8, 64))}
+    folder = prepared(tmp_path / "my project", Choice("tensorrt", "fp16"), [profile])
+    program = tmp_path / "my trtexec"
+    program.write_text("#!/bin/sh\nprintf '%s\\n' \"$@\"\n")
+    program.chmod(0o755)
+    environment = {**os.environ, "TRTEXEC": str(program)}
+    done = subprocess.run(
+        [folder / "build.sh"], env=environment, cwd=tmp_path, capture_output=True, text=True, check=True
+    )
+    given = done.stdout.splitlines()
+    assert given == arguments(Settings("fp16", [profile]), 10, ".")
+    assert f"--maxShapes={name}:8x64" in given

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from calibration_graphs import LINE, graph, samples
 
-from generator.engine.calibrate import collect
+from generator.engine.calibrate import Ranges, collect, from_text
 from generator.engine.errors import Finding, StageError
 from generator.engine.runner import Samples
 
@@ -68,3 +68,28 @@ def test_few_samples_are_a_warning() -> None:
     few = collect(graph(LINE), samples("x", np.ones((99, 4), np.float32)))
     assert [w.code for w in few.warnings] == ["TK945"]
     assert collect(graph(LINE), samples("x", np.ones((100, 4), np.float32))).warnings == ()
+
+
+def test_ranges_that_cut_off_many_values_are_a_warning() -> None:
+    values = np.random.default_rng(1).normal(size=(500, 4)).astype(np.float32)
+    given = samples("x", values)
+    cut = collect(graph(LINE), given, "percentile", 97)
+    [warning] = cut.warnings
+    assert warning.code == "TK945"
+    assert "`x` 3.00%" in warning.message
+    assert "`double` 3.00%" in warning.message
+    assert "method: minmax" in warning.hint
+    assert from_text(cut.text()).warnings == cut.warnings
+    assert cut.facts["clipped"]["x"] == pytest.approx(float((np.abs(values) > cut["x"][1]).mean()), abs=1e-3)
+    for method, percentile in (("minmax", 99.99), ("percentile", 99.95)):
+        whole = collect(graph(LINE), given, method, percentile)
+        assert whole.warnings == ()
+        assert "clipped" not in whole.facts
+
+
+def test_the_tensors_that_lose_most_are_named() -> None:
+    clipped = {"a": 0.002, "b": 0.5, "c": 0.1, "d": 0.1}
+    [warning] = Ranges({}, {"method": "entropy", "samples": 100, "clipped": clipped}).warnings
+    assert "4 tensors" in warning.message
+    assert warning.message.endswith("`b` 50.00%, `c` 10.00%, `d` 10.00%, …")
+    assert "`method: minmax` or `method: percentile`" in warning.hint

@@ -9,7 +9,7 @@ import pytest
 from onnxruntime.quantization.calibrate import HistogramCollector
 
 from generator.engine.calibrate.histogram import BINS, Histogram
-from generator.engine.calibrate.thresholds import entropy_threshold, percentile_threshold
+from generator.engine.calibrate.thresholds import clipped_share, entropy_threshold, percentile_threshold
 
 Array = np.ndarray[Any, Any]
 COUNT = 20_000
@@ -73,3 +73,19 @@ def test_entropy_cuts_an_outlier_and_nothing_of_a_uniform_tensor() -> None:
 @pytest.mark.parametrize("values", [[0.0, 0.0], [3.0], [-3.0, -3.0, 0.0]])
 def test_few_numbers_are_kept_whole(values: list[float]) -> None:
     assert entropy_threshold(counted(np.array(values, np.float32))) == max(map(abs, values))
+
+
+@pytest.mark.parametrize("largest", [1.0, 1.01, 1.5, 1.99, 2.01, 3.66])
+def test_entropy_never_cuts_below_a_sixteenth_of_the_largest_value(largest: float) -> None:
+    small = np.abs(np.random.default_rng(3).laplace(scale=1e-3, size=COUNT))
+    found = entropy_threshold(counted(np.append(small.clip(0, 0.1), largest).astype(np.float32)))
+    assert largest / 16 <= found < largest / 8
+
+
+@pytest.mark.parametrize("kind", ["normal", "laplace", "uniform", "relu", "outlier"])
+@pytest.mark.parametrize("threshold", [0.1, 0.5, 1.7, 3.0, 100.0])
+def test_the_share_beyond_a_threshold_is_that_of_the_values(kind: str, threshold: float) -> None:
+    values = drawn(kind)
+    found = clipped_share(counted(values), threshold)
+    assert found == pytest.approx(float((np.abs(values) > threshold).mean()), abs=2e-3)
+    assert (found == 0) == (threshold >= np.abs(values).max())

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import onnx
+import onnx.parser
 import pytest
 from onnx import TensorProto, helper
 
@@ -38,4 +39,26 @@ def test_what_meets_anything_else_is_left_alone(nodes: list[onnx.NodeProto]) -> 
         helper.make_tensor_value_info(n, t, [2, 2]) for n, t in (("x", TensorProto.UINT8), ("y", TensorProto.FLOAT))
     ]
     model = helper.make_model(helper.make_graph(nodes, "g", values[:1], values[1:]))
+    assert cast_first(model) == model
+
+
+def test_each_input_is_cast_for_itself() -> None:
+    model = helper.make_model(onnx.parser.parse_graph("""g (uint8[2,3] a, uint8[2,3] b, uint8[2,3] c) => (float[3,2] y)
+        <float[2,3] z> {
+            m = Transpose(a) n = Transpose(b)
+            d = Cast<to = 1>(m) e = Cast<to = 1>(n) z = Cast<to = 1>(c) y = Add(d, e)
+        }"""))  # fmt: skip
+    changed = cast_first(model)
+    onnx.checker.check_model(changed, full_check=True)
+    assert [(node.op_type, node.input[0]) for node in changed.graph.node][:4] == [
+        ("Cast", "b"), ("Cast", "a"), ("Transpose", "a/fp32"), ("Transpose", "b/fp32"),
+    ]  # fmt: skip
+
+
+def test_what_a_branch_reads_is_left_alone() -> None:
+    model = helper.make_model(onnx.parser.parse_graph("""g (uint8[2,2] x, bool b) => (float[2,2] y, uint8[2,2] z) {
+            m = Transpose(x) y = Cast<to = 1>(m)
+            z = If (b) <then_branch = t () => (uint8[2,2] p) { p = Identity(m) },
+                        else_branch = e () => (uint8[2,2] q) { q = Identity(m) }>
+        }"""))  # fmt: skip
     assert cast_first(model) == model

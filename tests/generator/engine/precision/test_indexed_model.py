@@ -1,0 +1,55 @@
+"""The model that finds readers and weights by name leaves the same graph as the library's own."""
+
+from __future__ import annotations
+
+import numpy as np
+import onnx
+import pytest
+from lowering_graphs import graph
+from onnx import helper, numpy_helper
+from onnxruntime.quantization.onnx_model import ONNXModel
+
+from generator.engine.precision.indexed_model import IndexedModel
+
+
+def model() -> onnx.ModelProto:
+    return graph(
+        "(float[2] x) => (float[2] y) { a = Add(x, w) b = Add(a, a) c = Mul(a, b) d = Sub(w, c) y = Add(d, v) }",
+        w=np.ones(2, np.float32), v=np.zeros(2, np.float32),
+    )  # fmt: skip
+
+
+def weight(name: str, value: float) -> onnx.TensorProto:
+    return numpy_helper.from_array(np.full(2, value, np.float32), name)
+
+
+def change(made: ONNXModel, random: np.random.Generator, step: int) -> None:
+    """One of the methods that QDQQuantizer uses."""
+    old, new = (str(name) for name in random.choice([*"xabcdwv", *(f"t{i}" for i in range(step))], 2))
+    names = {f"n{i}" for i in random.integers(0, 9, 4)}
+    node = made.nodes()[int(random.integers(len(made.nodes())))]
+    [
+        lambda: made.replace_input_of_all_nodes(old, new),
+        lambda: made.replace_input_of_nodes(old, new, names),
+        lambda: made.replace_node_input(node, old, new),
+        lambda: made.add_nodes([helper.make_node("Add", [old, new], [f"t{step}"], f"n{step}")]),
+        lambda: made.add_initializer(weight(old, step)),
+        lambda: made.initializer_extend([weight(f"t{step}", step)]),
+        lambda: made.remove_initializer(made.get_initializer(old) or weight(old, -1)),
+    ][int(random.integers(7))]()
+
+
+def changed(made: ONNXModel, seed: int) -> bytes:
+    """After many changes, which `seed` decides."""
+    random = np.random.default_rng(seed)
+    for number, node in enumerate(made.nodes()):
+        node.name = f"n{number}"
+    for step in range(40):
+        change(made, random, step)
+        assert [one.name for one in made.initializer()] == [one.name for one in made.model.graph.initializer]
+    return bytes(made.model.SerializeToString(deterministic=True))
+
+
+@pytest.mark.parametrize("seed", range(30))
+def test_the_same_graph_comes_out(seed: int) -> None:
+    assert changed(IndexedModel(model()), seed) == changed(ONNXModel(model()), seed)
