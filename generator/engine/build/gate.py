@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from generator.engine.build.beside import installed_beside, running
 from generator.engine.build.jobs import Job
 from generator.engine.build.pipeline import Passed, Pipeline, samples_of, sha256_of
 from generator.engine.compile.base import Profile
@@ -47,6 +48,7 @@ class Judge:
         self.job, self.graph, self.project, self.profiles = job, graph, project, profiles
         self.notes: list[Finding] = []
         self._pipeline: Pipeline | None = None
+        self._others = installed_beside(job, project)
         self._data = self._read()
 
     @property
@@ -90,7 +92,9 @@ class Judge:
         """For the manifest: what it was judged on."""
         items = self._data.items
         where = None if items is None or self.job.accuracy is None else self.job.accuracy.data
-        return {"data": where, "items": self._data.samples.items, "sha256": self._data.samples.sha256}
+        facts = {"data": where, "items": self._data.samples.items, "sha256": self._data.samples.sha256}
+        beside = {there.model: there.manifest["sha256"] for there, _ in self._others}
+        return {**facts, "beside": beside} if beside else facts
 
     # How it is made ------------------------------------------------------------------------------------------------
 
@@ -143,7 +147,12 @@ class Judge:
             same = runner if data.samples.batched else Lifted(runner)
             return Passed(given=[same.run(batch) for batch in data.samples.batches]), None
         passed = self._pipeline.run(data.items.items, runner)
-        return passed, _score(data.gate, data.items, passed, data.fp32)
+        together = passed
+        if self._others and data.gate.metric != "cosine":
+            # Losses add up: the answers are those with the other engines as they are served, the outputs its own.
+            with running(self._others) as others:
+                together = self._pipeline.run(data.items.items, runner, others)
+        return passed, _score(data.gate, data.items, together, data.fp32)
 
     def _sizes(self) -> list[int]:
         """Two batch sizes that are served: the smallest preferred one, and the largest."""

@@ -143,7 +143,8 @@ class Lowerer:
 
         facts = {
             "request": dict(self.job.request), "engine": words, "ranges": ranges.text(), "data": few.sha256,
-            "reduced": reduced, "in_graph": in_graph, "onnxruntime": onnxruntime.__version__,
+            "reduced": reduced, "in_graph": in_graph, "gate": self.judge.facts(),
+            "onnxruntime": onnxruntime.__version__,
         }  # fmt: skip
 
         def told(done: int, total: int) -> None:

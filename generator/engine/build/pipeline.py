@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -71,15 +71,18 @@ class Pipeline:
 
     def run(
         self, items: Sequence[Mapping[str, Any]], engine: Runner | None = None,
-        progress: Callable[[int, int], None] | None = None,
+        others: Mapping[str, Runner] | None = None,
     ) -> Passed:  # fmt: skip
-        """The items, in batches of the largest size, with `engine` in the place of the model (default: FP32)."""
+        """The items, in batches of the largest size, with `engine` in the place of the model (default: FP32).
+
+        `others` run in the places of other models, by their names.
+        """
         passed = Passed()
         inner = engine if engine is not None else self._fp32()
         size = max(1, self.plan.max_batch_size)
         batched = self.plan.max_batch_size > 0
         recorder = _Recorder(inner, passed, batched=self.batched)
-        with Alone(self.plan, self._files, {self.model: recorder}) as alone:
+        with Alone(self.plan, self._files, {**(others or {}), self.model: recorder}) as alone:
             for start in range(0, len(items), size):
                 some = items[start : start + size]
                 tensors = {t.name: _stack([item[t.name] for item in some]) for t in self.plan.inputs}
@@ -87,8 +90,6 @@ class Pipeline:
                 for index in range(len(some)):
                     outputs = {name: value[index] if batched else value for name, value in answer.outputs.items()}
                     passed.answers.append(None if index in answer.failed else outputs)
-                if progress is not None:
-                    progress(min(start + size, len(items)), len(items))
         if engine is None:
             inner.close()
         return passed

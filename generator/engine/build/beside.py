@@ -1,0 +1,46 @@
+"""The engines that a pipeline serves beside the one that is judged: what each loses alone, they lose together."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+
+from generator.engine.build.jobs import Job, job_of
+from generator.engine.compile.base import Compiled
+from generator.engine.install.store import Installed
+from generator.engine.runner import Runner
+from generator.plan import EngineProgram
+from generator.project import Project
+
+Beside = tuple[Installed, EngineProgram]
+
+
+def installed_beside(job: Job, project: Project) -> list[Beside]:
+    """The other engines of the pipeline that are installed, current, and not their ONNX files as they are."""
+    found = []
+    for model in job.plan.models:
+        for part in model.parts():
+            if not isinstance(part.program, EngineProgram) or part.name == job.model.name:
+                continue
+            other = job_of(job.plan, part, part.newest(), project)
+            there = other.installed(project)
+            if there is not None and there.file is not None and other.is_current(project):
+                found.append((there, part.program))
+    return found
+
+
+@contextmanager
+def running(engines: Sequence[Beside]) -> Iterator[Mapping[str, Runner]]:
+    """Each of them loaded, by its model's name."""
+    from generator.engine.build.candidates import Choice, runner_of  # which needs the gate, which needs this
+
+    runners: dict[str, Runner] = {}
+    try:
+        for there, program in engines:
+            data = (there.folder / str(there.file)).read_bytes()
+            choice = Choice(there.engine, there.precision)
+            runners[there.model] = runner_of(choice, Compiled(str(there.file), data, {}), program)
+        yield runners
+    finally:
+        for runner in runners.values():
+            runner.close()
