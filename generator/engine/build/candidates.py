@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from generator.engine.build.jobs import Job
 from generator.engine.build.lower import Lowered
 from generator.engine.compile.base import Compiled, Compiler, Profile, Settings
+from generator.engine.errors import Finding, StageError
 from generator.engine.runner import OnnxRunner, Runner
 from generator.plan import EngineProgram
 from generator.project import Project
@@ -130,6 +131,10 @@ def compile_choice(
     compiled = compiler_of(choice).compile(lowered.graph, settings, progress)
     if compiled.timing_cache is not None and job.program.build.timing_cache is not None:
         _keep(project.path(job.program.build.timing_cache), compiled.timing_cache)
+    if str(compiled.facts.get("lean_runtime", "")).startswith("excluded"):
+        text = "the version-compatible plan has no lean runtime in it, and Triton loads none: it could not be served"
+        hint = "build it where libnvinfer_lean is installed, or remove `version_compatible`"
+        raise StageError(Finding("TK987", text, hint, "build"))
     return Built(choice, lowered, compiled)
 
 

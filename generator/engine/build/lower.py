@@ -68,10 +68,14 @@ class Lowerer:
         if precision in QUANTISED:
             return self._quantised(engine, precision, progress, in_graph=in_graph)
         if precision in IN_GRAPH and in_graph:
-            from generator.engine.precision import lower
+            from generator.engine.precision import lower, quantizable
 
             progress(f"casting to {precision}")
             made = lower(self.model, "fp16" if precision == "fp16" else "bf16", self.keep)
+            layers = {layer.name for layer in quantizable(self.model)}
+            if layers and layers <= set(made.stay):
+                text = f"all {len(layers)} layers with weights stay in fp32: {next(iter(made.stay.values()))}"
+                self.notes.append(Finding("TK993", text, "look at `stay` in engine.json", "precision"))
             return Lowered(_bytes(made.model), facts={"stay": dict(made.stay), "clipped": dict(made.clipped)})
         return Lowered(_bytes(self.model))
 

@@ -346,6 +346,7 @@ class _Work:
             hints = advise(
                 one.choice.precision, ranking, method=calibration.method if calibration else "",
                 mixed=self.job.program.build.mixed, failed=failed, kept=self.job.program.build.keep.nodes,
+                bf16=one.choice.engine != "onnxruntime" or one.choice.cuda,
             )  # fmt: skip
             problems += self.job.problems(verdict.findings([str(hint) for hint in hints]))
         return problems

@@ -26,10 +26,10 @@ class Advice:
 
 def advise(
     precision: str, ranking: Sequence[LayerHarm], *, method: str = "", mixed: bool = False,
-    failed: Sequence[str] = (), kept: Sequence[str] = (),
+    failed: Sequence[str] = (), kept: Sequence[str] = (), bf16: bool = True,
 ) -> list[Advice]:  # fmt: skip
     """What promises most first. `method` is the calibration's, `mixed` whether it was tried, `failed` the codes of
-    the checks that failed, `kept` the nodes that the spec keeps already."""
+    the checks that failed, `kept` the nodes that the spec keeps already, `bf16` whether the engine runs that."""
     worst = culprits(ranking)
     advice = []
     if "TK977" in failed:
@@ -57,7 +57,7 @@ def advise(
         advice.append(
             Advice("half precision, which needs no calibration and seldom costs accuracy", "precision: fp16")
         )
-    elif precision == "fp16":
+    elif precision == "fp16" and bf16:
         advice.append(Advice("the range of fp32 in 16 bits", "precision: bf16"))
     if precision in ("fp16", "bf16", "tf32"):
         advice.append(Advice("full precision", "precision: fp32"))

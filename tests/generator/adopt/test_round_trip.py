@@ -105,7 +105,7 @@ def test_what_is_made_up_is_not_all_of_one_kind() -> None:
     found: Counter[str] = Counter()
 
     @settings(
-        max_examples=150, deadline=None, suppress_health_check=list(HealthCheck), database=None, derandomize=True
+        max_examples=250, deadline=None, suppress_health_check=list(HealthCheck), database=None, derandomize=True
     )
     @given(repositories())
     def count(files: dict[str, bytes]) -> None:
