@@ -138,13 +138,13 @@ class Lowerer:
         self, words: Words, ranges: Ranges, progress: Progress, *, reduced: bool, in_graph: bool
     ) -> dict[str, Any]:
         """The largest set of layers that the gate accepts, and how it was found."""
+        import onnxruntime
+
         from generator.engine.precision import cast, search, sensitivity
 
         keep = self.keep
         assert self._samples is not None  # noqa: S101  (ranges has read them)
         few = _few(self._samples)
-        import onnxruntime
-
         facts = {
             "request": dict(self.job.request), "engine": words, "ranges": ranges.text(), "data": few.sha256,
             "reduced": reduced, "in_graph": in_graph, "gate": self.judge.facts(),

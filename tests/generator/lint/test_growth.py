@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import gc
-import time
 from collections.abc import Callable
 
 import pytest
+from growth import grows_linearly
 
 from generator.lint.check import check
 from generator.lint.files import MemoryFolder
@@ -20,8 +19,6 @@ IGNORE = "# tritonkit: ignore[TK621] because it is\n"
 PASSES = 'backend: "python" input { name: "x" data_type: TYPE_FP32 dims: 4 } output { name: "y" data_type: TYPE_FP32 dims: 4 }'
 ZEROS = "data_type: TYPE_FP16 dims: 4 zero_data: true"
 SMALL, LARGE = 500, 2000
-MOST = 7  # linear is 4, quadratic 16
-ATTEMPTS = 4  # other work on the machine makes single ones longer
 
 
 def model(text: str) -> Files:
@@ -143,23 +140,6 @@ def python_calls(count: int) -> Files:
     body = "".join(each.format(i) for i in range(count)).encode() + b"        return config\n"
     code = PYTHON.replace(b"\n", b"\n" + head + body, 1)
     return {"m/config.pbtxt": b'backend: "python"', "m/1/model.py": code}
-
-
-def seconds(work: Callable[[], object]) -> float:
-    """The processor time that something takes, without the collector's, which has everything of the tests to look at."""
-    gc.collect()
-    gc.disable()
-    try:
-        start = time.process_time()
-        work()
-        return time.process_time() - start
-    finally:
-        gc.enable()
-
-
-def grows_linearly(small: Callable[[], object], large: Callable[[], object]) -> bool:
-    small()  # what is imported and made once
-    return any(seconds(large) < MOST * seconds(small) for _ in range(ATTEMPTS))
 
 
 @pytest.mark.parametrize(

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import gc
-import time
 from collections.abc import Callable
 
 import onnx
 import pytest
+from growth import grows_linearly
 from onnx import TensorProto, helper
 
 from generator.engine.precision.cast import cast
 from generator.engine.precision.cast_first import cast_first
 
 SMALL, LARGE = 1000, 4000
-MOST = 7  # linear is 4, quadratic 16
-ATTEMPTS = 4  # other work on the machine makes single ones longer
 
 
 def graph(nodes: list[onnx.NodeProto], given: int, rows: int = 2) -> onnx.ModelProto:
@@ -48,23 +45,6 @@ def casts_side_by_side(count: int) -> onnx.ModelProto:
     names = [f"c{i}" for i in range(count)]
     nodes = [helper.make_node("Cast", ["x"], [name], to=TensorProto.FLOAT) for name in names]
     return graph([*nodes, helper.make_node("Concat", names, ["y"], axis=0)], TensorProto.UINT8, 2 * count)
-
-
-def seconds(work: Callable[[], object]) -> float:
-    """The processor time that something takes, without the collector's, which has everything of the tests to look at."""
-    gc.collect()
-    gc.disable()
-    try:
-        start = time.process_time()
-        work()
-        return time.process_time() - start
-    finally:
-        gc.enable()
-
-
-def grows_linearly(small: Callable[[], object], large: Callable[[], object]) -> bool:
-    small()  # what is imported and made once
-    return any(seconds(large) < MOST * seconds(small) for _ in range(ATTEMPTS))
 
 
 def test_moves_of_bytes_take_as_long_as_they_are_many() -> None:
