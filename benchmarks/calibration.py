@@ -1,11 +1,13 @@
 """Claim: how long calibration and the search for mixed precision take, and a build of which everything is kept.
 
-    python benchmarks/calibration.py [--rounds 5]
+    python benchmarks/calibration.py [--rounds 5] [--limit-s 240]
+    python benchmarks/calibration.py --draw           only calibration.svg, from calibration.json
 
 Networks of 4 to 64 convolutions (seeded weights, 3×32×32 in) are calibrated by entropy, their layers ranked, and the
-largest set of layers searched that keeps 25 dB; then one of 16 convolutions with 64 to 1024 samples. Last the digits
+largest set of layers searched that keeps 40 dB; then one of 16 convolutions with 64 to 1024 samples. Last the digits
 in INT8 with mixed precision, as whole processes: built anew, built again with what the cache has, and when the engine
-is what the spec asks for. Writes calibration.json, calibration.svg and the table of calibration.md.
+is what the spec asks for. No round of the networks starts that would end beyond the limit. Writes calibration.json,
+calibration.svg and the table of calibration.md.
 """
 
 from __future__ import annotations
@@ -18,6 +20,8 @@ import sys
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
+from itertools import groupby
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +37,8 @@ from generator.engine.runner import OnnxRunner, Samples
 
 CLONE = HERE.parent
 TRITONKIT = str(Path(sys.executable).with_name("tritonkit"))
-SEED, CHANNELS, SIZE, BATCH, RANKED_WITH, LEAST_DB = 1, 16, 32, 32, 64, 25.0
+SEED, CHANNELS, SIZE, BATCH, RANKED_WITH = 1, 16, 32, 32, 64
+LEAST_DB = 40.0  # more than any of the networks keeps in INT8 throughout: a search that ends at once shows nothing
 LAYERS, SAMPLES = (4, 8, 16, 32, 64), (64, 128, 256, 512, 1024)
 USUAL_LAYERS, USUAL_SAMPLES = 16, 256
 BUILDS = ("from nothing", "with the cache", "current")
@@ -133,32 +138,40 @@ def whole_build(root: Path, kind: str) -> float:
 
 def draw(result: Mapping[str, Any], file: Path) -> None:
     """Stages by layers, stages by samples, whole builds."""
-    figure, (left, middle, right) = chart(3, (13, 3.9))
+    figure, (left, middle, right) = chart(3, (13, 4.2))
     words = {"calibrate_s": "calibration", "rank_s": "ranking of layers", "search_s": "search"}
-    for axes, key, name in ((left, "by_layers", "layers"), (middle, "by_samples", "samples to calibrate with")):
+    middle.sharey(left)
+    for axes, key, name in ((left, "by_layers", "convolutions"), (middle, "by_samples", "samples to calibrate with")):
         sizes = [int(size) for size in result[key]]
         for index, (stage, word) in enumerate(words.items()):
             told = [result[key][str(size)][stage] for size in sizes]
-            axes.plot(sizes, [t["median"] for t in told], "os^"[index] + "-", label=word)
-            axes.fill_between(sizes, [t["low"] for t in told], [t["high"] for t in told], alpha=0.2)
+            axes.errorbar(
+                sizes, [t["median"] for t in told], yerr=_bars(told), marker="os^"[index], capsize=3, elinewidth=1.2,
+                label=word,
+            )  # fmt: skip
         axes.set(xscale="log", yscale="log", xlabel=name, ylabel="seconds")
+        axes.yaxis.set_major_formatter("{x:g}")
         axes.set_xticks(sizes, labels=[str(size) for size in sizes])
         axes.minorticks_off()
-        axes.legend(fontsize=8)
-    left.set_title(f"{USUAL_SAMPLES} samples")
-    middle.set_title(f"{USUAL_LAYERS} convolutions")
-    builds = result["builds_s"]
-    values = [builds[kind]["median"] for kind in BUILDS]
-    bars = [[builds[k]["median"] - builds[k]["low"] for k in BUILDS],
-            [builds[k]["high"] - builds[k]["median"] for k in BUILDS]]  # fmt: skip
-    right.bar(BUILDS, values, yerr=bars, capsize=3, color=["C0", "C1", "C2"], width=0.6)
-    for place, (value, more) in enumerate(zip(values, bars[1], strict=True)):
-        right.text(place, value + more + max(values) * 0.02, f"{value:.2f} s", ha="center")
+    left.legend(fontsize=9, loc="lower right")
+    left.set_title(f"by size, {USUAL_SAMPLES} samples")
+    middle.set_title(f"by samples, {USUAL_LAYERS} convolutions")
+    builds = [result["builds_s"][kind] for kind in BUILDS]
+    tallest = max(told["high"] for told in builds)
+    right.bar(BUILDS, [told["median"] for told in builds], yerr=_bars(builds), capsize=3, color="0.65", width=0.6)
+    for place, told in enumerate(builds):
+        right.text(place, told["high"] + tallest * 0.02, f"{told['median']:.2f} s", ha="center")
     right.set(
-        title="tritonkit build, digits in mixed INT8", ylabel="seconds, whole process", ylim=(0, max(values) * 1.25)
+        title="tritonkit build, digits in mixed INT8", ylabel="seconds, whole process", ylim=(0, tallest * 1.15)
     )
     right.grid(visible=False, axis="x")
+    right.set_axisbelow(True)
     save(figure, file)
+
+
+def _bars(told: Sequence[Mapping[str, float]]) -> list[list[float]]:
+    """How far the interval reaches below and above each median."""
+    return [[one["median"] - one["low"] for one in told], [one["high"] - one["median"] for one in told]]
 
 
 def rows(result: Mapping[str, Any]) -> list[list[str]]:
@@ -180,13 +193,25 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Measures in interleaved rounds and writes all files."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=5)
-    count = parser.parse_args(arguments).rounds
+    parser.add_argument("--limit-s", type=float, default=240, help="for the rounds of networks; one is always run")
+    parser.add_argument("--draw", action="store_true", help="draw what calibration.json has, and measure nothing")
+    asked = parser.parse_args(arguments)
+    if asked.draw:
+        draw(json.loads((HERE / "calibration.json").read_text(encoding="utf-8")), HERE / "calibration.svg")
+        return
+    count = asked.rounds
     cases = dict.fromkeys([*((n, USUAL_SAMPLES) for n in LAYERS), *((USUAL_LAYERS, n) for n in SAMPLES)])
     stages(LAYERS[0], SAMPLES[0])  # once, so that everything is imported
     runs: dict[tuple[int, int], list[dict[str, float]]] = {case: [] for case in cases}
-    for number, case in rounds(list(cases), count, SEED):
-        runs[case].append(stages(*case))
-        sys.stderr.write(f"round {number}/{count}: {case[0]} layers, {case[1]} samples\n")
+    longest, start = 0.0, time.monotonic()
+    for number, ordered in groupby(rounds(list(cases), count, SEED), key=itemgetter(0)):
+        began = time.monotonic()
+        if began - start + longest > asked.limit_s:
+            break
+        for _, case in ordered:
+            runs[case].append(stages(*case))
+            sys.stderr.write(f"round {number}/{count}: {case[0]} layers, {case[1]} samples\n")
+        longest = max(longest, time.monotonic() - began)
     builds: dict[str, list[float]] = {kind: [] for kind in BUILDS}
     with tempfile.TemporaryDirectory() as folder:
         make_project(Path(folder))

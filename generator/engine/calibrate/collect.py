@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -21,7 +20,8 @@ if TYPE_CHECKING:
     Array = np.ndarray[Any, Any]
 
 Progress = Callable[[int, int], None]
-FORMAT = 2  # of what the same facts lead to; raised when an algorithm changes
+FORMAT = 3  # of what the same facts lead to; raised when an algorithm changes
+BOUND = "squared error"  # of entropy: no more of it than by the range of all values
 MEMORY_BYTES = 256 << 20  # of activations held at a time
 _DTYPES = {"float": "float32", "double": "float64"}  # others are NumPy's words already
 
@@ -38,7 +38,8 @@ def collect(
     """The range of each FP32 tensor that depends on the inputs: inputs, intermediates and outputs of the graph.
 
     `method`: `minmax` takes all that was seen; `percentile` what so many % of the absolute values lie below;
-    `entropy` what keeps most information in 8 bits. `progress(done, total)` counts items.
+    `entropy` what keeps most information in 8 bits, of all ranges that change the values no more than `minmax` does
+    by squared error (the fact `bound`). `progress(done, total)` counts items.
     So many of a batch are run at once as keep all activations within `memory_bytes`.
     Tensors inside the branches of If and Loop are not looked at. Raises StageError (TK940-TK947).
     """
@@ -58,6 +59,8 @@ def collect(
     facts: dict[str, Any] = {"method": method, "samples": samples.items, "data_sha256": samples.sha256}
     if method == "percentile":
         facts["percentile"] = percentile
+    if method == "entropy":
+        facts["bound"] = BOUND
     ranges = {
         name: _range(extent, percentile, method) for name, extent in extents.items() if extent.seen and extent.finite
     }
@@ -73,7 +76,7 @@ def collect(
 
 def cache_facts(model: onnx.ModelProto | bytes, samples: Samples, method: str, percentile: float) -> dict[str, Any]:
     """All that decides what `collect` returns, for generator.engine.cache."""
-    from importlib.metadata import version
+    import onnxruntime
 
     data = model if isinstance(model, bytes) else model.SerializeToString(deterministic=True)
     return {
@@ -84,14 +87,18 @@ def cache_facts(model: onnx.ModelProto | bytes, samples: Samples, method: str, p
         "samples": samples.items,
         "method": method,
         "percentile": percentile if method == "percentile" else None,
-        "onnxruntime": version("onnxruntime"),
+        "bound": BOUND if method == "entropy" else None,
+        "onnxruntime": onnxruntime.__version__,
     }
 
 
 def _range(extent: Extent, percentile: float, method: str) -> tuple[float, float]:
     if not isinstance(extent, Histogram):
         return extent.least, extent.greatest
-    threshold = percentile_threshold(extent, percentile) if method == "percentile" else entropy_threshold(extent)
+    if method == "percentile":
+        threshold = percentile_threshold(extent, percentile)
+    else:
+        threshold = entropy_threshold(extent, bounded=True)
     # A constant tensor, or one of a single large value among zeros, keeps its extent.
     threshold = threshold or extent.largest
     return max(extent.least, -threshold), min(extent.greatest, threshold)
@@ -112,7 +119,6 @@ def _session(data: bytes) -> tuple[Any, dict[str, Input], list[str]]:
 
     ONNX Runtime finds the types itself, those of its own operators too.
     """
-    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
     import onnx
     import onnxruntime
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -152,7 +151,6 @@ def _declared(graph: onnx.GraphProto) -> dict[str, int]:
 
 
 def _runtime_types(model: onnx.ModelProto) -> dict[str, int]:
-    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
     import onnx
     import onnxruntime
 

@@ -34,10 +34,9 @@ def insert(
     from onnx import shape_inference
     from onnxruntime.quantization import CalibrationMethod, QuantType
     from onnxruntime.quantization.calibrate import TensorsData
-    from onnxruntime.quantization.qdq_quantizer import QDQQuantizer
     from onnxruntime.quantization.quant_utils import add_infer_metadata
 
-    from generator.engine.precision.indexed_model import IndexedModel
+    from generator.engine.precision.indexed_model import IndexedQuantizer
 
     if not layers:
         return model
@@ -50,12 +49,11 @@ def insert(
     add_infer_metadata(known)  # without it the library writes the graph to a file to infer its shapes
     ends = {n: (np.array(low, np.float32), np.array(high, np.float32)) for n, (low, high) in ranges.items()}
     with _quiet():
-        quantizer = QDQQuantizer(
+        quantizer = IndexedQuantizer(
             known, True, reduce_range, QuantType.QInt8,
             QuantType.QInt8 if engine == "tensorrt" else QuantType.QUInt8,
             TensorsData(CalibrationMethod.MinMax, ends), [*layers, *between], [], operators, options,
         )  # fmt: skip
-        quantizer.model = IndexedModel(quantizer.model.model)
         made: onnx.ModelProto = quantizer.quantize_model()
     del made.metadata_props[:]
     made.metadata_props.extend(told)

@@ -5,7 +5,6 @@ Loading a graph costs as much as running it many times; a switched graph is load
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -69,7 +68,6 @@ class Switched:
 
 
 def _load(model: onnx.ModelProto, threads: int) -> Any:
-    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
     import onnxruntime
 
     options = onnxruntime.SessionOptions()

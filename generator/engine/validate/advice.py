@@ -10,7 +10,8 @@ from generator.engine.validate.blame import LayerHarm
 # Of all the noise that layers add, so much is put down to the named ones; and no more of them than this.
 NAMED_SHARE, MOST_NAMED = 0.8, 5
 QUANTISED = ("int8", "fp8")
-OTHER_METHODS = {"entropy": "percentile", "minmax": "entropy", "percentile": "minmax"}
+# To where no large value is cut off, which a transformer or a detector may need; and from there to where some are.
+OTHER_METHODS = {"entropy": "minmax", "percentile": "minmax", "minmax": "entropy"}
 
 
 @dataclass(frozen=True)

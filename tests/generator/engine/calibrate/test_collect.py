@@ -167,3 +167,10 @@ def test_the_key_changes_with_all_that_decides_and_nothing_else() -> None:
         cache_facts(digits(), type(given)(given.batches, "other"), "entropy", 99.9),
     ]
     assert len({key, *map(key_of, others)}) == 7
+
+
+def test_entropy_says_what_bounds_it() -> None:
+    given = samples("pixels", digits_pixels(10))
+    bounds = {method: collect(digits(), given, method).facts.get("bound") for method in METHODS}
+    assert bounds == {"entropy": "squared error", "minmax": None, "percentile": None}
+    assert {m: cache_facts(digits(), given, m, 99.99)["bound"] for m in METHODS} == bounds

@@ -9,7 +9,12 @@ import pytest
 from onnxruntime.quantization.calibrate import HistogramCollector
 
 from generator.engine.calibrate.histogram import BINS, Histogram
-from generator.engine.calibrate.thresholds import clipped_share, entropy_threshold, percentile_threshold
+from generator.engine.calibrate.thresholds import (
+    clipped_share,
+    entropy_threshold,
+    percentile_threshold,
+    squared_errors,
+)
 
 Array = np.ndarray[Any, Any]
 COUNT = 20_000
@@ -23,6 +28,10 @@ def drawn(kind: str) -> Array:
         "uniform": lambda: rng.uniform(-1, 1, COUNT),
         "relu": lambda: np.maximum(rng.normal(size=COUNT), 0),
         "outlier": lambda: np.append(rng.normal(size=COUNT), 40),
+        # A detector's scores, nearly all of them tiny; and one image's background with something bright on it.
+        "scores": lambda: np.append(rng.exponential(1e-3, COUNT), rng.uniform(0.3, 1, 40)),
+        "background": lambda: np.append(rng.normal(-0.11, 0.01, COUNT), rng.uniform(-1.5, 3.7, COUNT // 10)),
+        "many": lambda: rng.normal(size=50 * COUNT),
     }
     values: Array = draw[kind]().astype(np.float32)
     return values
@@ -80,6 +89,51 @@ def test_entropy_never_cuts_below_a_sixteenth_of_the_largest_value(largest: floa
     small = np.abs(np.random.default_rng(3).laplace(scale=1e-3, size=COUNT))
     found = entropy_threshold(counted(np.append(small.clip(0, 0.1), largest).astype(np.float32)))
     assert largest / 16 <= found < largest / 8
+
+
+def error_in_8_bits(values: Array, threshold: float) -> float:
+    """The squared error of 255 steps over what ±threshold leaves of the values' range, zero among them, summed."""
+    low = max(min(float(values.min()), 0.0), -threshold)
+    high = min(max(float(values.max()), 0.0), threshold)
+    step = (high - low) / 255
+    copies = np.clip(np.rint(values / step), np.ceil(low / step), np.floor(high / step)) * step
+    return float(((copies - values) ** 2).sum())
+
+
+@pytest.mark.parametrize("kind", ["normal", "laplace", "uniform", "relu", "outlier", "scores"])
+@pytest.mark.parametrize("share", [1, 2, 8, 16])
+def test_squared_errors_are_those_of_the_values(kind: str, share: int) -> None:
+    values = drawn(kind)
+    histogram = counted(values)
+    top = int(np.flatnonzero(histogram.counts)[-1]) + 1
+    bins = np.array([top // share])
+    end = min(float(bins[0]) * histogram.edge / BINS, histogram.largest)
+    assert squared_errors(histogram, bins)[0] == pytest.approx(error_in_8_bits(values, end), rel=0.12)
+
+
+@pytest.mark.parametrize("kind", ["normal", "laplace", "uniform", "relu", "outlier", "scores", "background"])
+def test_bounded_entropy_does_no_more_harm_than_the_whole_range(kind: str) -> None:
+    values = drawn(kind)
+    histogram = counted(values)
+    found = entropy_threshold(histogram, bounded=True)
+    assert found >= entropy_threshold(histogram)
+    assert error_in_8_bits(values, found) <= 1.1 * error_in_8_bits(values, histogram.largest)
+
+
+@pytest.mark.parametrize("kind", ["scores", "background"])
+def test_entropy_without_a_bound_cuts_off_what_counts(kind: str) -> None:
+    values = drawn(kind)
+    histogram = counted(values)
+    assert clipped_share(histogram, entropy_threshold(histogram)) > 0.001
+    assert error_in_8_bits(values, entropy_threshold(histogram)) > 10 * error_in_8_bits(values, histogram.largest)
+
+
+def test_bounded_entropy_still_cuts_what_costs_less_than_it_brings() -> None:
+    values = drawn("many")
+    histogram = counted(values)
+    found = entropy_threshold(histogram, bounded=True)
+    assert found < 0.95 * histogram.largest
+    assert error_in_8_bits(values, found) < error_in_8_bits(values, histogram.largest)
 
 
 @pytest.mark.parametrize("kind", ["normal", "laplace", "uniform", "relu", "outlier"])

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import onnx
 import onnx.parser
+from onnx import TensorProto, helper
 from onnx.reference import ReferenceEvaluator
 
 from generator.engine.calibrate import Ranges, collect
@@ -42,6 +44,20 @@ def graph(text: str, opset: int = 17, more: str = "", **weights: Array) -> onnx.
     model = onnx.parser.parse_model(f'<ir_version: 8, opset_import: ["" : {opset}{more}]> g {text}')
     model.graph.initializer.extend(onnx.numpy_helper.from_array(array, name) for name, array in weights.items())
     return model
+
+
+def of_nodes(
+    nodes: Sequence[onnx.NodeProto], *, taken: int = TensorProto.FLOAT, dims: Sequence[int] = (2, 2),
+    to: Sequence[int] | None = None, **weights: Array,
+) -> onnx.ModelProto:  # fmt: skip
+    """A graph of these nodes: from `x`, of the type `taken`, to FP32 `y` of the shape `to` (default: that of `x`)."""
+    ends = [
+        helper.make_tensor_value_info("x", taken, dims),
+        helper.make_tensor_value_info("y", TensorProto.FLOAT, to or dims),
+    ]
+    held = [onnx.numpy_helper.from_array(array, name) for name, array in weights.items()]
+    made = helper.make_graph(list(nodes), "g", ends[:1], ends[1:], held)
+    return helper.make_model(made, ir_version=8, opset_imports=[helper.make_opsetid("", 17)])
 
 
 def run(model: onnx.ModelProto, *, optimise: bool = True, **inputs: Array) -> list[Array]:

@@ -6,6 +6,7 @@ import numpy as np
 import onnx
 import onnx.parser
 import pytest
+from lowering_graphs import of_nodes
 from onnx import TensorProto, helper
 
 from generator.engine.inspect import suspicious
@@ -35,10 +36,7 @@ def test_the_photographs_network_suits_tensorrt_then_and_answers_the_same() -> N
     ],
 )
 def test_what_meets_anything_else_is_left_alone(nodes: list[onnx.NodeProto]) -> None:
-    values = [
-        helper.make_tensor_value_info(n, t, [2, 2]) for n, t in (("x", TensorProto.UINT8), ("y", TensorProto.FLOAT))
-    ]
-    model = helper.make_model(helper.make_graph(nodes, "g", values[:1], values[1:]))
+    model = of_nodes(nodes, taken=TensorProto.UINT8)
     assert cast_first(model) == model
 
 

@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Literal
+
 import numpy as np
 import onnx
 import pytest
 from lowering_graphs import graph
 from onnx import helper, numpy_helper
+from onnxruntime.quantization import qdq_quantizer
 from onnxruntime.quantization.onnx_model import ONNXModel
+from onnxruntime.quantization.quant_utils import find_by_name
 
+from generator.engine.precision import indexed_model, quantize
 from generator.engine.precision.indexed_model import IndexedModel
+
+MODELS = Path(__file__).resolve().parents[4] / "models"
 
 
 def model() -> onnx.ModelProto:
@@ -31,12 +39,14 @@ def change(made: ONNXModel, random: np.random.Generator, step: int) -> None:
     [
         lambda: made.replace_input_of_all_nodes(old, new),
         lambda: made.replace_input_of_nodes(old, new, names),
+        lambda: made.replace_output_of_all_nodes(old, new),
+        lambda: made.remove_node(node) if step % 4 == 0 else None,
         lambda: made.replace_node_input(node, old, new),
         lambda: made.add_nodes([helper.make_node("Add", [old, new], [f"t{step}"], f"n{step}")]),
         lambda: made.add_initializer(weight(old, step)),
         lambda: made.initializer_extend([weight(f"t{step}", step)]),
         lambda: made.remove_initializer(made.get_initializer(old) or weight(old, -1)),
-    ][int(random.integers(7))]()
+    ][int(random.integers(9))]()
 
 
 def changed(made: ONNXModel, seed: int) -> bytes:
@@ -47,9 +57,29 @@ def changed(made: ONNXModel, seed: int) -> bytes:
     for step in range(40):
         change(made, random, step)
         assert [one.name for one in made.initializer()] == [one.name for one in made.model.graph.initializer]
+        for name in ("x", "a", "w", "v", "", f"t{step - 1}", f"t{step}"):
+            right = ONNXModel.input_name_to_nodes(made).get(name, [])
+            assert sorted(map(repr, made.input_name_to_nodes().get(name, []))) == sorted(map(repr, right))
+            weight_of_name = find_by_name(name, made.model.graph.initializer)
+            assert qdq_quantizer.find_by_name(name, made.initializer()) == weight_of_name
     return bytes(made.model.SerializeToString(deterministic=True))
 
 
 @pytest.mark.parametrize("seed", range(30))
 def test_the_same_graph_comes_out(seed: int) -> None:
     assert changed(IndexedModel(model()), seed) == changed(ONNXModel(model()), seed)
+
+
+@pytest.mark.parametrize("engine", ["onnxruntime", "tensorrt"])
+@pytest.mark.parametrize("name", ["digits", "detector"])
+def test_models_are_quantised_as_the_library_alone_does(
+    name: str, engine: Literal["onnxruntime", "tensorrt"], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given = onnx.load(MODELS / f"{name}.onnx")
+    tensors = [*(value.name for value in given.graph.input), *(n for node in given.graph.node for n in node.output)]
+    ranges = {tensor: (-1.0 - place, 2.0 + place) for place, tensor in enumerate(tensors)}
+    ours = quantize(given, ranges, for_engine=engine)
+    monkeypatch.setattr(indexed_model, "IndexedQuantizer", qdq_quantizer.QDQQuantizer)
+    monkeypatch.setattr(qdq_quantizer, "find_by_name", find_by_name)
+    alone = quantize(given, ranges, for_engine=engine)
+    assert ours.SerializeToString(deterministic=True) == alone.SerializeToString(deterministic=True)

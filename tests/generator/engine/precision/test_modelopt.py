@@ -22,10 +22,17 @@ STAND_IN = """
 import numpy, shutil
 calls = []
 
-def quantize(onnx_path, quantize_mode="int8", calibration_data=None, calibration_method=None,
+def quantize(onnx_path, quantize_mode="int8", calibration_data_reader=None, calibration_method=None,
              calibration_eps=("cpu", "cuda:0", "trt"), nodes_to_exclude=None, output_path=None, log_level="INFO",
              high_precision_dtype="fp16"):
     calls.append(dict(locals()))
+    print("what nobody asked for")
+    first = calibration_data_reader.get_first()
+    read = list(iter(calibration_data_reader.get_next, None))
+    assert read[0] is first and calibration_data_reader.get_next() is None
+    calibration_data_reader.rewind()
+    assert calibration_data_reader.get_next() is first
+    calls[-1]["read"] = read
     if quantize_mode == "int8":
         raise RuntimeError("no such luck")
     shutil.copy(onnx_path, output_path)
@@ -59,7 +66,7 @@ def test_where_it_is_missing() -> None:
 
 
 @pytest.mark.usefixtures("stand_in")
-def test_the_call() -> None:
+def test_the_call(capfd: pytest.CaptureFixture[str]) -> None:
     pixels = digits_data()[0]
     given = Samples(({"pixels": pixels[:8]}, {"pixels": pixels[8:20]}), "")
     made = modelopt(digits(), "fp8", given, Kept(last=1), high_precision="bf16")
@@ -69,7 +76,9 @@ def test_the_call() -> None:
     assert call["nodes_to_exclude"] == ["^logits$"]
     assert call["high_precision_dtype"] == "bf16"
     assert call["calibration_method"] == "max"
-    np.testing.assert_array_equal(call["calibration_data"]["pixels"], pixels[:20])
+    assert [list(batch) for batch in call["read"]] == [["pixels"], ["pixels"]]
+    np.testing.assert_array_equal(np.concatenate([batch["pixels"] for batch in call["read"]]), pixels[:20])
+    assert capfd.readouterr() == ("", ""), "standard output is data"
     assert not Path(call["onnx_path"]).exists(), "nothing is left behind"
     onnx.checker.check_model(made)
 
