@@ -1,6 +1,7 @@
 """Claim: what each precision costs in accuracy and gains in speed, of an engine alone on the CPU.
 
     python benchmarks/engines.py [--rounds 51] [--models digits embeddings detector]
+    python benchmarks/engines.py --draw                             only engines.svg, from engines.json
 
 Builds the engines of the three specs for the embedded server as `tritonkit build` does: inspected, lowered, judged on
 the gate set, installed or refused. Then all engines of a model run interleaved in one process, in ONNX Runtime with a
@@ -48,6 +49,7 @@ CLONE = HERE.parent
 BATCHES = (1, 2, 4, 8, 16, 32)
 SHOWN, SEED, SOME_ITEMS = 8, 1, 64
 PLAIN = "fp32, graph as written"
+_REFUSED, _FRONT = "refused by the gate", "no other is better"
 # Precision → what the spec says of it.
 PRECISIONS: Mapping[str, Mapping[str, Any]] = {
     "fp32": {"precision": "fp32"},
@@ -191,35 +193,48 @@ def front(points: Mapping[str, tuple[float, float]]) -> list[str]:
 
 
 def draw(results: Mapping[str, Any], file: Path) -> None:
-    """A panel a model: latency of one item in a batch against accuracy, the intervals of both, and the front."""
-    figure, panels = chart(len(results), (4.2 * len(results) + 0.6, 3.9))
+    """A panel a model: latency of one item in a batch with its interval against accuracy, and the front."""
+    figure, panels = chart(len(results), (4.2 * len(results) + 0.6, 4.4))
+    names = list(dict.fromkeys(name for result in results.values() for name in result["engines"]))
     for axes, (model, result) in zip(panels, results.items(), strict=True):
-        _panel(axes, model, result["engines"])
+        _panel(axes, model, result["engines"], names)
+    said: dict[str, Any] = {}
+    for axes in panels:
+        for handle, label in zip(*axes.get_legend_handles_labels(), strict=True):
+            said.setdefault(label, handle)
+    labels = sorted(said, key=lambda label: (label in {_FRONT, _REFUSED}, label == _FRONT))
+    columns = 4 if len(results) > 1 else 2
+    figure.legend([said[label] for label in labels], labels, loc="outside lower center", fontsize=9, ncols=columns)
     save(figure, file)
 
 
-def _panel(axes: Axes, model: str, engines: Mapping[str, Any]) -> None:
-    points = {}
-    for index, (name, found) in enumerate(engines.items()):
+def _panel(axes: Axes, model: str, engines: Mapping[str, Any], names: Sequence[str]) -> None:
+    """`names` are those of all panels: an engine has the same colour and size in each."""
+    points, highest = {}, 0.0
+    for name, found in engines.items():
+        index = names.index(name)
         time = found["latency_us"][str(SHOWN)]
         x, low, high = (time[key] / SHOWN for key in ("median_us", "low_us", "high_us"))
-        points[name] = (x, found["accuracy"])
+        points[name], highest = (x, found["accuracy"]), max(highest, high)
+        # Later ones are smaller, so that points in the same place are seen as rings.
         axes.errorbar(
-            [x], [found["accuracy"]], xerr=[[x - low], [high - x]], marker="o" if found["passed"] else "x",
-            color=f"C{index}", capsize=3, markersize=8, linestyle="none",
-            label=name if found["passed"] else f"{name} (refused)", zorder=3,
+            [x], [found["accuracy"]], xerr=[[x - low], [high - x]], marker="o", color=f"C{index}", capsize=3,
+            markersize=max(5, 12 - 2 * index), elinewidth=max(1, 3.5 - 0.6 * index), linestyle="none", label=name,
+            zorder=3 + index,
         )  # fmt: skip
-    names = front({name: point for name, point in points.items() if engines[name]["passed"]})
-    axes.plot([points[n][0] for n in names], [points[n][1] for n in names], color="0.5", lw=1.2, ls="--",
-              marker="o", markersize=13, markerfacecolor="none", label="no other is better", zorder=2)  # fmt: skip
+    wrong = [point for name, point in points.items() if not engines[name]["passed"]]
+    if wrong:
+        axes.plot(*zip(*wrong, strict=True), "kx", markersize=14, label=_REFUSED, zorder=20)
+    best = front({name: point for name, point in points.items() if engines[name]["passed"]})
+    axes.plot([points[n][0] for n in best], [points[n][1] for n in best], color="0.5", lw=1.2, ls="--",
+              marker="o", markersize=17, markerfacecolor="none", label=_FRONT, zorder=2)  # fmt: skip
     metric = next(iter(engines.values()))["metric"]
     values = [right for _, right in points.values()]
     room = max((max(values) - min(values)) * 0.25, 0.002)
     axes.set(
         title=model, xlabel=f"µs an item, in batches of {SHOWN}", ylabel=f"{metric} on the gate set",
-        xlim=(0, max(x for x, _ in points.values()) * 1.15), ylim=(min(values) - room, max(values) + room),
+        xlim=(0, highest * 1.08), ylim=(min(values) - room, max(values) + room),
     )  # fmt: skip
-    axes.legend(fontsize=8, loc="best")
 
 
 def rows(results: Mapping[str, Any]) -> list[list[str]]:
@@ -251,7 +266,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=51)
     parser.add_argument("--models", nargs="+", default=["digits", "embeddings", "detector"])
+    parser.add_argument("--draw", action="store_true", help="draw what engines.json has, and measure nothing")
     told = parser.parse_args(arguments)
+    if told.draw:
+        draw(json.loads((HERE / "engines.json").read_text(encoding="utf-8"))["results"], HERE / "engines.svg")
+        return
     shutil.rmtree(HERE / "engines", ignore_errors=True)
     with tempfile.TemporaryDirectory() as folder:
         results = {model: measure(model, told.rounds, Path(folder)) for model in told.models}

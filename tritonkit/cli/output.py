@@ -6,19 +6,21 @@ import json
 import os
 import re
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
 from generator.problems import Problem
 
 if TYPE_CHECKING:
+    from rich.console import Console
     from rich.table import Table
 
+_PIPED_COLUMNS = 120
 _LARGEST_SHOWN_BYTES = 1_000_000  # of larger files no lines are shown
 
 
@@ -87,16 +89,60 @@ def print_json(data: Any) -> None:
 
 def print_table(table: Table) -> None:
     """A table on standard output."""
-    from rich.console import Console
-
+    console = _console()
     if sys.stdout.isatty():
-        Console(no_color=not colour(sys.stdout)).print(table)
+        console.print(table)
         return
-    console = Console(no_color=True, width=120)
     with console.capture() as captured:
         console.print(table)
     for line in captured.get().splitlines():
         click.echo(line.rstrip())  # cells are filled up with blanks
+
+
+def print_line(text: str, hang: int = 0) -> None:
+    """A line on standard output; on a terminal broken between words, the rest `hang` columns in."""
+    text = printable(text)
+    if sys.stdout.isatty():
+        import textwrap
+
+        indent = " " * hang
+        text = textwrap.fill(
+            text, _console().width, subsequent_indent=indent, break_on_hyphens=False, drop_whitespace=True,
+            replace_whitespace=False,
+        )  # fmt: skip
+    click.echo(text)
+
+
+def fits(table: Table) -> bool:
+    """Whether `print_table` has room for it without breaking a cell."""
+    from rich.measure import Measurement
+
+    console = _console()
+    return Measurement.get(console, console.options.update(width=100_000), table).maximum <= console.width
+
+
+def make_table(columns: Sequence[str], rows: Iterable[Sequence[str]], *, right: Collection[str] = (),
+               breaks: Collection[str] = (), title: str | None = None) -> Table:  # fmt: skip
+    """A table without lines; the columns in `breaks` give way where there is no room, and no others."""
+    from rich.markup import escape
+    from rich.table import Table
+
+    table = Table(title=title, title_justify="left", box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    for column in columns:
+        justify: Literal["right", "left"] = "right" if column in right else "left"
+        table.add_column(column, justify=justify, no_wrap=column not in breaks, overflow="fold")
+    for row in rows:
+        table.add_row(*(escape(printable(cell)) for cell in row))
+    return table
+
+
+def _console() -> Console:
+    """Of standard output; where that is no terminal, of 120 columns."""
+    from rich.console import Console
+
+    if sys.stdout.isatty():
+        return Console(no_color=not colour(sys.stdout))
+    return Console(no_color=True, width=_PIPED_COLUMNS)
 
 
 def seldom(say_it: Callable[[str], None]) -> Callable[[str], None]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from generator.engine.inspect.flops import VIEWS, Node, flops
+from generator.engine.inspect.quantised import as_moved, held, is_quantising
 from generator.engine.inspect.shapes import Shaped
 
 if TYPE_CHECKING:
@@ -15,7 +16,22 @@ if TYPE_CHECKING:
 # These read no more than they write.
 _PART_ALONE = frozenset({"Gather", "GatherElements", "GatherND", "Slice"})
 # What scales and masks the scores of an attention.
-_BETWEEN = frozenset({"Add", "Mul", "Div", "Sub", "Where", "Cast", "Clip", "Max", "Min"})
+_BETWEEN = frozenset(
+    {
+        "Add",
+        "Mul",
+        "Div",
+        "Sub",
+        "Where",
+        "Cast",
+        "Clip",
+        "Max",
+        "Min",
+        "QuantizeLinear",
+        "DequantizeLinear",
+    }
+)
+_AFTER_SOFTMAX = frozenset({"Cast", "Dropout", "Where", "QuantizeLinear", "DequantizeLinear"})
 
 
 @dataclass(frozen=True)
@@ -66,14 +82,20 @@ def layer_names(graph: onnx.GraphProto) -> list[str]:
 
 def layers_of(graph: onnx.GraphProto, shapes: Mapping[str, Shaped]) -> tuple[Layer, ...]:
     """All nodes, in the graph's order; `shapes` are those of its tensors. Constants are weights, not layers."""
-    constant = {node.output[0] for node in graph.node if node.op_type == "Constant"}
-    weights = {tensor.name for tensor in graph.initializer} | constant
+    weights = held(graph)
     attention = attention_nodes(graph, weights)
     return tuple(
         _layer(name, node, shapes, weights, "attention" if place in attention else "")
         for place, (name, node) in enumerate(zip(layer_names(graph), graph.node, strict=True))
         if node.op_type != "Constant"
     )
+
+
+def run_layers(graph: onnx.GraphProto, shapes: Mapping[str, Shaped]) -> tuple[Layer, ...]:
+    """The layers as an engine runs a quantised graph: its QuantizeLinear and DequantizeLinear are no layers, and what
+    is between them has their bits. Of any other graph: all of them."""
+    quantising = {n for n, node in zip(layer_names(graph), graph.node, strict=True) if is_quantising(node)}
+    return tuple(layer for layer in layers_of(graph, as_moved(graph, shapes)) if layer.name not in quantising)
 
 
 def _layer(
@@ -95,8 +117,8 @@ def _layer(
     if node.op_type in _PART_ALONE and written is not None:
         taken[0] = written if taken[0] is None else min(taken[0], written)
     read = _sum([size for n, size in zip(node.input, taken, strict=True) if n not in weights])
-    held = {n: size or 0 for n, size in zip(node.input, taken, strict=True) if n in weights}
-    return Layer(name, node.op_type, shape, count, read, written, sum(held.values()), block)
+    of_weights = {n: size or 0 for n, size in zip(node.input, taken, strict=True) if n in weights}
+    return Layer(name, node.op_type, shape, count, read, written, sum(of_weights.values()), block)
 
 
 def _plain(value: object) -> object:
@@ -168,7 +190,7 @@ def _following_product(graph: onnx.GraphProto, users: Mapping[str, list[int]], s
         product = [p for p in below if graph.node[p].op_type == "MatMul"]
         if product:
             return {*trail, product[0]}
-        onward = [p for p in below if graph.node[p].op_type in ("Cast", "Dropout", "Where")]
+        onward = [p for p in below if graph.node[p].op_type in _AFTER_SOFTMAX]
         if not onward or onward[0] in trail:
             return set()
         place = onward[0]

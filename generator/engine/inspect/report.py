@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from generator.engine.inspect.layers import Layer, layers_of
+from generator.engine.inspect.layers import Layer, run_layers
+from generator.engine.inspect.quantised import is_quantising
 from generator.engine.inspect.shapes import Shaped, axes_of, axis_name, batch_axes, fixed, infer, inputs_of, shaped
 from generator.engine.inspect.sizes import bytes_of_tensor
 from generator.engine.inspect.walk import constants_of
@@ -40,7 +41,8 @@ class Inspection:
 
     `axes` are the dynamic axes of the inputs, name → where (`INPUT[AXIS]`); `batch` those that are first axes.
     `size_bytes` is that of the whole model with its weights. `lengths` are what the layers were counted with; an
-    axis that is not in it is unknown, and so is what depends on it.
+    axis that is not in it is unknown, and so is what depends on it. `quantising_nodes` is how many QuantizeLinear and
+    DequantizeLinear there are: the layers beside them are counted in their bits.
     """
 
     inputs: tuple[Signature, ...]
@@ -55,6 +57,7 @@ class Inspection:
     weights: Mapping[str, Weights]
     lengths: Mapping[str, int]
     layers: tuple[Layer, ...]
+    quantising_nodes: int = 0
 
     @property
     def flops(self) -> int:
@@ -96,7 +99,8 @@ def inspect(model: onnx.ModelProto, lengths: Mapping[str, int], batch: int | Non
         size_bytes=model.ByteSize(),
         weights=_weights(model),
         lengths=given,
-        layers=layers_of(model.graph, _all_shapes(model, given)),
+        layers=run_layers(model.graph, _all_shapes(model, given)),
+        quantising_nodes=sum(map(is_quantising, model.graph.node)),
     )
 
 

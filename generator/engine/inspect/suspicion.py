@@ -37,6 +37,7 @@ _TENSORRT_LACKS = ("StringNormalizer", "TfIdfVectorizer", "RegexFullMatch", "Str
                    "BitShift", "Multinomial", "Bernoulli", "SoftmaxCrossEntropyLoss", "Adam")  # fmt: skip
 _TRIED_OPSETS = (13, 17)  # with TensorRT 8.6.1; the parsers of later releases judge for themselves
 
+_NAMES = {"onnxruntime": "ONNX Runtime", "inductor": "Inductor"}
 _INTEGER = ("MatMulInteger", "ConvInteger", "QLinearConv", "QLinearMatMul", "DynamicQuantizeLinear")
 
 
@@ -56,7 +57,9 @@ def suspicious(model: onnx.ModelProto, engine: str, precision: str, *, tensorrt:
     found = [*_of_any_engine(model)]
     if engine == "tensorrt":
         found += [finding for rule in _TENSORRT_RULES for finding in rule(model, tensorrt)]
-    elif engine == "onnxruntime":
+    else:
+        found += _foreign(model, engine)
+    if engine == "onnxruntime":
         found += _onnxruntime(model)
     found += [
         Suspicion(one.code, one.message, one.hint, "precision", Severity.WARNING, one.nodes)
@@ -120,10 +123,14 @@ def _of_any_engine(model: onnx.ModelProto) -> Iterator[Suspicion]:
         )  # fmt: skip
 
 
-def _onnxruntime(model: onnx.ModelProto) -> Iterator[Suspicion]:
+def _foreign(model: onnx.ModelProto, engine: str) -> Iterator[Suspicion]:
     if plugins := [node.name or node.op_type for node in nodes_of(model) if node.domain == TENSORRT_PLUGINS]:
-        yield Suspicion("TK905", f"{listed(plugins)} is a TensorRT plugin, which ONNX Runtime lacks",
+        lacks = _NAMES.get(engine, engine)
+        yield Suspicion("TK905", f"{listed(plugins)} is a TensorRT plugin, which {lacks} lacks",
                         "use the standard operator", severity=Severity.ERROR, nodes=tuple(plugins))  # fmt: skip
+
+
+def _onnxruntime(model: onnx.ModelProto) -> Iterator[Suspicion]:
     if refused := _refused_release(model):
         yield Suspicion("TK906", refused, "export it with older ones, such as 17 and 8", severity=Severity.ERROR)
 

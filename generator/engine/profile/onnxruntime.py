@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import tempfile
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -64,7 +63,6 @@ def _traced(
     model: onnx.ModelProto, tensors: Mapping[str, Any], folder: Path, runs: int, threads: int
 ) -> tuple[list[dict[str, Any]], onnx.GraphProto]:
     """The trace's events, and the graph as ONNX Runtime ran it."""
-    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
     import onnx
     import onnxruntime
 

@@ -12,7 +12,7 @@ import click
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from generator.engine.build.run import Outcome, Row
+    from generator.engine.build.outcome import Outcome
 
 STAGES = ("inspect", "calibrate", "precision", "compile", "validate", "measure")
 
@@ -24,6 +24,8 @@ STAGES = ("inspect", "calibrate", "precision", "compile", "validate", "measure")
 @click.option("--until", type=click.Choice(STAGES), help="Stop after this stage, and install nothing.")
 @click.option("--keep", type=click.Path(path_type=Path, file_okay=False),
               help="Write what each stage made into this folder, to look at.")  # fmt: skip
+@click.option("--from", "brought", metavar="[MODEL=]FILE",
+              help="Judge and install this file, which was built elsewhere, in the place of one engine.")  # fmt: skip
 @click.option("--compare", "old", type=click.Path(path_type=Path),
               help="An earlier engine.json (or its folder): refuse what is worse.")  # fmt: skip
 @click.option("--max-slower", type=click.FloatRange(min=0), default=10.0, show_default=True,
@@ -32,14 +34,15 @@ STAGES = ("inspect", "calibrate", "precision", "compile", "validate", "measure")
               help="With --compare: how much of its accuracy it may lose.")  # fmt: skip
 @click.option("--json", "as_json", is_flag=True, help="Print what was done as JSON.")
 def command(
-    specs: tuple[Path, ...], target: str | None, force: bool, until: str | None, keep: Path | None, old: Path | None,
-    max_slower: float, max_drop: float, as_json: bool,
+    specs: tuple[Path, ...], target: str | None, force: bool, until: str | None, keep: Path | None,
+    brought: str | None, old: Path | None, max_slower: float, max_drop: float, as_json: bool,
 ) -> None:  # fmt: skip
     """Build the engines of SPECs (default: all in specs/): lower, compile, judge, time, install.
 
     An engine that misses its accuracy is not installed, and what was there stays.
     """
     from generator.engine.build.compare import Limits, read_manifest
+    from generator.engine.build.elsewhere import one_of
     from generator.engine.build.jobs import jobs_of
     from generator.engine.build.make import make_missing
     from generator.engine.build.run import Builder
@@ -65,12 +68,13 @@ def command(
         work.stop_on_errors()
         builder = Builder(project, tell, force=force, until=until, keep=keep, against=against, limits=limits)
         jobs = jobs_of(work)
-        if not all(builder.is_done(job) for job in jobs):
+        taken = None if brought is None else one_of(jobs, brought)
+        if taken is not None or not all(builder.is_done(job) for job in jobs):
             with interrupted_later(), suppress(ImportError):  # what lacks one says so itself
                 import onnx  # noqa: F401
 
                 library()
-        outcomes = [builder.build(job) for job in jobs]
+        outcomes = [builder.build(job) for job in jobs] if taken is None else [builder.take(*taken)]
     # What `auto` is served by until it is measured is nothing to tell while it is.
     told = [problem for problem in work.problems if problem.code != "TK235"]
     problems = [*told, *(problem for outcome in outcomes for problem in outcome.problems)]
@@ -100,21 +104,10 @@ def _temporary_files() -> Iterator[None]:
 
 def _report(outcomes: Sequence[Outcome]) -> None:
     """A table of every engine that was tried, why others were not, and a line on what there is now."""
-    from rich.markup import escape
-    from rich.table import Table
+    from tritonkit.cli.build_table import show_tried
+    from tritonkit.cli.output import say, shown_path
 
-    from tritonkit.cli.output import print_table, say, shown_path
-
-    table = Table(box=None, pad_edge=False)
-    for column in ("target", "model", "engine", "accuracy", "of FP32", "batch 1", "largest batch", "size", ""):
-        table.add_column(column, justify="right" if column in {"batch 1", "largest batch", "size"} else "left")
-    for outcome in outcomes:
-        for row in outcome.rows:
-            if row.verdict is not None:
-                cells = (outcome.job.plan.target.name, _model(outcome), row.choice.title, *_cells(outcome, row))
-                table.add_row(*map(escape, cells))
-    if table.row_count:
-        print_table(table)
+    show_tried(outcomes)
     for outcome in outcomes:
         untried: dict[str, list[str]] = {}
         for row in outcome.rows:
@@ -126,26 +119,16 @@ def _report(outcomes: Sequence[Outcome]) -> None:
         said = {
             "current": "is what the spec asks for:",
             "installed": "installed in",
-            "prepared": "cannot be compiled here; graph and commands are in",
+            "prepared": _prepared(outcome.where),
             "looked": "stopped there; nothing is installed",
             "refused": "not installed",
         }[outcome.status]
         say(f"{outcome.job.title}: {said}{where}")
 
 
-def _model(outcome: Outcome) -> str:
-    job = outcome.job
-    return f"{job.model.name} {job.version}" if len(job.model.version_numbers()) > 1 else job.model.name
+def _prepared(where: Path | None) -> str:
+    from generator.engine.compile.trtexec import PLAN
 
-
-def _cells(outcome: Outcome, row: Row) -> tuple[str, ...]:
-    assert row.verdict is not None  # noqa: S101  (for the type checker: the caller has looked)
-    metric = row.verdict.facts.get("metric")
-    accuracy = ("", "") if metric is None else (f"{metric['name']} {metric['value']:.4f}", f"{metric['fp32']:.4f}")
-    times = [f"{value['median_us']:,.0f} µs" for value in row.latency.values()] or [""]
-    state = "passed" if row.verdict.passed else "FAILED"
-    if outcome.status == "installed" and row.choice == outcome.chosen:
-        state = "installed"
-    elif row.verdict.passed and not row.choice.served:
-        state = "passed; nothing serves it yet"
-    return (*accuracy, times[0], times[-1], f"{row.size_bytes:,} B", state)
+    if where is not None and (where / PLAN).exists():
+        return "cannot be judged here; graph, commands and plan are in"
+    return "cannot be compiled here; graph and commands are in"

@@ -19,7 +19,7 @@ def command(as_json: bool, check: bool) -> None:
     from generator.problems import errors
     from generator.project import Project
     from generator.workspace import open_workspace
-    from tritonkit.cli.output import print_json, print_table, show_problems
+    from tritonkit.cli.output import print_json, show_problems
 
     project = Project.find()
     work = open_workspace(project)
@@ -28,7 +28,7 @@ def command(as_json: bool, check: bool) -> None:
     if as_json:
         print_json([_as_json(one) for one in found])
     elif found:
-        print_table(_table(found))
+        _show(found)
     if check and (errors(work.problems) or any(one.state in {"not built", "stale", "damaged"} for one in found)):
         click.get_current_context().exit(1)
 
@@ -40,18 +40,40 @@ def _as_json(one: Listed) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _table(found: list[Listed]) -> Any:
-    from rich.markup import escape
-    from rich.table import Table
+def _show(found: list[Listed]) -> None:
+    """A table of one line each; in a narrow terminal by target, with what is wrong in lines below."""
+    from tritonkit.cli.output import fits, make_table, print_table, printable
 
-    table = Table(box=None, pad_edge=False)
-    for column in ("target", "model", "asked for", "built", "accuracy", "state"):
-        table.add_column(column, overflow="fold")
+    columns = ("target", "model", "asked for", "built", "accuracy", "state")
+    rows = [
+        (one.target, f"{one.model} {one.version}", one.asked, _built(one), _accuracy(one),
+         one.state + (f": {one.why}" if one.why else ""))
+        for one in found
+    ]  # fmt: skip
+    wide = make_table(columns, rows, breaks=("state",))
+    if fits(wide):
+        print_table(wide)
+        return
+    narrow: list[tuple[str, ...]] = []
+    for target in dict.fromkeys(one.target for one in found):
+        narrow.append((target, "", "", ""))
+        narrow += [
+            (f"  {one.model} {one.version}", _built(one) or one.asked, _accuracy(one), one.state)
+            for one in found if one.target == target
+        ]  # fmt: skip
+    print_table(make_table(("target, model", "engine", "accuracy", "state"), narrow, breaks=("target, model",)))
     for one in found:
-        metric = ((one.manifest or {}).get("accuracy") or {}).get("metric")
-        accuracy = "" if not metric else f"{metric['name']} {metric['value']:.4f} (FP32 {metric['fp32']:.4f})"
-        built = "" if one.manifest is None else f"{one.manifest['engine']} {one.manifest['precision']}"
-        state = one.state + (f": {one.why}" if one.why else "")
-        cells = (one.target, f"{one.model} {one.version}", one.asked, built, accuracy, state)
-        table.add_row(*map(escape, cells))
-    return table
+        if one.why:
+            click.echo(printable(f"{one.target}: {one.model} {one.version} is {one.state}: {one.why}"))
+
+
+def _built(one: Listed) -> str:
+    if one.manifest is None:
+        return ""
+    where = ", built elsewhere" if "elsewhere" in one.manifest else ""
+    return f"{one.manifest['engine']} {one.manifest['precision']}{where}"
+
+
+def _accuracy(one: Listed) -> str:
+    metric = ((one.manifest or {}).get("accuracy") or {}).get("metric")
+    return "" if not metric else f"{metric['name']} {metric['value']:.4f} (FP32 {metric['fp32']:.4f})"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
 
 @click.command("infer")
 @click.argument("pipeline")
-@click.argument("files", nargs=-1, required=True, metavar="FILE...", type=click.Path(path_type=Path))
+@click.argument("given", nargs=-1, required=True, metavar="FILE...|INPUT=VALUE...")
 @click.option("--protocol", type=click.Choice(["grpc", "http"]), default="grpc", show_default=True,
               help="How to talk to the server.")  # fmt: skip
 @click.option("--address", metavar="HOST:PORT", help="A server; else the one that `tritonkit serve` runs here.")
@@ -24,21 +25,32 @@ if TYPE_CHECKING:
               help="How long one item may take.")  # fmt: skip
 @click.option("--json", "as_json", is_flag=True, help="Print the answers as JSON.")
 def command(
-    pipeline: str, files: tuple[Path, ...], protocol: str, address: str | None, version: str | None,
+    pipeline: str, given: tuple[str, ...], protocol: str, address: str | None, version: str | None,
     deadline_s: float, as_json: bool,
 ) -> None:  # fmt: skip
-    """Send FILEs to PIPELINE, one request each, and print the answers; exit 1 if any failed."""
+    """Send FILEs to PIPELINE, one request each, and print the answers; exit 1 if any failed.
+
+    A pipeline of several inputs gets one request of INPUT=VALUE for each, as in `image=seven.png text="hello there"`.
+    A VALUE that names a file, or ends as a file's name does, is read (an array from a .npy file); anything else is
+    text, and INPUT==TEXT is text in any case.
+    """
     from tritonkit import Pipeline
     from tritonkit.cli import servers
+    from tritonkit.cli.named_inputs import item_of, one_input, split
     from tritonkit.cli.output import print_json
 
+    named = split(given)
     spoken: servers.Protocol = "http" if protocol == "http" else "grpc"
     server = servers.find(address, spoken)
     with (
         servers.naming_the_known(server, pipeline),
         Pipeline(pipeline, server.address, protocol=spoken, deadline_s=deadline_s, version=version) as client,
     ):
-        answers = client.infer(map(Path, files))
+        if named is None:
+            one_input(client.contract)
+            answers = client.infer(map(Path, given))
+        else:
+            answers = [replace(client.infer_one(item_of(client.contract, named)), source=" ".join(given))]
     if as_json:
         print_json([_plain(answer) for answer in answers])
     else:

@@ -14,6 +14,9 @@ if TYPE_CHECKING:
     from generator.engine.inspect import Inspection, Layer, Suspicion
 
 _TOP = 10
+_WIDE = ("layer", "operator", "output", "operations", "share", "read", "written", "weights", "op/byte")
+_NARROW = ("layer", "operator", "output", "op", "share", "moved", "op/byte")
+_RIGHT = frozenset({*_WIDE, *_NARROW} - {"layer", "operator", "output"})
 _ENGINES, _PRECISIONS = ("onnxruntime", "tensorrt", "inductor"), ("fp32", "tf32", "fp16", "bf16", "int8", "fp8")
 
 
@@ -26,13 +29,17 @@ _ENGINES, _PRECISIONS = ("onnxruntime", "tensorrt", "inductor"), ("fp32", "tf32"
 @click.option("--engine", type=click.Choice(_ENGINES), help="Judge for it; default: the spec's, else onnxruntime.")
 @click.option("--precision", type=click.Choice(_PRECISIONS), help="Judge for it; default: the spec's, else fp32.")
 @click.option("--target", help="Of a spec: on this target; else its first.")
+@click.option("--installed", is_flag=True, help="Of a spec: what was built, not what it is built of.")
 @click.option("--layers", "every", is_flag=True, help="Show every layer, in order; else those with most operations.")
 @click.option("--json", "as_json", is_flag=True, help="Print everything as JSON.")
 def command(
     path: Path, batch: int | None, lengths: tuple[tuple[str, int], ...], engine: str | None, precision: str | None,
-    target: str | None, every: bool, as_json: bool,
+    target: str | None, installed: bool, every: bool, as_json: bool,
 ) -> None:  # fmt: skip
     """Show what is in an ONNX file: tensors, axes, weights, operations and bytes by layer, and what is suspicious.
+
+    Of a spec it is the graph that each engine is made of on the target, with the steps that layout `folded` puts into
+    it; with --installed it is the graph that was built of it, in its precision.
 
     Exit status: 0 fine, 1 if the engine would refuse the model, 2 ours.
     """
@@ -40,7 +47,7 @@ def command(
     from tritonkit.cli.graphs import graphs_of, of_each
     from tritonkit.cli.output import print_json
 
-    graphs = graphs_of(path, target, engine, precision)
+    graphs = graphs_of(path, target, engine, precision, installed=installed)
     looked = of_each(graphs, lambda graph: _look(graph, dict(lengths), batch))
     if as_json:
         print_json([_plain(graph, *found) for graph, found in zip(graphs, looked, strict=True)])
@@ -53,30 +60,38 @@ def command(
 
 def _look(graph: Graph, lengths: dict[str, int], batch: int | None) -> tuple[Inspection, list[Suspicion]]:
     """Raises StageError."""
-    from generator.engine.inspect import inspect, read_graph, suspicious
+    from generator.engine.errors import Finding, StageError
+    from generator.engine.inspect import inspect, suspicious
 
-    model = read_graph(graph.file)
+    if graph.plan is not None:
+        message = f"the engine of {graph.name} is no ONNX graph, so there is none of it to show"
+        hint = "`tritonkit profile` times its layers; without --installed this shows what it was made of"
+        raise StageError(Finding("TK901", message, hint))
+    model = graph.read()
     seen = inspect(model, {**graph.lengths, **lengths}, batch or graph.batch)
-    return seen, suspicious(model, graph.engine, graph.precision)
+    # What has been quantised already has in its graph which layers run in 8 bits, and none else will.
+    is_quantised = graph.installed and seen.quantising_nodes > 0
+    return seen, suspicious(model, graph.engine, "fp32" if is_quantised else graph.precision)
 
 
 def _show(graph: Graph, seen: Inspection, *, every: bool) -> None:
-    from rich.table import Table
+    from tritonkit.cli.output import fits, make_table, print_line, print_table
 
-    from tritonkit.cli.output import print_table, printable, shown_path
-
-    click.echo(printable(f"{graph.name}: {shown_path(graph.file)}"))
+    for line in graph.title():
+        print_line(line, 11)
     for line in _facts(seen):
-        click.echo(printable(f"  {line}"))
+        print_line(f"  {line}", 11)
     shown = list(seen.layers) if every else sorted(seen.layers, key=lambda one: -(one.flops or 0))[:_TOP]
     what = "layers" if every else f"the {len(shown)} of {len(seen.layers)} layers with most operations"
-    table = Table(title=what, title_justify="left", box=None, pad_edge=False, padding=(0, 2, 0, 0))
-    for column in ("layer", "operator", "output", "operations", "share", "read", "written", "weights", "op/byte"):
-        left = column in ("layer", "operator", "output")
-        table.add_column(column, justify="left" if left else "right", no_wrap=not left, overflow="fold")
-    for layer in shown:
-        table.add_row(*_row(layer, seen.flops))
+    rows = [_row(layer, seen.flops) for layer in shown]
+    for columns in (_WIDE, _NARROW):
+        cells = [[row[column] for column in columns] for row in rows]
+        table = make_table(columns, cells, right=_RIGHT, breaks={"layer", "output"}, title=what)
+        if fits(table):
+            break
     print_table(table)
+    if any(layer.block for layer in shown):
+        click.echo("* part of an attention")
 
 
 def _facts(seen: Inspection) -> list[str]:
@@ -97,6 +112,9 @@ def _facts(seen: Inspection) -> list[str]:
     ]  # fmt: skip
     at = ", ".join(f"{name}={length}" for name, length in seen.lengths.items()) or "its fixed lengths"
     lines.append(f"work     {amount(seen.flops)} operations, {size(seen.moved_bytes)} moved by all layers, at {at}")
+    if seen.quantising_nodes:
+        lines.append(f"quant.   {seen.quantising_nodes} QuantizeLinear and DequantizeLinear are no layers of their "
+                     "own: what is between them counts in its bits")  # fmt: skip
     if seen.uncounted:
         named = ", ".join(f"{one.name} ({one.op_type})" for one in seen.uncounted[:3])
         lines.append(f"unknown  of {len(seen.uncounted)} layers not all is known, and the sums lack it: {named}"
@@ -107,31 +125,30 @@ def _facts(seen: Inspection) -> list[str]:
     return lines
 
 
-def _row(layer: Layer, total: int) -> list[str]:
-    from rich.markup import escape
-
+def _row(layer: Layer, total: int) -> dict[str, str]:
+    """What the table says of a layer, by column."""
     from generator.engine.inspect.words import amount, size
-    from tritonkit.cli.output import printable
 
     shape = "unknown" if layer.shape is None else "x".join("?" if d is None else str(d) for d in layer.shape)
-    share = f"{layer.flops / total:.0%}" if layer.flops is not None and total else "-"
-    return [
-        escape(printable(layer.name)), layer.op_type + (" *" if layer.block else ""), escape(printable(shape)),
-        amount(layer.flops), share, size(layer.read_bytes), size(layer.written_bytes), size(layer.weight_bytes),
-        "-" if layer.intensity is None else f"{layer.intensity:.3g}",
-    ]  # fmt: skip
+    return {
+        "layer": layer.name, "operator": layer.op_type + (" *" if layer.block else ""), "output": shape,
+        "operations": amount(layer.flops), "op": amount(layer.flops),
+        "share": f"{layer.flops / total:.0%}" if layer.flops is not None and total else "-",
+        "read": size(layer.read_bytes), "written": size(layer.written_bytes), "weights": size(layer.weight_bytes),
+        "moved": size(layer.moved_bytes), "op/byte": "-" if layer.intensity is None else f"{layer.intensity:.3g}",
+    }  # fmt: skip
 
 
 def _tell(graph: Graph, suspicions: list[Suspicion]) -> None:
     """The findings: they are what was asked for, so on standard output."""
-    from tritonkit.cli.output import printable
+    from tritonkit.cli.output import print_line
 
     where = f"{graph.engine} in {graph.precision}"
     click.echo(f"\n{where}: {'nothing suspicious' if not suspicions else f'{len(suspicions)} found'}")
     for one in suspicions:
-        click.echo(printable(f"  {one.severity.value}[{one.code}]: {one.message}"))
+        print_line(f"  {one.severity.value}[{one.code}]: {one.message}", 4)
         if one.hint:
-            click.echo(printable(f"    hint: {one.hint}"))
+            print_line(f"    hint: {one.hint}", 10)
     click.echo()
 
 
@@ -140,7 +157,7 @@ def _plain(graph: Graph, seen: Inspection, suspicions: list[Suspicion]) -> dict[
 
     layers = [{**asdict(layer), "intensity": layer.intensity} for layer in seen.layers]
     return {
-        "model": graph.name, "file": str(graph.file), "engine": graph.engine, "precision": graph.precision,
+        **graph.to_json(), "engine": graph.engine, "precision": graph.precision,
         **asdict(seen), "layers": layers, "flops": seen.flops, "moved_bytes": seen.moved_bytes,
         "uncounted": [layer.name for layer in seen.uncounted], "findings": [asdict(one) for one in suspicions],
     }  # fmt: skip

@@ -104,6 +104,7 @@ def _render(project: Project, target: str) -> tuple[Path, ServerNeeds, dict[str,
 
 def _lint(repository: Path) -> ServerNeeds:
     """Stops at what the server would refuse anyway; what a repository without specs needs."""
+    from deploy.embedded.machine import here
     from deploy.embedded.needs import needs_of_repository
     from generator.lint.files import DiskFolder
     from generator.lint.server import EMBEDDED
@@ -115,7 +116,7 @@ def _lint(repository: Path) -> ServerNeeds:
         raise UserError(
             f"there is no model in {repository}", "a repository holds a directory a model, with a config.pbtxt in it"
         )
-    show_problems(checked_tree([DiskFolder(repository)], EMBEDDED).problems)
+    show_problems(checked_tree([DiskFolder(repository)], here(EMBEDDED)).problems)
     return needs_of_repository(repository)
 
 

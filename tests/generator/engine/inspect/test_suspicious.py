@@ -61,10 +61,13 @@ def test_control_flow_is_told_with_its_node() -> None:
     assert (found.code, found.severity, found.nodes) == ("TK909", WARNING, ("If_0",))
 
 
-def test_a_plugin_is_nothing_for_onnx_runtime() -> None:
+def test_a_plugin_is_for_tensorrt_alone() -> None:
     model = written("g (float[N] x) => (float[N] y) { y = TRT.EfficientNMS_TRT(x) }")
     assert codes(suspicious(model, "onnxruntime", "fp32")) == [("TK905", ERROR)]
     assert codes(suspicious(model, "tensorrt", "fp32")) == []
+    [found] = suspicious(model, "inductor", "fp32")
+    assert (found.code, found.severity) == ("TK905", ERROR)
+    assert "which Inductor lacks" in found.message
 
 
 def test_a_model_that_is_newer_than_the_installed_onnx_runtime() -> None:

@@ -14,7 +14,7 @@ from generator.engine.compile.tensorrt import TensorRT
 from generator.engine.errors import StageError
 from generator.engine.inspect import inspect, read_graph
 from generator.engine.profile.tensorrt import layers_of_engine, profile_of, tensors_of_engine
-from generator.engine.profile.tensorrt_run import profile_tensorrt, profile_timed
+from generator.engine.profile.tensorrt_run import profile_plan, profile_tensorrt, profile_timed
 
 DIGITS = Path(__file__).parents[4] / "models" / "digits.onnx"
 NODES = ["conv_0", "relu_1", "conv_2", "gemm", "unused"]
@@ -100,3 +100,35 @@ def test_where_tensorrt_is_not_it_is_said(monkeypatch: pytest.MonkeyPatch) -> No
         profile_tensorrt(read_graph(DIGITS), {}, 2, runs=2, progress=print)
     assert [finding.code for finding in caught.value.findings] == ["TK918"]
     assert "TensorRT cannot build here" in caught.value.findings[0].message
+
+
+def test_a_plan_that_is_there_is_timed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its own runner is asked: TensorRT is not everywhere."""
+    opened: list[tuple[bytes, tuple[str, ...]]] = []
+
+    class Opened(Recorded):
+        def __init__(self, plan: bytes, *, plugins: tuple[str, ...] = ()) -> None:
+            opened.append((plan, plugins))
+
+        def close(self) -> None:
+            opened.append((b"closed", ()))
+
+    class TooLarge(Opened):
+        def layers(self, tensors: Mapping[str, Any], runs: int) -> list[tuple[str, float]]:
+            raise ValueError(f"no profile takes {tensors['pixels'].shape}")
+
+    monkeypatch.setattr(TensorRT, "missing", lambda _: "")
+    monkeypatch.setattr("generator.engine.compile.tensorrt.TensorRTRunner", Opened)
+    found = profile_plan(b"plan", read_graph(DIGITS), {}, 4, runs=7, plugins=("a.so",))
+    assert opened == [(b"plan", ("a.so",)), (b"closed", ())]
+    assert [row.layers for row in found.rows][:2] == [("conv_0", "relu_1"), ("conv_2", "relu_3")]
+    monkeypatch.setattr("generator.engine.compile.tensorrt.TensorRTRunner", TooLarge)
+    with pytest.raises(StageError) as caught:
+        profile_plan(b"plan", read_graph(DIGITS), {}, 4, runs=7)
+    assert [(finding.code, finding.message) for finding in caught.value.findings] == [
+        ("TK918", "the plan cannot be run: no profile takes (4, 1, 8, 8)")
+    ]
+    assert opened[-1] == (b"closed", ())
+    monkeypatch.setattr(TensorRT, "missing", lambda _: "it is not installed")
+    with pytest.raises(StageError, match="a TensorRT plan cannot be run here: it is not installed"):
+        profile_plan(b"plan", read_graph(DIGITS), {}, 4, runs=7)
