@@ -7,9 +7,9 @@ by `deploy` (flags, sizes). Nothing that reads a Plan decides anything again.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from generator.elements import ELEMENT_BYTES
 from generator.problems import Place
@@ -260,6 +260,14 @@ class TargetPlan:
     backends: frozenset[str]
 
 
+class EnginePart(NamedTuple):
+    """An engine of a pipeline: `part`, with its `program`, is a stage of `model`, or that model itself."""
+
+    model: ModelPlan
+    part: ModelPlan
+    program: EngineProgram
+
+
 @dataclass(frozen=True)
 class Plan:
     """One pipeline on one target. `place(*path)` is the position of a field in the spec's file."""
@@ -289,6 +297,13 @@ class Plan:
     def max_batch_size(self) -> int:
         """The largest batch that one request may bring; 0: no batch axis."""
         return self.ensemble.max_batch_size if self.ensemble else self.models[0].max_batch_size
+
+    def engines(self) -> Iterator[EnginePart]:
+        """Every engine that runs in it, in the order of the models and their stages."""
+        for model in self.models:
+            for part in model.parts():
+                if isinstance(part.program, EngineProgram):
+                    yield EnginePart(model, part, part.program)
 
 
 class Places:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from deploy.embedded import state
+from deploy.embedded import machine, state
 from deploy.embedded.changes import Files, Hashes, Wanted, hashes
 from deploy.embedded.control import Control
 from deploy.embedded.state import ServerRecord
@@ -54,7 +54,7 @@ def render_for(project: Project, target: str, pipelines: Sequence[str] = ()) -> 
             + (f", and the target needs {', '.join(foreign)}" if foreign else ""),
             "serve `--target embedded`",
         )
-    [tree] = checked_trees(work)
+    [tree] = checked_trees(work, machine=machine.gpus())
     return ForEmbedded(work, plans, tree)
 
 

@@ -73,12 +73,7 @@ def plan_rollback(project: Project, name: str, to: int | None, record: ServerRec
 def _find(work: Workspace, name: str) -> tuple[Plan, ModelPlan, ModelPlan]:
     """The pipeline, the model of the server, and its engine: of a pipeline's name or of a model's."""
     engines = [
-        (plan, model, part)
-        for plans in work.plans.values()
-        for plan in plans
-        for model in plan.models
-        for part in model.parts()
-        if isinstance(part.program, EngineProgram)
+        (plan, model, part) for plans in work.plans.values() for plan in plans for model, part, _ in plan.engines()
     ]
     found = [e for e in engines if name in {e[1].name, e[2].name}] or [e for e in engines if e[0].name == name]
     if not found:

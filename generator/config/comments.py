@@ -7,6 +7,7 @@ from typing import Any
 
 from generator.config.descriptors import fields_of
 from generator.plan import EnsemblePlan, ModelPlan, Plan, Tensor
+from generator.server_flags import needs_of
 
 
 def header_of(plan: Plan, model: ModelPlan | EnsemblePlan) -> tuple[str, ...]:
@@ -17,7 +18,11 @@ def header_of(plan: Plan, model: ModelPlan | EnsemblePlan) -> tuple[str, ...]:
         f"Rendered by tritonkit from {shown} for target `{plan.target.name}` (Triton {plan.target.server}).",
         "Edit the spec, not this file: the next render replaces it.",
         *model.comments,
-    )
+        *(
+            f"The server has to be started with {need.flag}: {need.why}."
+            for engine in plan.engines() if engine.model is model for need in needs_of(engine)
+        ),
+    )  # fmt: skip
 
 
 def comments_of(plan: Plan, message: Any) -> dict[str, str]:

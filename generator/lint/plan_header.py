@@ -71,6 +71,23 @@ def tensorrt_of(release: str) -> tuple[tuple[int, ...] | None, tuple[int, ...] |
     return (oldest[-1] if oldest else None), (newest[0] if newest else None)
 
 
+class Instead(NamedTuple):
+    """What a release has instead of a plan's TensorRT: `10.6.0 or newer`, and whether the plan's is older."""
+
+    has: str
+    older: bool
+
+
+def instead_of(version: tuple[int, ...], release: str) -> Instead | None:
+    """Of a release that does not have TensorRT `version`, what it has; None where it may have that one."""
+    oldest, newest = tensorrt_of(release)
+    if oldest is not None and is_older(version, oldest):
+        return Instead(shown(oldest) + ("" if oldest == newest else " or newer"), older=True)
+    if newest is not None and is_older(newest, version):
+        return Instead(shown(newest) + ("" if oldest == newest else " or older"), older=False)
+    return None
+
+
 def is_older(version: tuple[int, ...], than: tuple[int, ...]) -> bool:
     """Whether a version is older, as far as both are given: 10.6 is not older than 10.6.2."""
     return version[: len(than)] < than[: len(version)]

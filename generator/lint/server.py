@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 # The releases whose fields and backends are known. Those after 26.09 were not published when this was written.
 RELEASES = (
@@ -13,6 +14,13 @@ RELEASES = (
 OLDEST, NEWEST = RELEASES[0], RELEASES[-1]
 
 
+class Gpu(NamedTuple):
+    """A GPU as its driver names it: `NVIDIA H200`, and its compute capability, `9.0`."""
+
+    name: str
+    capability: str
+
+
 @dataclass(frozen=True)
 class Server:
     """What decides, besides the repository, whether a model loads.
@@ -21,7 +29,8 @@ class Server:
     it has (None: those of NVIDIA's full image). `gpus` is how many its machine has (None: not known, nothing that
     depends on it is judged), `cores` likewise. `auto_complete` is False under `--disable-auto-complete-config`;
     `config_name` is that of `--model-config-name`. `cuda_pool_bytes` is per GPU.
-    `gpu` is which kind it has, as in `h200` (empty: not known).
+    `gpu` is which kind it has, as in `h200` (empty: not known). `machine` are the GPUs of the very machine that it is
+    to start on (empty: it has none, or nobody has asked).
     """
 
     release: str | None = None
@@ -32,6 +41,7 @@ class Server:
     config_name: str = ""
     cuda_pool_bytes: int = 64 << 20
     gpu: str = ""
+    machine: tuple[Gpu, ...] = ()
 
 
 # The wheel's server as deploy/embedded starts it: a test compares this with the flags and the installation.

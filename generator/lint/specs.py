@@ -11,7 +11,7 @@ from generator.config.owners import ENSEMBLE_OWNERS, MODEL_OWNERS, find_place, o
 from generator.lint import suppress
 from generator.lint.check import Checked, check
 from generator.lint.files import Folder, MemoryFolder
-from generator.lint.server import EMBEDDED, Server
+from generator.lint.server import EMBEDDED, Gpu, Server
 from generator.load.read import read_bytes
 from generator.plan import EnsemblePlan, ModelPlan, Plan
 from generator.problems import Place, Problem, ProblemsError, Severity, errors
@@ -37,14 +37,17 @@ def lint_specs(work: Workspace) -> list[Problem]:
     return _told(work, problems, whole=not errors(problems))
 
 
-def checked_trees(work: Workspace, *, self_contained: bool = False) -> list[Tree]:
+def checked_trees(
+    work: Workspace, *, self_contained: bool = False, machine: tuple[Gpu, ...] = ()
+) -> list[Tree]:  # fmt: skip
     """Renders a workspace and judges every tree, before anything is written or started.
 
+    `machine` are the GPUs of the machine on which a server is about to start with it.
     What is worth knowing goes into `work.problems`. Raises ProblemsError with everything when any of it is an error.
     """
     work.stop_on_errors()
     trees = render_trees(work, self_contained=self_contained)
-    told = _told(work, [*work.problems, *_of_trees(work, trees)])
+    told = _told(work, [*work.problems, *_of_trees(work, trees, machine)])
     work.problems[:] = told
     work.stop_on_errors()
     return trees
@@ -66,7 +69,7 @@ def server_of(plan: Plan) -> Server:
     return Server(release=plan.target.server, gpus=None if plan.target.gpu else 0, gpu=plan.target.gpu or "")
 
 
-def _of_trees(work: Workspace, trees: Iterable[Tree]) -> list[Problem]:
+def _of_trees(work: Workspace, trees: Iterable[Tree], machine: tuple[Gpu, ...] = ()) -> list[Problem]:
     """What the rules say of rendered trees. What is said of some of a spec's targets alone names them."""
     found: dict[Problem, list[str]] = {}
     seen = {(problem.code, problem.place.file) for problem in work.problems}
@@ -74,7 +77,7 @@ def _of_trees(work: Workspace, trees: Iterable[Tree]) -> list[Problem]:
     for tree in trees:
         for plan in work.plans[tree.target]:
             of_file.setdefault(plan.places().file, []).append(tree.target)
-        for problem in _of_tree(tree, work.plans[tree.target]):
+        for problem in _of_tree(tree, work.plans[tree.target], machine):
             if (TOLD_BEFORE.get(problem.code), problem.place.file) not in seen:
                 found.setdefault(problem, []).append(tree.target)
     return [
@@ -88,11 +91,11 @@ def _on(problem: Problem, targets: Sequence[str]) -> Problem:
     return replace(problem, message=f"on target {listed}, {problem.message}")
 
 
-def _of_tree(tree: Tree, plans: Sequence[Plan]) -> list[Problem]:
+def _of_tree(tree: Tree, plans: Sequence[Plan], machine: tuple[Gpu, ...]) -> list[Problem]:
     """What the rules say of one tree, in the words and places of the specs."""
     of_server: dict[Server, list[Plan]] = {}
     for plan in plans:
-        of_server.setdefault(server_of(plan), []).append(plan)
+        of_server.setdefault(replace(server_of(plan), machine=machine), []).append(plan)
     problems: list[Problem] = []
     for server, served in of_server.items():
         owners = {name: plan for plan in served for name in model_names(plan)}

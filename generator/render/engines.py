@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from generator.engine.install.request import differences, key_of_request, request_of
 from generator.engine.install.store import FOLDER, Installed, installed
-from generator.plan import EngineProgram, ModelPlan, Plan
+from generator.plan import EnginePart, Plan
 from generator.problems import Problem, ProblemsError
 from generator.project import EMBEDDED, Project
 
@@ -22,24 +22,22 @@ def engines_of(plan: Plan, project: Project) -> Engines:
     """
     found: dict[tuple[str, int], Installed | None] = {}
     problems = []
-    for model in plan.models:
-        for part in model.parts():
-            if not isinstance(part.program, EngineProgram) or not part.program.is_built:
-                continue
-            for version in model.version_numbers():
-                there = installed(project, plan.target.name, part.name, version)
-                found[part.name, version] = there
-                problem = _problem(plan, part, version, there, project)
-                if problem is not None:
-                    problems.append(problem)
+    for engine in plan.engines():
+        for version in engine.model.version_numbers() if engine.program.is_built else ():
+            there = installed(project, plan.target.name, engine.part.name, version)
+            found[engine.part.name, version] = there
+            problem = _problem(plan, engine, version, there, project)
+            if problem is not None:
+                problems.append(problem)
     if problems:
         raise ProblemsError(problems)
     return found
 
 
-def _problem(plan: Plan, part: ModelPlan, version: int, there: Installed | None, project: Project) -> Problem | None:
-    program = part.program
-    assert isinstance(program, EngineProgram)  # noqa: S101  (for the type checker: the caller has looked)
+def _problem(
+    plan: Plan, engine: EnginePart, version: int, there: Installed | None, project: Project
+) -> Problem | None:
+    _, part, program = engine
     place = plan.places(*part.source, "precision")
     build = f"`tritonkit build {plan.spec_file} --target {plan.target.name}`"
     if there is None:

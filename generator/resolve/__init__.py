@@ -15,6 +15,8 @@ from generator.resolve.folded import Folder, is_folded
 from generator.resolve.fused import Fuser, check_flow, is_fused
 from generator.resolve.models import ModelResolver
 from generator.resolve.python_model import check_labels
+from generator.resolve.starting import note_flags
+from generator.resolve.suppression import check_nms
 from generator.resolve.targets import merged_batching, target_plan
 from generator.resolve.versions import check_step
 from generator.spec import Spec, Target
@@ -71,6 +73,8 @@ def resolve(spec: Spec, target: str, project: Project, places: Places, spec_file
         folder = Folder(spec, changes, target=where, project=project, written=expanded.models, collect=collect)
         ensemble, rendered = folder.fold(ensemble, rendered)
         collect.stop_on_errors()
+    check_nms(spec, target, changes, models=rendered, written=expanded.models, collect=collect)
+    collect.stop_on_errors()
     if ensemble is not None:
         warn_of_branches(ensemble, collect)
     plan = Plan(
@@ -78,6 +82,7 @@ def resolve(spec: Spec, target: str, project: Project, places: Places, spec_file
         models=rendered, ensemble=ensemble,
         accuracy_data=accuracy[0], accuracy_floor=accuracy[1], places=places,
     )  # fmt: skip
+    note_flags(plan, collect)
     return Resolved(spec, plan, expanded, tuple(collect.problems))
 
 
@@ -163,6 +168,10 @@ def _accuracy(project: Project, expanded: Expanded, collect: Collector) -> tuple
         if calibration is not None and not project.has_file(calibration.data):
             path = (*expanded.origins[key], "build", "calibration", "data")
             collect.error("TK201", path, f"there is no file `{calibration.data}`", "paths count from the root")
+        factory = (None if model.build is None else model.build.factory) or ""
+        if factory and not project.has_file(file := factory.rpartition(":")[0]):
+            path = (*expanded.origins[key], "build", "factory")
+            collect.error("TK201", path, f"there is no file `{file}`", "paths count from the root")
     for key, model in expanded.models.items():
         if model.accuracy is not None:
             path = (*expanded.origins[key], "accuracy", "data")

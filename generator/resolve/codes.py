@@ -36,4 +36,5 @@ CODES = {
     "TK233": "Hidden files of a directory are not copied",
     "TK234": "An ONNX file has not been made yet",
     "TK235": "Which engine is the fastest has not been measured",
+    "TK236": "The server has to be started with a flag",
 }

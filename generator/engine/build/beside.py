@@ -18,14 +18,13 @@ Beside = tuple[Installed, EngineProgram]
 def installed_beside(job: Job, project: Project) -> list[Beside]:
     """The other engines of the pipeline that are installed, current, and not their ONNX files as they are."""
     found = []
-    for model in job.plan.models:
-        for part in model.parts():
-            if not isinstance(part.program, EngineProgram) or part.name == job.model.name:
-                continue
-            other = job_of(job.plan, part, part.newest(), project)
-            there = other.installed(project)
-            if there is not None and there.file is not None and other.is_current(project):
-                found.append((there, part.program))
+    for _, part, program in job.plan.engines():
+        if part.name == job.model.name:
+            continue
+        other = job_of(job.plan, part, part.newest(), project)
+        there = other.installed(project)
+        if there is not None and there.file is not None and other.is_current(project):
+            found.append((there, program))
     return found
 
 

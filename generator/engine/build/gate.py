@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from generator.engine.build.beside import installed_beside, running
 from generator.engine.build.jobs import Job
-from generator.engine.build.pipeline import Passed, Pipeline, samples_of, sha256_of
+from generator.engine.build.pipeline import Passed, Pipeline, samples_of, sha256_of, sha256_of_tensors
+from generator.engine.build.reference import Reference
 from generator.engine.compile.base import Profile
 from generator.engine.errors import Finding, StageError
 from generator.engine.runner import Lifted, Runner, Samples
@@ -49,6 +50,7 @@ class Judge:
         self.notes: list[Finding] = []
         self._pipeline: Pipeline | None = None
         self._others = installed_beside(job, project)
+        self._fp32 = Reference(graph)
         self._data = self._read()
 
     @property
@@ -63,30 +65,31 @@ class Judge:
 
     def verdict(self, runner: Runner, fp32: Runner, precision: str) -> Verdict:
         """What the gate says of an engine. Raises StageError when it cannot be compared at all."""
-        data = self._data
-        comparison, score = self._compared(runner)
-        sizes = self._sizes()
+        return self._whole(runner, fp32, precision, *self._compared(runner))
+
+    def is_good(self, runner: Runner, precision: str) -> bool:
+        """Whether the verdict would be that it passes: a search must not end at what is refused in the end."""
+        compared, score = self._compared(runner)
+        if not judge(precision, self._data.gate, compared, reference=self._data.score, candidate=score).passed:
+            return False  # the other checks take longer than this one
+        try:
+            return self._whole(runner, self._fp32, precision, compared, score).passed
+        finally:
+            self._fp32.close()
+
+    def _whole(
+        self, runner: Runner, fp32: Runner, precision: str, compared: Comparison, score: Score | None
+    ) -> Verdict:  # fmt: skip
+        """The verdict on what was compared already, and on shapes and neighbours."""
+        data, sizes = self._data, self._sizes()
         pair = (fp32, runner) if data.samples.batched else (Lifted(fp32), Lifted(runner))
         return judge(
-            precision, data.gate, comparison, reference=data.score, candidate=score,
+            precision, data.gate, compared, reference=data.score, candidate=score,
             shapes=check_shapes(*pair, self.profiles, data.samples, seed=SEED),
             neighbours=check_neighbours(
                 runner, data.samples, sizes, TOLERANCES[precision], scores=data.gate.metric == "top1", seed=SEED
             ) if sizes else None,
         )  # fmt: skip
-
-    def is_good(self, runner: Runner, precision: str) -> bool:
-        """Whether the verdict would be that it passes: a search must not end at what is refused in the end."""
-        from generator.engine.runner import OnnxRunner
-
-        comparison, score = self._compared(runner)
-        if not judge(precision, self._data.gate, comparison, reference=self._data.score, candidate=score).passed:
-            return False  # the other checks take longer than this one
-        fp32 = OnnxRunner(self.graph, threads=1)
-        try:
-            return self.verdict(runner, fp32, precision).passed
-        finally:
-            fp32.close()
 
     def facts(self) -> dict[str, Any]:
         """For the manifest: what it was judged on."""
@@ -138,21 +141,22 @@ class Judge:
 
     def _compared(self, runner: Runner) -> tuple[Comparison, Score | None]:
         """The engine's outputs beside those of FP32, and how right the answers are."""
-        passed, score = self._passed(runner)
-        return compare(self._data.fp32.given, passed.given), score
-
-    def _passed(self, runner: Runner) -> tuple[Passed, Score | None]:
         data = self._data
         if self._pipeline is None or data.items is None:
-            same = runner if data.samples.batched else Lifted(runner)
-            return Passed(given=[same.run(batch) for batch in data.samples.batches]), None
-        passed = self._pipeline.run(data.items.items, runner)
-        together = passed
-        if self._others and data.gate.metric != "cosine":
-            # Losses add up: the answers are those with the other engines as they are served, the outputs its own.
-            with running(self._others) as others:
-                together = self._pipeline.run(data.items.items, runner, others)
-        return passed, _score(data.gate, data.items, together, data.fp32)
+            return compare(data.fp32.given, self._given(runner)), None
+        if not self._others or data.gate.metric == "cosine":
+            passed = self._pipeline.run(data.items.items, runner)
+            return compare(data.fp32.given, passed.given), _score(data.gate, data.items, passed, data.fp32)
+        # Losses add up: the answers are those with the other engines as they are served, the outputs its own.
+        with running(self._others) as others:
+            together = self._pipeline.run(data.items.items, runner, others)
+        own = together.given if _took_the_same(together, data.fp32) else self._given(runner)
+        return compare(data.fp32.given, own), _score(data.gate, data.items, together, data.fp32)
+
+    def _given(self, runner: Runner) -> list[dict[str, Array]]:
+        """What the engine alone answers to what it is given in FP32's pipeline."""
+        same = runner if self._data.samples.batched else Lifted(runner)
+        return [same.run(batch) for batch in self._data.samples.batches]
 
     def _sizes(self) -> list[int]:
         """Two batch sizes that are served: the smallest preferred one, and the largest."""
@@ -169,6 +173,11 @@ def _read_items(plan: Plan, project: Project, file: str, *, labelled: bool) -> G
         raise StageError(Finding("TK970", error.message, error.hint, "accuracy")) from error
     except OSError as error:
         raise StageError(Finding("TK970", f"the gate set {file}: {error.strerror}", about="accuracy")) from error
+
+
+def _took_the_same(passed: Passed, fp32: Passed) -> bool:
+    """Whether the engine got what FP32 got: no engine before it gave it something else."""
+    return sha256_of_tensors(passed.taken) == sha256_of_tensors(fp32.taken)
 
 
 def _check_metric(metric: str, items: GateSet, fp32: Passed) -> None:

@@ -84,9 +84,7 @@ def jobs_of(work: Workspace) -> list[Job]:
         job_of(plan, part, version, work.project)
         for plans in work.plans.values()
         for plan in plans
-        for model in plan.models
-        for part in model.parts()
-        if isinstance(part.program, EngineProgram)
+        for model, part, _ in plan.engines()
         for version in model.version_numbers()
     ]
 

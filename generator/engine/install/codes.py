@@ -13,5 +13,8 @@ CODES = {
     "TK989": "The shapes that the engine is built for do not fit the graph",
     "TK990": "A precision needs data to calibrate with",
     "TK991": "The calibration set cannot be read",
+    "TK992": "An engine that was built elsewhere cannot be taken",
     "TK993": "A setting of the build has no effect",
+    "TK994": "An engine that was missing when `auto` was measured can be built here now",
+    "TK995": "A plan was compiled that nothing here can judge",
 }

@@ -7,9 +7,11 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from generator.engine.build.jobs import Job, jobs_of
+from generator.engine.build.presence import now_here, told
 from generator.engine.install.request import differences
 from generator.engine.install.store import MANIFEST, all_installed, folder_of
 from generator.problems import errors
+from generator.project import Project
 from generator.workspace import Workspace
 
 # `as it is`: the ONNX file is served, and nobody has judged it. `left over`: no spec asks for it.
@@ -31,7 +33,7 @@ class Listed:
 
 def listed(work: Workspace) -> list[Listed]:
     """Every engine that a spec asks for, and every one that is there."""
-    wanted = [_listed(job, work) for job in jobs_of(work)]
+    wanted = [listed_job(job, work.project) for job in jobs_of(work)]
     known = {(one.target, one.model, one.version) for one in wanted}
     if errors(work.problems):
         return wanted  # what a spec that cannot be read asks for is not known
@@ -43,12 +45,13 @@ def listed(work: Workspace) -> list[Listed]:
     return [*wanted, *left]
 
 
-def _listed(job: Job, work: Workspace) -> Listed:
-    there = job.installed(work.project)
+def listed_job(job: Job, project: Project) -> Listed:
+    """One engine that a spec asks for, and what is there for it."""
+    there = job.installed(project)
     program = job.program
     asked = f"auto {program.asked_precision}" if program.asked == "auto" else f"{program.engine} {program.precision}"
     place = (job.plan.target.name, job.model.name, job.version, asked)
-    if there is None and folder_of(work.project, *place[:3]).exists():
+    if there is None and folder_of(project, *place[:3]).exists():
         return Listed(*place, "damaged", f"its {MANIFEST} cannot be read", None)
     if there is None:
         needs = program.is_built or program.asked == "auto"
@@ -57,4 +60,7 @@ def _listed(job: Job, work: Workspace) -> Listed:
         changed = differences(there.manifest.get("request", {}), job.request)
         return Listed(*place, "stale", "; ".join(changed), there.manifest)
     damage = there.damage()
-    return Listed(*place, "damaged" if damage else "current", damage, there.manifest)
+    if damage:
+        return Listed(*place, "damaged", damage, there.manifest)
+    titles = now_here(job, there.manifest)
+    return Listed(*place, "current", told(titles) if titles else "", there.manifest)

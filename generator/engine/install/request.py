@@ -43,8 +43,7 @@ def request_of(plan: Plan, model: ModelPlan, version: int, project: Project) -> 
 def accuracy_of(plan: Plan, model: ModelPlan) -> Accuracy | None:
     """What an engine's answers are held to: its own, else that of the pipeline's model that has one."""
     own = model.program.accuracy if isinstance(model.program, EngineProgram) else None
-    parts = [part.program for other in plan.models for part in other.parts()]
-    return own or next((p.accuracy for p in parts if isinstance(p, EngineProgram) and p.accuracy is not None), None)
+    return own or next((program.accuracy for *_, program in plan.engines() if program.accuracy is not None), None)
 
 
 def key_of_request(request: Mapping[str, Any], asked: str) -> str:
@@ -74,6 +73,7 @@ def _difference(name: str, then: Any, now: Any) -> str:
             "onnx_sha256": "the ONNX file",
             "accuracy_sha256": "the gate set",
             "calibration_sha256": "the calibration set",
+            "factory_sha256": "the torch factory's file",
             "pipeline_sha256": "the steps around the engine",
         }
         return f"{what.get(name, name)} changed"
@@ -90,10 +90,11 @@ def _said(name: str, value: Any) -> dict[str, Any]:
 
 
 def _data(program: EngineProgram, accuracy: Accuracy | None, project: Project) -> dict[str, str]:
-    """The hashes of the gate set, the calibration set and the plugins."""
+    """The hashes of the gate set, the calibration set, the torch factory's file and the plugins."""
     files = {
         "accuracy_sha256": accuracy and accuracy.data,
         "calibration_sha256": program.build.calibration and program.build.calibration.data,
+        "factory_sha256": program.build.factory and program.build.factory.rpartition(":")[0],
         **{f"plugin_{index}_sha256": path for index, path in enumerate(program.build.plugins)},
     }
     return {name: sha256_of(project, file) for name, file in files.items() if file}

@@ -11,10 +11,13 @@ from typing import Any, NamedTuple
 from generator.lint.files import Folder
 from generator.lint.model import Model, kept
 from generator.lint.rule import ERROR, Finding, rule
+from generator.lint.server import Gpu, Server
 from generator.problems import Place
 
 MANIFEST = "engine.json"
 _LARGEST_BYTES = 16 << 20  # of an engine.json
+_OF_ONE_GPU = ("tensorrt", "inductor")
+_AMPERE = (8, 0)  # the compute capability from which on `hardware: ampere_plus` runs
 
 
 class _Engine(NamedTuple):
@@ -27,7 +30,7 @@ class _Engine(NamedTuple):
 
 
 @kept
-def _engines(model: Model) -> tuple[_Engine, ...]:
+def engines(model: Model) -> tuple[_Engine, ...]:
     """What `tritonkit build` says of the engines of the versions that are served."""
     found = []
     for version in model.served:
@@ -42,7 +45,7 @@ def _engines(model: Model) -> tuple[_Engine, ...]:
     return tuple(found)
 
 
-def _file_of(engine: _Engine) -> str:
+def file_of(engine: _Engine) -> str:
     """The engine's file in the version's directory: with the key of a stage in front, where there are several."""
     name, stem = str(engine.said["file"].get("name", "")), engine.path.rpartition("/")[2].removesuffix(MANIFEST)
     return f"{stem.removesuffix('.')}{name[len('model') :]}" if stem else name
@@ -65,8 +68,8 @@ def not_the_engine(model: Model) -> Iterator[Finding]:
         {"file": {"name": "model.onnx", "sha256": "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"}}
         -- m/1/model.onnx --
     """
-    for engine in _engines(model):
-        name, stated = _file_of(engine), engine.said["file"].get("sha256")
+    for engine in engines(model):
+        name, stated = file_of(engine), engine.said["file"].get("sha256")
         if stated is None or not engine.folder.has_file(name):
             continue  # what is missing is told by the rules of the backend
         try:
@@ -80,11 +83,13 @@ def not_the_engine(model: Model) -> Iterator[Finding]:
 
 @rule("TK797", ERROR, "NVIDIA TensorRT, Plan compatibility", live=False, local=True)
 def built_on_another_gpu(model: Model) -> Iterator[Finding]:
-    """A TensorRT engine was built on another kind of GPU than the server's machine has.
+    """An engine was built on another kind of GPU than the server's machine has.
 
-    A plan holds kernels that were compiled and chosen for one GPU. On another compute capability it is refused, and
-    on another GPU of the same it runs slower than one built there. The exceptions are plans built with
-    `build: {hardware: ampere_plus}` or `same_compute_capability`.
+    A TensorRT plan holds kernels that were compiled and chosen for one GPU, and so does what Inductor compiles. On
+    another compute capability it is refused, and on another GPU of the same it runs slower than one built there. The
+    exceptions are plans built with `build: {hardware: same_compute_capability}`, and with `ampere_plus` for compute
+    capability 8.0 and higher. Before a server is started, the GPUs of its machine are asked; else it is the spec's
+    `gpu` that counts.
 
     Bad:
         -- m/1/engine.json --
@@ -93,19 +98,53 @@ def built_on_another_gpu(model: Model) -> Iterator[Finding]:
         -- m/1/engine.json --
         {"engine": "tensorrt", "file": {"name": "model.plan"}, "compiled": {"gpu": "NVIDIA H200"}}
     """
-    if not model.server.gpu:
-        return
-    for engine in _engines(model):
-        compiled = engine.said.get("compiled")
-        built_on = compiled.get("gpu") if isinstance(compiled, dict) else None
-        if engine.said.get("engine") != "tensorrt" or not isinstance(built_on, str):
+    for engine in engines(model):
+        compiled, request = engine.said.get("compiled"), engine.said.get("request")
+        if engine.said.get("engine") not in _OF_ONE_GPU or not isinstance(compiled, dict):
             continue
-        build = engine.said.get("request", {})
-        hardware = build.get("build", {}).get("hardware", "none") if isinstance(build, dict) else "none"
-        if hardware == "none" and not _is_that_gpu(built_on, model.server.gpu):
-            text = f"the plan was built on an {built_on}, and the server runs on {model.server.gpu}"
-            hint = "build it on such a GPU, or with `build: {hardware: same_compute_capability}`"
+        build = request.get("build") if isinstance(request, dict) else None
+        hardware = build.get("hardware", "none") if isinstance(build, dict) else "none"
+        built_on = Gpu(str(compiled.get("gpu") or ""), str(compiled.get("compute_capability") or ""))
+        has = _instead(built_on, str(hardware), model.server)
+        if has:
+            text = f"the engine was built on an {_shown(built_on)}, and {has}"
+            if hardware == "none":
+                hint = "build it on such a GPU, or with `build: {hardware: same_compute_capability}`"
+            else:
+                hint = f"build it on such a GPU: `hardware: {hardware}` does not reach so far"
             yield model.found("", text, hint, place=engine.place)
+
+
+def _instead(built_on: Gpu, hardware: str, server: Server) -> str:
+    """What the server has on which the engine is not to run, in words; empty where it may."""
+    if server.machine:
+        if any(_runs_on(gpu, built_on, hardware) for gpu in server.machine):
+            return ""
+        return f"this machine has {', '.join(dict.fromkeys(map(_shown, server.machine)))}"
+    if not server.gpu or not built_on.name or hardware != "none" or _is_that_gpu(built_on.name, server.gpu):
+        return ""
+    return f"the server runs on {server.gpu}"
+
+
+def _runs_on(gpu: Gpu, built_on: Gpu, hardware: str) -> bool:
+    """Whether an engine may run on a GPU, as far as its engine.json says what it was built on."""
+    if hardware == "ampere_plus":
+        return _numbers(gpu.capability) >= _AMPERE
+    if built_on.capability and built_on.capability != gpu.capability:
+        return False
+    # A slice of a GPU has its name, and a profile behind it.
+    names = {name.partition(" MIG ")[0] for name in (built_on.name, gpu.name)}
+    return hardware != "none" or not built_on.name or len(names) == 1
+
+
+def _numbers(capability: str) -> tuple[int, ...]:
+    return tuple(int(number) for number in capability.split(".") if number.isdecimal())
+
+
+def _shown(gpu: Gpu) -> str:
+    """`NVIDIA H200 (compute capability 9.0)`."""
+    name = gpu.name or "unknown GPU"
+    return f"{name} (compute capability {gpu.capability})" if gpu.capability else name
 
 
 def _is_that_gpu(name: str, gpu: str) -> bool:

@@ -9,8 +9,9 @@ from typing import Any, NamedTuple
 from generator import lfs
 from generator.lint.files import Folder
 from generator.lint.model import Model, kept
-from generator.lint.plan_header import HEADER_BYTES, Header, is_older, read_header, shown, tensorrt_of
+from generator.lint.plan_header import HEADER_BYTES, Header, instead_of, read_header, shown
 from generator.lint.rule import ERROR, NOTE, WARNING, Finding, rule
+from generator.lint.rules.engines import engines, file_of
 from generator.lint.rules.instances import INT_LIMIT, profile_number
 from generator.lint.rules.layout import FILE_FIELDS, is_known
 from generator.lint.words import enum_name
@@ -171,8 +172,8 @@ def another_tensorrt(model: Model) -> Iterator[Finding]:
 
     A plan is loaded by the TensorRT that built it and by no other; its header names that one. The exception is a plan
     that was built as VERSION_COMPATIBLE, which a newer TensorRT loads if the server is started with
-    `--backend-config=tensorrt,version-compatible=true`. Of releases whose TensorRT is not known, only what lies
-    outside of their neighbours' versions is told.
+    `--backend-config=tensorrt,version-compatible=true`: the header does not tell, an engine.json beside it does. Of
+    releases whose TensorRT is not known, only what lies outside of their neighbours' versions is told.
     Below, the last four bytes are the version: 10.4.0.0 and 10.6.0.26 on a server with 10.6.
 
     Bad:
@@ -182,21 +183,26 @@ def another_tensorrt(model: Model) -> Iterator[Finding]:
     """
     if not _is_plan(model):
         return
-    oldest, newest = tensorrt_of(model.release)
     for place, path, header, _ in _headers(model):
         if header.version is None:
             continue
-        if oldest is not None and is_older(header.version, oldest):
-            limit, word = oldest, "newer"
-            hint = "build it in that release's image, or as VERSION_COMPATIBLE for a server that allows it"
-        elif newest is not None and is_older(newest, header.version):
-            limit, word = newest, "older"
-            hint = "build it in that release's image, or serve a newer release"
-        else:
+        instead = instead_of(header.version, model.release)
+        if instead is None or (instead.older and path in _version_compatible(model)):
             continue
-        has = shown(limit) if oldest == newest else f"{shown(limit)} or {word}"
-        text = f"{path} was built by TensorRT {shown(header.version)}; Triton {model.release} has {has}"
+        other = "as VERSION_COMPATIBLE for a server that allows it" if instead.older else "serve a newer release"
+        hint = f"build it in that release's image, or {other}"
+        text = f"{path} was built by TensorRT {shown(header.version)}; Triton {model.release} has {instead.has}"
         yield model.judged(model.found("", text, hint, place=place))
+
+
+@kept
+def _version_compatible(model: Model) -> set[str]:
+    """The plans of which `tritonkit build` says that later TensorRT versions load them, by path."""
+    return {
+        f"{engine.path.partition('/')[0]}/{file_of(engine)}"
+        for engine in engines(model)
+        if isinstance(compiled := engine.said.get("compiled"), dict) and compiled.get("version_compatible") is True
+    }
 
 
 @rule("TK704", ERROR, f"{_INSTANCE}, ValidateGraphSpec", live=False)

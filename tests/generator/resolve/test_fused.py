@@ -41,6 +41,14 @@ def planned(root: Path, spec: str) -> Plan:
     return plan
 
 
+def test_the_engines_of_a_plan_are_its_stages_or_its_models(tmp_path: Path) -> None:
+    found = {}
+    for name, spec in {"alone": ENSEMBLE, "fused": FULL}.items():
+        plan = planned(tmp_path / name, spec)
+        found[name] = [(model.name, part.key, program is part.program) for model, part, program in plan.engines()]
+    assert found == {"alone": [("two_net", "net", True)], "fused": [("two", "net", True)]}
+
+
 def errors_of(root: Path, spec: str, target: str = "embedded") -> list[tuple[str, str]]:
     problems = opened(root, spec, target).problems
     return [(p.code, p.field) for p in problems if p.severity is Severity.ERROR]
