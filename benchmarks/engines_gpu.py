@@ -3,6 +3,7 @@
     python benchmarks/engines_gpu.py --prepare                     here: build/gpu/part-0, part-1; join them in FOLDER
     python3.12 benchmarks/engines_gpu.py --unpack FOLDER           on the GPU machine, with onnx
     python3.11 benchmarks/engines_gpu.py --run FOLDER --out OUT    there, with TensorRT 8.6.1 and numpy
+    python3.11 benchmarks/engines_gpu.py --efficient-nms FOLDER --out OUT    there: the detector's suppression alone
     python3.12 benchmarks/engines_gpu.py --tensorrt10 FOLDER --out OUT    there, with TensorRT 10's bindings
     python benchmarks/engines_gpu.py --draw                        here: engines_gpu.svg from engines_gpu.json
 
@@ -26,7 +27,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "python_backend"))
 
 from generator.engine.compile.base import Profile, Settings, ShapeRange
 from generator.engine.compile.tensorrt.apart import probe, run_apart
@@ -44,6 +46,7 @@ VARIANTS = {
     "fp32": ("fp32", "fp32"),
     "fp16": ("fp16", "fp32"),
     "int8 Q/DQ": ("int8", "qdq"),
+    "int8 mixed": ("int8", "mixed"),
     "tf32": ("tf32", "fp32"),
     "int8 cache": ("int8", "fp32"),
 }
@@ -199,6 +202,8 @@ class Model:
     def build(self, variant: str) -> None:
         """One variant: built and compared; kept if both worked."""
         precision, graph = VARIANTS[variant]
+        if not self._file(f"{graph}.onnx").exists():
+            return
         key = f"models|{self.name}|{variant}"
         made: list[bytes] = []
 
@@ -214,6 +219,7 @@ class Model:
             self.fp16_timing_cache = self.timing_cache
         if made and self.results.step(f"{key}|accuracy", lambda: self.judged(made[0])):
             self.plans[variant] = made[0]
+            self._file(f"{variant.replace('/', '').replace(' ', '-')}.plan").write_bytes(made[0])
 
     def time(self) -> None:
         """All plans in turns at every batch size: launched one by one, and as a CUDA graph."""
@@ -328,6 +334,7 @@ def main() -> None:
     parser.add_argument("--draw", action="store_true")
     parser.add_argument("--unpack", type=Path, metavar="FOLDER")
     parser.add_argument("--run", type=Path, metavar="FOLDER")
+    parser.add_argument("--efficient-nms", type=Path, metavar="FOLDER")
     parser.add_argument("--tensorrt10", type=Path, metavar="FOLDER")
     parser.add_argument("--out", type=Path, default=HERE)
     parser.add_argument("--budget-s", type=float, default=540)
@@ -343,6 +350,11 @@ def main() -> None:
         unpack(options.unpack, say)
     if options.run:
         run(options.run, options.out, options.budget_s, options.models.split(","))
+    if options.efficient_nms:
+        from engines_gpu_nms import efficient_nms
+
+        options.out.mkdir(parents=True, exist_ok=True)
+        efficient_nms(options.efficient_nms, Results(options.out / "engines_gpu.json", options.budget_s))
     if options.tensorrt10:
         tensorrt10(options.tensorrt10, options.out)
     if options.draw:

@@ -6,7 +6,8 @@ import json
 from pathlib import Path
 from typing import Any
 
-COLOURS = {"fp32": "#4477aa", "tf32": "#66ccee", "fp16": "#228833", "int8 Q/DQ": "#ee6677", "int8 cache": "#ccbb44"}
+COLOURS = {"fp32": "#4477aa", "tf32": "#66ccee", "fp16": "#228833", "int8 Q/DQ": "#ee6677", "int8 mixed": "#aa3377",
+           "int8 cache": "#ccbb44"}  # fmt: skip
 TITLES = {"digits": "Digits", "embeddings": "Sentence embeddings", "resnet50": "ResNet-50, random weights"}
 BATCH = "64"
 
@@ -30,8 +31,9 @@ def draw(folder: Path) -> Path:
         rows[0][column].set_title(TITLES[name] + _top1(plans))
     machine = data["machine"]
     figure.suptitle(f"TensorRT {machine['tensorrt']} on {machine['gpu']}")
-    handles, labels = rows[1][0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="lower center", ncols=len(COLOURS), frameon=False)
+    lines = {label: line for axes in rows[1] for line, label in zip(*axes.get_legend_handles_labels(), strict=True)}
+    shown = [variant for variant in COLOURS if variant in lines]
+    figure.legend([lines[v] for v in shown], shown, loc="lower center", ncols=len(COLOURS), frameon=False)
     figure.tight_layout(rect=(0, 0.04, 1, 1))
     file = folder / "engines_gpu.svg"
     figure.savefig(file, metadata={"Date": None})
@@ -42,7 +44,10 @@ def draw(folder: Path) -> Path:
 def _top1(plans: dict[str, Any]) -> str:
     """The top-1 accuracy of all plans, where they have one."""
     found = [plan["accuracy"]["top1"] for plan in plans.values() if "top1" in plan["accuracy"]]
-    return f": top-1 {min(found):.2%} to {max(found):.2%}" if found else ""
+    if not found:
+        return ""
+    low, high = f"{min(found):.2%}", f"{max(found):.2%}"
+    return f": top-1 {low}" if low == high else f": top-1 {low} to {high}"
 
 
 def _accuracy(axes: Any, plans: dict[str, Any]) -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from engines_gpu_int8 import looked_at
+
 from generator.engine.compile.base import ShapeRange
 from generator.engine.compile.tensorrt.apart import run_apart
 from generator.engine.compile.tensorrt.compiler import TensorRT
@@ -33,6 +35,7 @@ def modes(model: Model, results: Results) -> None:
             report["damaged"] = str(error)
         return report
 
+    results.step("modes|int8 cache looked at", lambda: looked_at(model))
     results.step("modes|timing cache", cached)
     asked: dict[str, dict[str, Any]] = {
         "version compatible": {"version_compatible": True},

@@ -13,11 +13,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from engines_gpu_nms import prepare_cases
 
 ROOT = Path(__file__).resolve().parent.parent
 SEED, IMAGES, TOKENS, PART_BYTES = 50, 8, 64, 50 << 20
 STAGES = ((64, 3), (128, 4), (256, 6), (512, 3))  # of ResNet-50: channels inside, blocks
-METHODS = {"embeddings": "minmax"}  # entropy cuts off the few large values that a transformer needs
+METHODS = {"embeddings": "minmax"}  # as its spec says
 Arrays = dict[str, np.ndarray[Any, Any]]
 
 
@@ -100,15 +101,20 @@ def prepare(folder: Path, progress: Callable[[str], None]) -> None:
             continue
         model, gate, calibration, carried = made
         progress(f"{name}: expected answers and ranges")
-        _write_gate(folder / f"{name}.npz", model, gate)
+        kept = calibration if name == "digits" else {}  # for engines_gpu_int8.py
+        _write_gate(folder / f"{name}.npz", model, gate, kept)
         ranges = _ranges(model, calibration, METHODS.get(name, "entropy"))
         (folder / f"{name}.ranges.json").write_text(json.dumps(ranges))
-        quantised = _quantised(model, ranges)
+        graphs = {"fp32": model, "qdq": _quantised(model, ranges)}
+        if layers := _mixed_layers(name):
+            graphs["mixed"] = _quantised(model, ranges, layers)
         if carried:
             _write_weights(folder, name, model)
         sources = {weight.raw_data: weight.name for weight in _large(model)}
-        for word, graph in (("qdq", quantised), ("fp32", model)):
+        for word, graph in graphs.items():
             (folder / f"{name}.{word}.graph").write_bytes(_stripped(graph, sources))
+    progress("efficient_nms: the detector with two ways of suppression")
+    prepare_cases(folder)
     _share_out(folder, progress)
 
 
@@ -178,7 +184,7 @@ def _slices(arrays: Arrays, size: int) -> Iterator[Arrays]:
         yield {name: array[start : start + size] for name, array in arrays.items()}
 
 
-def _write_gate(file: Path, model: Any, gate: Arrays) -> None:
+def _write_gate(file: Path, model: Any, gate: Arrays, calibration: Arrays) -> None:
     from generator.engine.runner import OnnxRunner
 
     inputs = {name: array for name, array in gate.items() if name != "labels"}
@@ -188,6 +194,7 @@ def _write_gate(file: Path, model: Any, gate: Arrays) -> None:
     answers = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
     arrays = {f"in|{name}": array for name, array in inputs.items()}
     arrays |= {f"out|{name}": array for name, array in answers.items()}
+    arrays |= {f"cal|{name}": array for name, array in calibration.items()}
     arrays |= {"labels": gate["labels"]} if "labels" in gate else {}
     np.savez(file, **arrays)
 
@@ -200,10 +207,18 @@ def _ranges(model: Any, calibration: Arrays, method: str) -> dict[str, tuple[flo
     return dict(collect(model, samples, method))
 
 
-def _quantised(model: Any, ranges: dict[str, tuple[float, float]]) -> Any:
+def _quantised(model: Any, ranges: dict[str, tuple[float, float]], layers: list[str] | None = None) -> Any:
     from generator.engine.precision import quantize
 
-    return quantize(model, ranges)
+    return quantize(model, ranges, layers=layers)
+
+
+def _mixed_layers(name: str) -> list[str]:
+    """The layers that benchmarks/engines.py found to bear int8; none where it left all of them, or none."""
+    file = ROOT / f"benchmarks/engines/{name}-mixed.json"
+    facts = json.loads(file.read_text()) if file.exists() else {}
+    some = facts.get("quantised", {}).get("stay", {})
+    return list(facts["mixed"]["layers"]) if some else []
 
 
 def _large(model: Any) -> list[Any]:
@@ -240,18 +255,18 @@ def _stripped(model: Any, sources: dict[bytes, str]) -> bytes:
 
 
 def unpack(folder: Path, progress: Callable[[str], None]) -> None:
-    """Writes NAME.fp32.onnx, NAME.qdq.onnx and NAME.fp16.onnx of everything that was prepared."""
-    import onnx
+    """Writes NAME.fp32.onnx, NAME.qdq.onnx, NAME.mixed.onnx and NAME.fp16.onnx of what was prepared."""
 
     from generator.engine.precision import cast
 
     for file in sorted(folder.glob("*.ranges.json")):
         name = file.name.removesuffix(".ranges.json")
         weights = _resnet_weights() if name == "resnet50" else _carried_weights(folder, name)
-        made = {word: _filled(folder / f"{name}.{word}.graph", weights) for word in ("fp32", "qdq")}
+        words = [word for word in ("fp32", "qdq", "mixed") if (folder / f"{name}.{word}.graph").exists()]
+        made = {word: _filled(folder / f"{name}.{word}.graph", weights) for word in words}
         made["fp16"] = cast(made["fp32"], "fp16")
         for word, graph in made.items():
-            onnx.save(graph, folder / f"{name}.{word}.onnx")
+            (folder / f"{name}.{word}.onnx").write_bytes(graph.SerializeToString(deterministic=True))
         progress(f"{name}: graphs in fp32, with Q/DQ and in fp16")
 
 
@@ -275,5 +290,5 @@ def _filled(file: Path, weights: dict[str, bytes]) -> Any:
     for weight in model.graph.initializer:
         if weight.doc_string:
             weight.raw_data = weights[weight.doc_string]
-            weight.doc_string = ""
+            weight.ClearField("doc_string")  # also its presence: the file has to be the same, byte by byte
     return model

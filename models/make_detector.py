@@ -21,7 +21,7 @@ import io
 import sys
 import time
 from pathlib import Path
-from typing import Any, TypedDict
+from typing import Any, Literal, TypedDict
 
 import numpy as np
 import numpy.typing as npt
@@ -42,6 +42,10 @@ SEED = 7
 TRAINED_ON, CALIBRATED_ON = 1200, 128  # canvases
 SCHEDULE = Schedule(epochs=10, batch=8, rate=3e-3)
 WEIGHT_TOLERANCE = train_digits.WEIGHT_TOLERANCE
+
+STYLES: tuple[tuple[Literal["efficient", "standard"], str], ...] = (
+    ("efficient", ".onnx"), ("standard", ".standard.onnx"),
+)  # fmt: skip
 
 
 class Settings(TypedDict):
@@ -130,8 +134,9 @@ def packed(arrays: Arrays) -> bytes:
 def write_gpu_cases(folder: Path, *, items: int = 16) -> None:
     """Writes efficient_nms.onnx and .npz, and efficient_nms_any_class.onnx and .npz, where `per_class` is false.
 
-    The graph is canvas -> boxes, label, score, count by TensorRT's plugin; the .npz holds `canvas` and those four as
-    they should be, from the detector in ONNX Runtime and the pipeline's own `nms` step.
+    The graph is canvas -> boxes, label, score, count by TensorRT's plugin, and that in .standard.onnx by the standard
+    operator; the .npz holds `canvas` and those four as they should be, from the detector in ONNX Runtime and the
+    pipeline's own `nms` step.
     """
     from generator.engine.fold.nms import add_nms
     from generator.engine.runner import OnnxRunner
@@ -149,8 +154,9 @@ def write_gpu_cases(folder: Path, *, items: int = 16) -> None:
             "max_detections": 8, "iou_threshold": 0.5, "score_threshold": 0.3, "per_class": per_class
         }  # fmt: skip
         expected = Nms(boxes="boxes", scores="scores", **settings)(Batch({}, (items,)), proposed)
-        made = add_nms(model, "boxes", "scores", style="efficient", **settings)
-        (folder / f"{name}.onnx").write_bytes(made.SerializeToString(deterministic=True))
+        for style, ending in STYLES:
+            made = add_nms(model, "boxes", "scores", style=style, **settings)
+            (folder / f"{name}{ending}").write_bytes(made.SerializeToString(deterministic=True))
         (folder / f"{name}.npz").write_bytes(packed({"canvas": canvas, **expected}))
 
 
