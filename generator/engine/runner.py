@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
@@ -71,8 +70,6 @@ class OnnxRunner:
         self, model: bytes, *, optimise: bool = True, threads: int = 0, outputs: Sequence[str] | None = None,
         providers: Sequence[Any] = ("CPUExecutionProvider",),
     ) -> None:  # fmt: skip
-        # The library tells its maker about models and machine over the network, unless this is set first.
-        os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
         import onnxruntime
 
         options = onnxruntime.SessionOptions()

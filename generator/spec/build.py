@@ -6,10 +6,14 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from generator.spec.base import ProjectPath, Strict, TensorName
+from generator.spec.base import InWords, ProjectPath, Strict, TensorName
 
 Dims = Annotated[list[Annotated[int, Field(ge=1)]], Field(min_length=1)]
 LayerCount = Annotated[int, Field(ge=0)]
+Factory = Annotated[str, InWords(
+    r"(?!/)(?!(.*/)?\.\.(/|$))[^:\x00-\x1f]+\.py:[A-Za-z_]\w*",
+    "a factory is named `path/file.py:function`, from the project's root", 1024,
+)]  # fmt: skip
 
 
 class Keep(Strict):
@@ -60,9 +64,29 @@ class Build(Strict):
 
     keep: Keep = Field(default_factory=Keep)
     calibration: Calibration | None = None
+    nms: Literal["standard", "efficient"] = Field(
+        "standard",
+        description="TensorRT, layout `folded`: who does the step `nms` in the graph. `efficient`: the plugin "
+        "EfficientNMS_TRT; in ONNX Runtime it stays ONNX's own operator.",
+    )
+    int8_by: Literal["qdq", "calibration_cache", "dynamic_range", "tensorrt"] = Field(
+        "qdq",
+        description="TensorRT, int8: `qdq` is in the graph. The others are for TensorRT 8.6: the ranges as a "
+        "calibration cache, or tensor by tensor, or found by TensorRT itself. It chooses the layers then.",
+    )
     mixed: bool = Field(
         False,
         description="int8: find the largest set of layers that stays within `accuracy`; the others stay as they are.",
+    )
+    quantizer: Literal["tritonkit", "modelopt"] = Field(
+        "tritonkit",
+        description="int8 and fp8: whose Q/DQ. `modelopt`: NVIDIA's package, which finds the ranges itself, by "
+        "`minmax` or `entropy`.",
+    )
+    factory: Factory | None = Field(
+        None,
+        description="Inductor: a function without arguments that gives the torch.nn.Module to compile instead of the "
+        "ONNX file; it answers as that does.",
     )
     profiles: Annotated[list[Profile], Field(min_length=1)] | None = Field(
         None, description="TensorRT; left out: one, from the batching, with `axes` for the others."
@@ -80,4 +104,35 @@ class Build(Strict):
     hardware: Literal["none", "ampere_plus", "same_compute_capability"] = "none"
     refit: bool = Field(False, description="A TensorRT plan whose weights can be replaced.")
     plugins: list[ProjectPath] = Field(default_factory=list, description="Libraries of TensorRT plugins.")
-    channels_last: bool | None = Field(None, description="NHWC inside; left out: where it pays.")
+    channels_last: bool | None = Field(
+        None,
+        description="Inductor: NHWC inside, or NCHW; left out: Inductor decides by the convolutions. Other engines "
+        "choose their layouts themselves.",
+    )
+
+    @model_validator(mode="after")
+    def _what_modelopt_can_do(self) -> Self:
+        if self.quantizer == "modelopt":
+            if self.mixed:
+                raise ValueError(
+                    "`mixed` is a search by tritonkit's own quantizer, not by `modelopt`; remove one of them"
+                )
+            if self.calibration is not None and self.calibration.method == "percentile":
+                raise ValueError(
+                    "`modelopt` finds ranges by `entropy` or `minmax`, and `calibration.method` is `percentile`"
+                )
+        return self
+
+    @model_validator(mode="after")
+    def _quantised_by_layer(self) -> Self:
+        by_layer = {
+            "mixed": self.mixed, "keep": self.keep != Keep(), "quantizer: modelopt": self.quantizer == "modelopt",
+        }  # fmt: skip
+        given = [name for name, there in by_layer.items() if there]
+        if self.int8_by != "qdq" and given:
+            listed = " and ".join(f"`{name}`" for name in given)
+            raise ValueError(
+                f"with `int8_by: {self.int8_by}` TensorRT itself chooses the layers, and {listed} needs Q/DQ: "
+                "say `int8_by: qdq`, or remove the other"
+            )
+        return self

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from generator.engine.build.jobs import Job
@@ -17,8 +16,13 @@ from generator.project import Project
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
+
+    from generator.engine.runner import Tensors
 
 Progress = Callable[[str], None]
+# The spec's word → the compiler's. Where Q/DQ is in the graph it asks for no other way.
+INT8_BY = {"qdq": "cache", "calibration_cache": "cache", "dynamic_range": "dynamic_range", "tensorrt": "batches"}
 
 
 @dataclass(frozen=True)
@@ -69,16 +73,20 @@ def choices(job: Job) -> list[Choice]:
     return [*found, *(Choice("inductor", precision, served=False, cuda=gpu) for precision in inductor)]
 
 
-def compiler_of(choice: Choice) -> Compiler:
-    """What compiles it."""
+def compiler_of(
+    choice: Choice, program: EngineProgram, project: Project, batches: Sequence[Tensors] = ()
+) -> Compiler:
+    """What compiles it. `batches` are what TensorRT 8.6 calibrates with itself, if the spec says so."""
     if choice.engine == "tensorrt":
         from generator.engine.compile.tensorrt import TensorRT
 
-        return TensorRT()
+        return TensorRT(int8_by=INT8_BY[program.build.int8_by], batches=batches)
     if choice.engine == "inductor":
         from generator.engine.compile.inductor.compiler import InductorCompiler
 
-        return InductorCompiler(device="cuda" if choice.cuda else "cpu")
+        return InductorCompiler(
+            device="cuda" if choice.cuda else "cpu", factory=program.build.factory or "", root=project.root
+        )
     from generator.engine.compile.onnxruntime import OnnxRuntimeCompiler
 
     return OnnxRuntimeCompiler(cuda=choice.cuda)
@@ -91,20 +99,28 @@ def has_cuda() -> bool:
     return not OnnxRuntimeCompiler(cuda=True).missing()
 
 
-def runner_of(choice: Choice, compiled: Compiled, program: EngineProgram) -> Runner:
-    """What was compiled, loaded as it is served: with its threads on the CPU, and its plugins."""
+def runner_of(choice: Choice, compiled: Compiled, program: EngineProgram, root: Path | None = None) -> Runner:
+    """What was compiled, loaded as it is served: with its threads on the CPU, and its plugins.
+
+    `root` is where a torch factory is looked for.
+    """
     if choice.engine == "tensorrt":
         from generator.engine.compile.tensorrt import TensorRTRunner
 
-        return TensorRTRunner(compiled.data, plugins=program.build.plugins)
+        return TensorRTRunner(compiled.data, plugins=plugins_of(program, root))
     if choice.engine == "inductor":
         from generator.engine.compile.inductor.runner import InductorRunner
 
-        return InductorRunner(compiled.data)
+        return InductorRunner(compiled.data, root=root)
     providers = ("CUDAExecutionProvider", "CPUExecutionProvider") if choice.cuda else ("CPUExecutionProvider",)
     return OnnxRunner(
         compiled.data, threads=program.intra_op_threads, optimise=choice.precision != "fp8", providers=providers
     )
+
+
+def plugins_of(program: EngineProgram, root: Path | None = None) -> list[str]:
+    """The libraries of plugins that the spec names; their paths are from the project's root."""
+    return [path if root is None else str(root / path) for path in program.build.plugins]
 
 
 def settings_of(
@@ -126,11 +142,14 @@ def compile_choice(
     job: Job, choice: Choice, profiles: Sequence[Profile], lowered: Lowered, *, project: Project, progress: Progress
 ) -> Built:
     """Compiles a lowered graph. Raises StageError."""
+    if choice.engine == "inductor" and job.program.build.factory and job.program.fold is not None:
+        text = "steps are folded into the ONNX file's graph, and the module of the torch factory does not have them"
+        hint = "remove `layout: folded`, or `factory`: then Inductor compiles the graph"
+        raise StageError(Finding("TK964", text, hint, "build"))
     settings = settings_of(job, choice, profiles, lowered, project)
     progress(f"compiling {choice.title}")
-    compiled = compiler_of(choice).compile(lowered.graph, settings, progress)
-    if compiled.timing_cache is not None and job.program.build.timing_cache is not None:
-        _keep(project.path(job.program.build.timing_cache), compiled.timing_cache)
+    compiled = compiler_of(choice, job.program, project, lowered.batches).compile(lowered.given, settings, progress)
+    keep_timing_cache(job, project, compiled)
     if str(compiled.facts.get("lean_runtime", "")).startswith("excluded"):
         text = "the version-compatible plan has no lean runtime in it, and Triton loads none: it could not be served"
         hint = "build it where libnvinfer_lean is installed, or remove `version_compatible`"
@@ -138,12 +157,15 @@ def compile_choice(
     return Built(choice, lowered, compiled)
 
 
-def _keep(path: Path, data: bytes) -> None:
-    """The timing cache for the next build; losing it costs time and nothing else."""
+def keep_timing_cache(job: Job, project: Project, compiled: Compiled) -> None:
+    """For the next build, if the spec says where; losing it costs time and nothing else."""
     import contextlib
 
     from generator.whole_file import write_whole
 
+    file = job.program.build.timing_cache
+    if file is None or compiled.timing_cache is None:
+        return
     with contextlib.suppress(OSError):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_whole(path, data)
+        project.path(file).parent.mkdir(parents=True, exist_ok=True)
+        write_whole(project.path(file), compiled.timing_cache)

@@ -6,9 +6,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal
 
+from generator.engine.build.by_modelopt import by_modelopt
 from generator.engine.build.gate import Judge
 from generator.engine.build.jobs import Job
 from generator.engine.build.pipeline import Pipeline, samples_of, sha256_of_tensors
+from generator.engine.build.unused import unused
 from generator.engine.cache import Cache
 from generator.engine.compile.onnxruntime import has_vnni
 from generator.engine.errors import Finding, StageError
@@ -16,12 +18,13 @@ from generator.engine.runner import OnnxRunner, Samples
 from generator.gate_set import read_gate_set
 from generator.problems import UserError
 from generator.project import Project
-from generator.spec.build import Build
+from generator.spec.build import Build, Calibration
 
 if TYPE_CHECKING:
     import onnx
 
     from generator.engine.calibrate.ranges import Ranges
+    from generator.engine.runner import Tensors
 
 Progress = Callable[[str], None]
 Words = Literal["tensorrt", "onnxruntime"]
@@ -32,11 +35,22 @@ QUANTISED = frozenset({"int8", "fp8"})
 
 @dataclass(frozen=True)
 class Lowered:
-    """The graph's bytes, the ranges that they were made with (of int8), and what the manifest says of both."""
+    """The graph's bytes, the ranges that they were made with (of int8), and what the manifest says of both.
+
+    `compiled` is what the compiler is given instead, where that is a graph which ONNX Runtime cannot run. `batches`
+    are what TensorRT finds its ranges with itself.
+    """
 
     graph: bytes
     ranges: Mapping[str, tuple[float, float]] = field(default_factory=dict)
     facts: Mapping[str, Any] = field(default_factory=dict)
+    compiled: bytes | None = None
+    batches: Sequence[Tensors] = ()
+
+    @property
+    def given(self) -> bytes:
+        """What the compiler is given."""
+        return self.graph if self.compiled is None else self.compiled
 
 
 class Lowerer:
@@ -48,6 +62,7 @@ class Lowerer:
         self._ranges: Ranges | None = None
         fold, keep = job.program.fold, job.program.build.keep
         self._note_unused(job.program.build)
+        self.notes += unused(job.program, on_gpu=job.plan.target.gpu is not None)
         # Steps that were folded in are no layers of the network: they stay as exact as they were outside of it.
         self.keep = keep if fold is None else keep.model_copy(update={"nodes": [*keep.nodes, *fold.nodes]})
         self._samples: Samples | None = None
@@ -62,9 +77,32 @@ class Lowerer:
         if build.mixed and self.job.program.asked_precision != "int8":
             text = f"`mixed` is for int8, and the precision is {self.job.program.asked_precision}"
             self.notes.append(Finding("TK993", text, "remove it", "build"))
+        asked = f"{self.job.program.asked} {self.job.program.asked_precision}"
+        if build.int8_by != "qdq" and asked not in {"tensorrt int8", "auto int8"}:
+            text = f"`int8_by` is for TensorRT in int8, and this target's engine is {asked}"
+            self.notes.append(Finding("TK993", text, "it counts where the engine is TensorRT", "build"))
 
     def lower(self, engine: str, precision: str, progress: Progress, *, in_graph: bool = True) -> Lowered:
         """For an engine; `in_graph=False` leaves fp16 and bf16 to the compiler's flags. Raises StageError."""
+        lowered = self._lowered(engine, precision, progress, in_graph=in_graph)
+        return lowered if engine != "tensorrt" else self._with_plugin(lowered)
+
+    def _with_plugin(self, lowered: Lowered) -> Lowered:
+        """With TensorRT's own suppression in the graph that it is given, if the spec says so."""
+        if self.job.program.build.nms != "efficient":
+            return lowered
+        import onnx
+
+        from generator.engine.fold.plugin import with_plugin
+
+        try:
+            changed = _bytes(with_plugin(onnx.load_model_from_string(lowered.graph)))
+        except ValueError as error:  # the spec was looked at: the lowering has changed it
+            text, hint = f"`nms: efficient` finds no suppression any more: {error}", "take `nms: standard`"
+            raise StageError(Finding("TK926", text, hint, "build")) from error
+        return replace(lowered, compiled=changed, facts={**lowered.facts, "nms": "efficient"})
+
+    def _lowered(self, engine: str, precision: str, progress: Progress, *, in_graph: bool) -> Lowered:
         if precision in QUANTISED:
             return self._quantised(engine, precision, progress, in_graph=in_graph)
         if precision in IN_GRAPH and in_graph:
@@ -85,17 +123,7 @@ class Lowerer:
 
         if self._ranges is not None:
             return self._ranges
-        calibration = self.job.program.build.calibration
-        if calibration is None:
-            raise StageError(
-                Finding(
-                    "TK990",
-                    f"{self.job.program.precision} needs data to find its ranges with, and no `calibration` is given",
-                    "`build: {calibration: {data: data/calibration.npz}}`: inputs as clients send them, none of the "
-                    "gate set", "build.calibration",
-                )
-            )  # fmt: skip
-        self._samples = samples = self._calibration_samples(calibration.data, calibration.samples, progress)
+        calibration, samples = self.samples(progress)
         facts = cache_facts(self.model, samples, calibration.method, calibration.percentile)
 
         def make() -> bytes:
@@ -108,12 +136,37 @@ class Lowerer:
         self.notes += self._ranges.warnings
         return self._ranges
 
+    def samples(self, progress: Progress) -> tuple[Calibration, Samples]:
+        """What the spec says of calibrating, and the engine's inputs of its data. Raises StageError."""
+        calibration = self.job.program.build.calibration
+        if calibration is None:
+            raise StageError(
+                Finding(
+                    "TK990",
+                    f"{self.job.program.precision} needs data to find its ranges with, and no `calibration` is given",
+                    "`build: {calibration: {data: data/calibration.npz}}`: inputs as clients send them, none of the "
+                    "gate set", "build.calibration",
+                )
+            )  # fmt: skip
+        if self._samples is None:
+            self._samples = self._calibration_samples(calibration.data, calibration.samples, progress)
+        return calibration, self._samples
+
     # int8 ----------------------------------------------------------------------------------------------------------
 
     def _quantised(self, engine: str, precision: str, progress: Progress, *, in_graph: bool) -> Lowered:
         from generator.engine.precision import cast, fp8, quantized
 
         build, words = self.job.program.build, _words(engine)
+        if build.quantizer == "modelopt":
+            calibration, samples = self.samples(progress)
+            graph, told = by_modelopt(
+                self.model, samples, self.keep, calibration, words=words, in_graph=in_graph,
+                mode="fp8" if precision == "fp8" else "int8", cache=self.cache, progress=progress,
+            )  # fmt: skip
+            return Lowered(graph, facts=told)
+        if engine == "tensorrt" and precision == "int8" and build.int8_by != "qdq":
+            return self._without_qdq(progress, in_graph=in_graph)
         ranges = self.ranges(progress)
         facts: dict[str, Any] = {"calibration": self._calibration_facts(ranges)}
         reduced = words == "onnxruntime" and not has_vnni()
@@ -133,6 +186,28 @@ class Lowerer:
             # What is not in 8 bits is in 16, as 8.6 does by itself: else int8 would be slower than fp16.
             return Lowered(_bytes(cast(made.model, "fp16", self.keep)), ranges, facts)
         return Lowered(_bytes(made.model), ranges, facts)
+
+    def _without_qdq(self, progress: Progress, *, in_graph: bool) -> Lowered:
+        """The graph as it is, which TensorRT 8.6 quantises by ranges, or by data. Raises StageError (TK953)."""
+        by = self.job.program.build.int8_by
+        if in_graph:
+            text = f"`int8_by: {by}` is for TensorRT 8.6 alone: from 10 on it computes in int8 what Q/DQ says"
+            raise StageError(Finding("TK953", text, "use `int8_by: qdq`, or build with TensorRT 8.6", "build"))
+        if self.job.program.fold is not None:
+            text = (
+                f"with `int8_by: {by}` TensorRT may run the folded steps in int8, too; the gate judges them with it"
+            )
+            self.notes.append(Finding("TK993", text, "`int8_by: qdq` keeps them as exact as they are", "build"))
+        if by != "tensorrt":
+            ranges = self.ranges(progress)
+            return Lowered(
+                _bytes(self.model), ranges, {"calibration": self._calibration_facts(ranges), "int8_by": by}
+            )
+        calibration, samples = self.samples(progress)
+        batches = _of_one_shape(samples)
+        facts = {"file": calibration.data, "data_sha256": samples.sha256, "method": "TensorRT's entropy",
+                 "samples": replace(samples, batches=batches).items}  # fmt: skip
+        return Lowered(_bytes(self.model), facts={"calibration": facts, "int8_by": by}, batches=batches)
 
     def _mixed(
         self, words: Words, ranges: Ranges, progress: Progress, *, reduced: bool, in_graph: bool
@@ -209,6 +284,13 @@ def _spread(items: Sequence[Mapping[str, Any]], most: int) -> Sequence[Mapping[s
     if len(items) <= most:
         return items
     return [items[index * len(items) // most] for index in range(most)]
+
+
+def _of_one_shape(samples: Samples) -> tuple[Tensors, ...]:
+    """The batches of the commonest shape, the first of them if there are several: TensorRT takes no other."""
+    shapes = [tuple((name, value.shape) for name, value in sorted(batch.items())) for batch in samples.batches]
+    chosen = max(dict.fromkeys(shapes), key=shapes.count)
+    return tuple(batch for batch, shape in zip(samples.batches, shapes, strict=True) if shape == chosen)
 
 
 def _few(samples: Samples) -> Samples:

@@ -12,7 +12,7 @@ from generator.engine.build.lower import Lowerer
 from generator.engine.cache import FOLDER
 from generator.engine.compile.base import Profile, Settings
 from generator.engine.compile.kubernetes_job import KubernetesJob
-from generator.engine.compile.trtexec import PLAN, arguments, write_inputs
+from generator.engine.compile.trtexec import GRAPH, PLAN, arguments, write_inputs
 from generator.engine.errors import Finding, StageError
 from generator.lint.plan_header import tensorrt_of
 from generator.project import Project
@@ -27,6 +27,8 @@ def prepare(
 ) -> Path:  # fmt: skip
     """Writes model.onnx in the engine's precision, build.sh (trtexec) and job.yaml (Kubernetes); the folder of them.
 
+    A plan that is there stays, if it is of the same graph and the same command.
+
     Raises StageError for an engine that only this process could have compiled.
     """
     if choice.engine != "tensorrt":
@@ -36,14 +38,24 @@ def prepare(
     folder = project.root / FOLDER / "prepared" / job.plan.target.name / job.model.name / str(job.version)
     files = _commands(job, settings)
     try:
+        if not _is_of(folder, lowered.given, files[SCRIPT]):
+            (folder / PLAN).unlink(missing_ok=True)
         folder.mkdir(parents=True, exist_ok=True)
-        write_inputs(folder, lowered.graph, settings, "8601")
+        write_inputs(folder, lowered.given, settings, "8601")
         for name, data in files.items():
             write_whole(folder / name, data)
         (folder / SCRIPT).chmod(0o755)
     except OSError as error:
         raise StageError(Finding("TK983", f"{folder} cannot be written: {error.strerror}", "", "engine")) from error
     return folder
+
+
+def _is_of(folder: Path, graph: bytes, script: str) -> bool:
+    """Whether what is there, and so a plan that was built of it, is of this graph and these commands."""
+    try:
+        return (folder / GRAPH).read_bytes() == graph and (folder / SCRIPT).read_text(encoding="utf-8") == script
+    except OSError:
+        return False
 
 
 def tensorrt_major(job: Job) -> int:
@@ -59,7 +71,8 @@ def _commands(job: Job, settings: Settings) -> dict[str, str]:
     script = (
         "#!/bin/sh\n"
         f"# Builds {PLAN} of {job.model.name} with TensorRT {major}, on the GPU that it is to run on: in the image\n"
-        f"# of Triton {job.plan.target.server}, or wherever TRTEXEC leads to one of that version.\n"
+        f"# of Triton {job.plan.target.server}, or wherever TRTEXEC leads to one of that version. `tritonkit build\n"
+        f"# ... --from {job.model.name}/{job.version}={PLAN}` then judges and installs it.\n"
         f'set -eu\ncd "$(dirname "$0")"\n{command}\n'
     )
     name = "".join(c if c.isalnum() else "-" for c in f"{job.model.name}-{job.version}".lower())

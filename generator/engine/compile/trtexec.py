@@ -18,6 +18,7 @@ GRAPH, PLAN, TIMING_CACHE, CALIBRATION = "model.onnx", "model.plan", "timing.cac
 _HARDWARE = {"ampere_plus": "ampere+", "same_compute_capability": "sameComputeCapability"}
 _FLAGS = {"fp32": ["--noTF32"], "tf32": [], "fp16": ["--fp16"], "int8": ["--int8", "--fp16"]}
 _VERSION = re.compile(r"TensorRT v(\d+)")
+_TWO_DIGITS = 100_000  # from here on a version's number has two digits for its minor version
 _RESOURCE = re.compile(r"libnvinfer_builder_resource[\w.]*")
 
 
@@ -73,6 +74,11 @@ def command_text(settings: Settings, major: int, folder: str = ".", program: str
     return shlex.join([program, *arguments(settings, major, folder)])
 
 
+def trtexec_here() -> str:
+    """The trtexec that TRTEXEC names, or that is on PATH; empty where there is none."""
+    return shutil.which(os.environ.get("TRTEXEC") or "trtexec") or ""
+
+
 class Trtexec:
     """Builds plans with a trtexec that is installed; the Compiler where TensorRT's Python package is not."""
 
@@ -80,6 +86,7 @@ class Trtexec:
 
     def __init__(self, program: str = "trtexec", limit_s: float = 3600.0) -> None:
         self._program, self._limit_s = program, limit_s
+        self._number: int | None = None
 
     def missing(self) -> str:
         """Why it cannot run, in one sentence; empty if it can."""
@@ -87,20 +94,28 @@ class Trtexec:
             return f"there is no `{self._program}` on PATH"
         return "" if self._version() else f"`{self._program} --help` does not say its version"
 
+    def version(self) -> tuple[int, ...]:
+        """(10, 15, 1); empty when it does not say."""
+        number = self._version()
+        if number >= _TWO_DIGITS:
+            return number // 10000, number // 100 % 100, number % 100
+        return (number // 1000, number // 100 % 10, number % 100) if number else ()
+
     def _version(self) -> int:
-        """As trtexec writes it: 8601 is 8.6.1, 101501 is 10.15.1; 0 when it does not say."""
-        lines: list[str] = []
-        watched([self._program, "--help"], os.environ, lambda line: lines.append(line or ""), 60.0)
-        match = _VERSION.search("\n".join(lines))
-        return int(match[1]) if match else 0
+        """As trtexec writes it: 8601 is 8.6.1, 101501 is 10.15.1; 0 when it does not say. It is asked once."""
+        if self._number is None:
+            lines: list[str] = []
+            watched([self._program, "--help"], os.environ, lambda line: lines.append(line or ""), 60.0)
+            match = _VERSION.search("\n".join(lines))
+            self._number = int(match[1]) if match else 0
+        return self._number
 
     def compile(self, graph: bytes, settings: Settings, progress: Progress) -> Compiled:
         """A plan. Raises StageError with the errors that trtexec wrote."""
         missing = self.missing()
         if missing:
             raise StageError(Finding("TK950", missing, "install TensorRT, or build in its container", "engine"))
-        version = self._version()
-        major = version // 10000 if version >= 100000 else version // 1000
+        version, major = self._version(), self.version()[0]
         with tempfile.TemporaryDirectory(prefix="tritonkit-trtexec-") as name:
             folder = Path(name)
             write_inputs(folder, graph, settings, str(version))

@@ -7,4 +7,5 @@ CODES: dict[str, str] = {
     "TK923": "Steps cannot be folded at this tensor of the graph",
     "TK924": "Layout `folded` without an engine",
     "TK925": "The field has no effect in layout `folded`",
+    "TK926": "There is no suppression that TensorRT's plugin could do",
 }

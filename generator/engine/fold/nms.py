@@ -16,7 +16,7 @@ PLUGIN, PLUGIN_DOMAIN = "EfficientNMS_TRT", "TRT"
 
 
 @dataclass(frozen=True)
-class _Asked:
+class Asked:
     """What `add_nms` was asked for; `anchors` and `classes` are the lengths in the graph."""
 
     boxes: str
@@ -41,9 +41,9 @@ def add_nms(
     the step `nms` gives them.
 
     `standard` gives exactly what the step gives, anywhere. `efficient` only TensorRT can parse (its checks here are
-    those of the rest of the graph); its plugin orders equal scores as it likes, takes a score that equals the
-    threshold, and needs corners in order (x0 <= x1, y0 <= y1). Other outputs stay. ValueError for a graph without
-    such outputs, or with an opset before 13.
+    those of the rest of the graph); its plugin orders equal scores as it likes, looks at the 4096 best candidates of
+    an item, and needs corners in order (x0 <= x1, y0 <= y1). Other outputs stay. ValueError for a graph without such
+    outputs, or with an opset before 13.
     """
     import onnx
 
@@ -59,15 +59,15 @@ def add_nms(
             "[batch, anchors, 4] and [batch, anchors, classes]"
         )
     other = _out_of_the_way(made.graph, outputs)
-    asked = _Asked(
+    asked = Asked(
         other.get(boxes, boxes), other.get(scores, scores), anchors, classes, max_detections, iou_threshold,
         score_threshold, per_class,
     )  # fmt: skip
-    graph = _Writer(made.graph, outputs, opset)
+    graph = Writer(made.graph, outputs, opset)
     if style == "standard":
         _standard(graph, asked)
     else:
-        _efficient(graph, asked)
+        efficient(graph, asked)
         made.opset_import.append(onnx.helper.make_opsetid(PLUGIN_DOMAIN, 1))
     _declare(made.graph, first, max_detections, outputs)
     return made
@@ -122,7 +122,7 @@ def _rename(graph: onnx.GraphProto, other: Mapping[str, str]) -> None:
                 _rename(inside, other)
 
 
-class _Writer:
+class Writer:
     """Adds nodes and constants under the prefix; the new outputs have the names that were asked for."""
 
     def __init__(self, graph: onnx.GraphProto, outputs: Sequence[str], opset: int) -> None:
@@ -154,7 +154,7 @@ class _Writer:
         return self.node(operator, inputs, PREFIX + output, **attributes)
 
 
-def _standard(g: _Writer, asked: _Asked) -> None:
+def _standard(g: Writer, asked: Asked) -> None:
     """NonMaxSuppression, whose rows (item, class, anchor) mark places in [batch, classes, anchors]; then a TopK.
 
     The places are in the order class, anchor, and TopK takes the first of equals: so the result's order depends on
@@ -195,7 +195,7 @@ def _standard(g: _Writer, asked: _Asked) -> None:
     g.node("ReduceSum", [number, g.constant("along", [1], "int64")], g.count, keepdims=1)
 
 
-def _by_class(g: _Writer, asked: _Asked) -> tuple[str, str]:
+def _by_class(g: Writer, asked: Asked) -> tuple[str, str]:
     """Scores as the operator wants them, [batch, classes, anchors]; else those of the best class and which it is."""
     if asked.per_class:
         return g.inner("Transpose", [asked.scores], "scores_by_class", perm=[0, 2, 1]), ""
@@ -211,20 +211,30 @@ def _by_class(g: _Writer, asked: _Asked) -> tuple[str, str]:
     return g.inner("Unsqueeze", [best, g.constant("first", [1], "int64")], "scores_by_class"), label
 
 
-def _efficient(g: _Writer, asked: _Asked) -> None:
-    """TensorRT's plugin; what comes beyond its count is whatever it leaves there, so it is made zero."""
+def efficient(g: Writer, asked: Asked) -> None:
+    """TensorRT's plugin, held to what the standard operator means.
+
+    It drops what overlaps by the threshold or more, so that it gets the next number above. What it leaves beyond its
+    count is anything, and of scores below 0.007 it also counts what is not above the threshold: none of it is real.
+    """
+    import numpy as np
+
     raw = {name: PREFIX + f"raw_{name}" for name in ("count", "boxes", "score", "label")}
+    above = float(np.nextafter(np.float32(asked.iou_threshold), np.float32(2)))
     settings: dict[str, Any] = {
         "plugin_version": "1", "background_class": -1, "box_coding": 0, "score_activation": 0,
-        "max_output_boxes": asked.most, "iou_threshold": float(asked.iou_threshold),
-        "score_threshold": float(asked.score_threshold),
+        "max_output_boxes": asked.most, "iou_threshold": above, "score_threshold": float(asked.score_threshold),
     }  # fmt: skip
     if not asked.per_class:
-        settings["class_agnostic"] = 1
+        # An anchor's classes have one box: they must not pass as boxes that overlap no more than wholly.
+        settings |= {"class_agnostic": 1, "iou_threshold": min(above, 1.0)}
     g.node(PLUGIN, [asked.boxes, asked.scores], *raw.values(), domain=PLUGIN_DOMAIN, **settings)
-    g.node("Identity", [raw["count"]], g.count)
     place = g.constant("place", [list(range(asked.most))], "int32")
-    real = g.inner("Less", [place, raw["count"]], "real")
+    threshold = g.constant("score_threshold", asked.score_threshold, "float32")
+    counted = g.inner("Less", [place, raw["count"]], "counted")
+    real = g.inner("And", [counted, g.inner("Greater", [raw["score"], threshold], "better")], "real")
+    number = g.inner("Cast", [real], "real_number", to=6)  # INT32
+    g.node("ReduceSum", [number, g.constant("along", [1], "int64")], g.count, keepdims=1)
     g.node("Where", [real, raw["score"], g.constant("zero", 0, "float32")], g.score)
     label = g.inner("Where", [real, raw["label"], g.constant("none", 0, "int32")], "label")
     g.node("Cast", [label], g.label, to=7)  # INT64

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import importlib
+import importlib.metadata
 import importlib.util
+import io
 import re
 import tempfile
+from collections.abc import Mapping
+from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from generator.engine.errors import Finding, StageError
 from generator.engine.precision.graph import tidy
-from generator.engine.precision.keep import Keep, Kept, kept_nodes
+from generator.engine.precision.keep import Keep, Kept, kept_nodes, quantizable
 from generator.engine.runner import Samples
 
 if TYPE_CHECKING:
@@ -25,15 +29,23 @@ def missing() -> str:
     return ""
 
 
+def version() -> str:
+    """Of the package; empty where it has none."""
+    try:
+        return importlib.metadata.version("nvidia-modelopt")
+    except importlib.metadata.PackageNotFoundError:
+        return ""
+
+
 def modelopt(
     model: onnx.ModelProto, mode: Literal["int8", "fp8"], samples: Samples, keep: Keep | None = None, *,
     method: Literal["entropy", "max"] = "max", high_precision: Literal["fp16", "bf16", "fp32"] = "fp16",
 ) -> onnx.ModelProto:  # fmt: skip
     """The graph as `modelopt.onnx.quantization.quantize` makes it; what is not 8 bits is `high_precision`.
 
+    It is given the samples batch by batch. What it prints goes nowhere.
     Raises StageError: TK935 when it is missing or fails, or when the samples are not all of one shape; TK930.
     """
-    import numpy as np
     import onnx
 
     if why := missing():
@@ -44,18 +56,51 @@ def modelopt(
         raise StageError(Finding("TK935", message, "", "build.calibration"))
     graph_model = tidy(model)
     kept = kept_nodes(graph_model, keep or Kept())
-    data = {name: np.concatenate([batch[name] for batch in samples.batches]) for name in samples.batches[0]}
-    quantize = importlib.import_module("modelopt.onnx.quantization").quantize
-    with tempfile.TemporaryDirectory(prefix="tritonkit-modelopt-") as folder:
+    quiet = io.StringIO()
+    with (
+        tempfile.TemporaryDirectory(prefix="tritonkit-modelopt-") as folder,
+        redirect_stdout(quiet), redirect_stderr(quiet),
+    ):  # fmt: skip
         source, made = Path(folder) / "model.onnx", Path(folder) / "made.onnx"
         onnx.save(graph_model, source)
         try:
+            quantize = importlib.import_module("modelopt.onnx.quantization").quantize
             # It reads names to leave out as regular expressions.
             quantize(
-                str(source), quantize_mode=mode, calibration_data=data, calibration_method=method,
+                str(source), quantize_mode=mode, calibration_data_reader=_Reader(samples), calibration_method=method,
                 calibration_eps=["cpu"], nodes_to_exclude=[f"^{re.escape(name)}$" for name in kept],
                 high_precision_dtype=high_precision, output_path=str(made), log_level="WARNING",
             )  # fmt: skip
             return onnx.load(made)
         except Exception as error:  # of any kind, from inside that package
             raise StageError(Finding("TK935", f"ModelOpt failed: {error}", "", "precision")) from error
+
+
+def left(model: onnx.ModelProto, made: onnx.ModelProto, keep: Keep) -> tuple[list[str], dict[str, str]]:
+    """Of `model`'s layers with weights those that are in 8 bits in `made`, and why the others are not."""
+    kept = kept_nodes(tidy(model), keep)
+    dequantised = {name for node in made.graph.node if node.op_type == "DequantizeLinear" for name in node.output}
+    narrow = {node.name for node in made.graph.node if dequantised.intersection(node.input)}
+    layers = [layer.name for layer in quantizable(model)]
+    stay = {name: kept.get(name, "ModelOpt leaves it as it is") for name in layers if name not in narrow}
+    return [name for name in layers if name in narrow], stay
+
+
+class _Reader:
+    """The samples as ModelOpt reads them: the batches one after the other, then None."""
+
+    def __init__(self, samples: Samples) -> None:
+        self.batches = samples.batches
+        self.rewind()
+
+    def rewind(self) -> None:
+        """From the first on once more."""
+        self.rest = iter(self.batches)
+
+    def get_first(self) -> Mapping[str, Any]:
+        """The first, which is still to come."""
+        return self.batches[0]
+
+    def get_next(self) -> Mapping[str, Any] | None:
+        """The next one."""
+        return next(self.rest, None)

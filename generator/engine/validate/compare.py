@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from generator.engine.errors import Finding, StageError
 from generator.engine.validate import numbers
+from generator.engine.validate.ranked import rankings, ties_in_order
 
 if TYPE_CHECKING:
     from generator.engine.runner import Array, Tensors
@@ -81,8 +82,9 @@ class Comparison:
 def compare(reference: Sequence[Tensors], candidate: Sequence[Tensors]) -> Comparison:
     """Both are what Runner.run gave for the same batches: output name → [items, …]; float types may differ.
 
-    Values that are not finite are counted, and taken out of all else. Raises StageError (TK979) when outputs,
-    shapes or kinds of type differ, and when there is nothing to compare.
+    Values that are not finite are counted, and taken out of all else. Rows of equal scores, as behind NMS, may have
+    changed places. Raises StageError (TK979) when outputs, shapes or kinds of type differ, and when there is nothing
+    to compare.
     """
     if not reference or len(reference) != len(candidate):
         raise StageError(
@@ -93,6 +95,8 @@ def compare(reference: Sequence[Tensors], candidate: Sequence[Tensors]) -> Compa
     findings = [f for a, b in zip(reference, candidate, strict=True) for f in _unlike(a, b)]
     if findings:
         raise StageError(dict.fromkeys(findings))
+    ranks = rankings(reference)
+    candidate = [ties_in_order(a, b, ranks) for a, b in zip(reference, candidate, strict=True)]
     outputs = {}
     for name in reference[0]:
         parts = [_one(name, a[name], b[name]) for a, b in zip(reference, candidate, strict=True)]

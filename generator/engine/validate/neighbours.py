@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from generator.engine.runner import Runner, Samples
 from generator.engine.validate import numbers
+from generator.engine.validate.ranked import rankings, rows_of, ties_in_order
 from generator.engine.validate.shapes import first_line
 from generator.engine.validate.verdict import Check
 
@@ -25,6 +26,9 @@ TOLERANCES: Mapping[str, float] = {
 TIE = TOLERANCES["fp32"]
 # Answers that are no floats (an arg-max, a top-k) may change where there is a tie: in one of a hundred placements.
 LEAST_EQUAL = 0.99
+# Of two overlapping candidates with equal scores a suppression may take either. Which one decides what else it drops:
+# where that happened, so many of the other rows may be others.
+MOST_STRANGE = 0.1
 NEIGHBOURS = ("others", "zeros", "extremes")
 MOST_PLACES = 16
 
@@ -33,7 +37,8 @@ MOST_PLACES = 16
 class Neighbours:
     """What was found. `worst` is the largest difference as a share of an output's range, `place` where that was.
 
-    `changed` counts placements in which the largest score became another one, without a tie.
+    `changed` counts placements in which the largest score became another one, without a tie. `tied` is the share of
+    those in which a ranked box was another of the same score, `strange` that of the rows without a partner there.
     """
 
     tolerance: float
@@ -43,6 +48,8 @@ class Neighbours:
     changed: int
     least_equal: float
     error: str = ""
+    tied: float = 0.0
+    strange: float = 0.0
 
     @property
     def passed(self) -> bool:
@@ -52,6 +59,7 @@ class Neighbours:
             and self.worst <= self.tolerance
             and self.changed == 0
             and self.least_equal >= LEAST_EQUAL
+            and self.strange <= MOST_STRANGE
         )  # fmt: skip
 
     def check(self) -> Check:
@@ -61,6 +69,11 @@ class Neighbours:
         elif self.least_equal < LEAST_EQUAL:
             text = (
                 f"answers that are no floats are equal in {self.least_equal:.3f} of {self.placements} placements only"
+            )
+        elif self.strange > MOST_STRANGE:
+            text = (
+                f"{self.strange:.3f} of the rows are others where candidates of equal scores take turns; "
+                f"{MOST_STRANGE:g} is allowed"
             )
         elif self.changed:
             text = (
@@ -78,7 +91,8 @@ class Neighbours:
         """For the manifest."""
         return {
             "tolerance": self.tolerance, "placements": self.placements, "worst": self.worst, "place": self.place,
-            "changed": self.changed, "least_equal": self.least_equal, "error": self.error,
+            "changed": self.changed, "least_equal": self.least_equal, "tied": self.tied, "strange": self.strange,
+            "error": self.error,
         }  # fmt: skip
 
 
@@ -106,7 +120,7 @@ def check_neighbours(
         single = [runner.run({n: _copies(a[item], alone) for n, a in pool.items()}) for item in range(count)]
     except Exception as error:  # noqa: BLE001  (whatever the engine raises is the finding)
         return Neighbours(tolerance, 0, 0.0, "", 0, 1.0, f"with batch {alone}: {first_line(error)}")
-    tally = _Tally({name: [answer[name][:1] for answer in single] for name in single[0]}, scores)
+    tally = _Tally({name: [answer[name][:1] for answer in single] for name in single[0]}, scores, tolerance)
     for size in sorted(set(sizes)):
         for place in _places(size, seed):
             for kind in NEIGHBOURS if size > 1 else NEIGHBOURS[:1]:
@@ -123,17 +137,20 @@ def check_neighbours(
                 # Among other items, every row is one that has an answer of its own; else only the item's.
                 rows = {at: (item + at - place) % count for at in range(size)} if kind == "others" else {place: item}
                 tally.add(answers, rows, where)
-    return tally.result(tolerance)
+    return tally.result()
 
 
 class _Tally:
     """The worst so far. `single` is output → each item's answer alone [1, …]."""
 
-    def __init__(self, single: Mapping[str, list[Array]], scores: bool) -> None:
-        self.single, self.scores = single, scores
-        self.placements = self.changed = self.unequal = 0
+    def __init__(self, single: Mapping[str, list[Array]], scores: bool, tolerance: float) -> None:
+        self.single, self.scores, self.tolerance = single, scores, tolerance
+        self.placements = self.changed = self.unequal = self.judged = self.tied = 0
+        self.rows = self.strange = 0
         self.worst, self.place = 0.0, ""
         self.ranges = {name: _range(rows) for name, rows in single.items() if numbers.is_float(rows[0])}
+        count = len(next(iter(single.values()), ()))
+        self.ranks = rankings([{name: rows[item] for name, rows in single.items()} for item in range(count)])
 
     def add(self, answers: Tensors, rows: Mapping[int, int], where: str) -> None:
         """`rows` is place in the batch → item."""
@@ -141,14 +158,32 @@ class _Tally:
 
         for at, item in rows.items():
             self.placements += 1
-            for name, alone in self.single.items():
-                before, after = alone[item], answers[name][at : at + 1]
+            own = {name: alone[item] for name, alone in self.single.items()}
+            given = ties_in_order(own, {name: answers[name][at : at + 1] for name in own}, self.ranks)
+            tied = self._tied(own, given)
+            for name, before in own.items():
+                after = given[name]
+                if name in tied:
+                    continue
                 if before.shape != after.shape:
                     self._note(float("inf"), f"another shape of `{name}`, {where}")
-                elif name not in self.ranges:
-                    self.unequal += not bool(np.array_equal(before, after))
-                else:
+                elif name in self.ranges:
                     self._compare(name, before, after, where)
+                elif not tied:
+                    self.judged += 1
+                    self.unequal += not bool(np.array_equal(before, after))
+
+    def _tied(self, before: Tensors, after: Tensors) -> set[str]:
+        """The outputs of rankings in which a row is another of the same score; their rows are counted."""
+        found: set[str] = set()
+        limits = {name: self.tolerance * range_ for name, range_ in self.ranges.items()}
+        for ranking in self.ranks.items():
+            rows = rows_of(before, after, ranking, limits, TIE * self.ranges[ranking[0]])
+            if rows.tied:
+                self.rows, self.strange = self.rows + rows.real, self.strange + rows.strange
+                found |= set(rows.outputs)
+        self.tied += bool(found)
+        return found
 
     def _compare(self, name: str, before: Array, after: Array, where: str) -> None:
         import numpy as np
@@ -168,12 +203,15 @@ class _Tally:
         if share > self.worst or not self.place:
             self.worst, self.place = share, where
 
-    def result(self, tolerance: float) -> Neighbours:
+    def result(self) -> Neighbours:
         """What is known after all placements. An infinite difference (NaN, another shape) is given as 1e9."""
-        kinds = len(self.single) - len(self.ranges)
-        judged = self.placements * kinds
-        equal = 1.0 - self.unequal / judged if judged else 1.0
-        return Neighbours(tolerance, self.placements, min(self.worst, 1e9), self.place, self.changed, equal)
+        equal = 1.0 - self.unequal / self.judged if self.judged else 1.0
+        tied = self.tied / self.placements if self.placements else 0.0
+        strange = self.strange / self.rows if self.rows else 0.0
+        return Neighbours(
+            self.tolerance, self.placements, min(self.worst, 1e9), self.place, self.changed, equal,
+            tied=tied, strange=strange,
+        )  # fmt: skip
 
 
 def _range(answers: Sequence[Array]) -> float:

@@ -64,7 +64,7 @@ class OnnxRuntime:
                 if tensor.name not in found:
                     names = ", ".join(found)
                     raise ParameterError(f"{path} has no {kind} {tensor.name!r}; its {kind}s are {names}")
-                if problem := _mismatch(tensor, found[tensor.name], max_batch_size):
+                if problem := mismatch(tensor, found[tensor.name], max_batch_size):
                     raise ParameterError(f"{kind} {tensor.name!r} of {path}: {problem}")
 
     def run(self, tensors: Tensors) -> Tensors:
@@ -83,7 +83,7 @@ def _text(array: Array) -> Array:
     return np.array(texts, dtype=np.object_).reshape(array.shape)
 
 
-def _mismatch(declared: TensorSpec, node: Any, max_batch_size: int) -> str:
+def mismatch(declared: TensorSpec, node: Any, max_batch_size: int) -> str:
     """Why the file's tensor is not the declared one; empty if it is. Symbolic lengths fit every length."""
     element = node.type.removeprefix("tensor(").removesuffix(")")
     dtype = _DTYPES.get(element, element)

@@ -7,9 +7,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 from tritonkit_runtime.batch import Batch, Tensors
+from tritonkit_runtime.dtypes import NUMPY_DTYPES
 from tritonkit_runtime.parameters import FlowProgram, Parameters
 from tritonkit_runtime.programs.flow import FlowRunner, StageError
-from tritonkit_runtime.programs.outputs import NUMPY_DTYPES, check_outputs
+from tritonkit_runtime.programs.outputs import check_outputs
 from tritonkit_runtime.programs.runners import Runner, Signature, single_runner
 from tritonkit_runtime.steps import StepError
 

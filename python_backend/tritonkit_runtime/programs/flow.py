@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tritonkit_runtime.batch import Array, Batch, Tensors
+from tritonkit_runtime.dtypes import NUMPY_DTYPES
 from tritonkit_runtime.parameters import (
     EngineProgram,
     FlowProgram,
@@ -20,7 +21,7 @@ from tritonkit_runtime.parameters import (
     StageSpec,
     TensorSpec,
 )
-from tritonkit_runtime.programs.outputs import NUMPY_DTYPES, check_outputs
+from tritonkit_runtime.programs.outputs import check_outputs
 from tritonkit_runtime.programs.runners import Runner, Signature, single_runner
 from tritonkit_runtime.steps import StepError
 

@@ -89,7 +89,7 @@ class InductorCompiler:
         """What the worker is asked. Raises StageError (TK962) if there is no profile to take shapes from."""
         if not settings.profiles:
             raise StageError(Finding("TK962", "Inductor needs a profile: the shapes of all inputs", about="build"))
-        types, outputs = _signature(graph) if graph else ({}, [])
+        types, expected = _signature(graph) if graph else ({}, [])
         ranges = {}
         for name in types or settings.profiles[0]:
             dtype, axes = types.get(name, ("float32", []))
@@ -99,7 +99,9 @@ class InductorCompiler:
             names[:1] = ["batch" if not names[0] else names[0]] if names else []
             ranges[name] = {"dtype": dtype, "min": low, "opt": opt, "max": high, "axes": names}
         return {
-            "device": self.device, "precision": settings.precision, "ranges": ranges, "outputs": outputs,
+            "device": self.device, "precision": settings.precision, "ranges": ranges,
+            "outputs": [entry["name"] for entry in expected], "expected": expected,
+            "channels_last": settings.channels_last,
             "factory": self.factory, "root": str(self.root), "ahead_of_time": self.ahead_of_time,
             "options": self.options, "dynamic": any(entry["min"] != entry["max"] for entry in ranges.values()),
         }  # fmt: skip
@@ -124,8 +126,8 @@ def _absent(python: str, modules: list[str]) -> list[str]:
     return done.stdout.split()
 
 
-def _signature(graph: bytes) -> tuple[dict[str, tuple[str, list[str]]], list[str]]:
-    """Input → numpy's name of its type and the names of its free axes; and the outputs."""
+def _signature(graph: bytes) -> tuple[dict[str, tuple[str, list[str]]], list[dict[str, Any]]]:
+    """Input → numpy's name of its type and the names of its free axes; and the outputs: name, type, lengths."""
     import onnx
 
     model = onnx.load_from_string(graph)
@@ -136,7 +138,19 @@ def _signature(graph: bytes) -> tuple[dict[str, tuple[str, list[str]]], list[str
             tensor = value.type.tensor_type
             dtype = onnx.helper.tensor_dtype_to_np_dtype(tensor.elem_type).name
             inputs[value.name] = (dtype, [_axis(dim.dim_param) for dim in tensor.shape.dim])
-    return inputs, [value.name for value in model.graph.output]
+    return inputs, [_output(value) for value in model.graph.output]
+
+
+def _output(value: Any) -> dict[str, Any]:
+    """`dims` has None for a length that is free, and is None for a shape that the graph does not say."""
+    import onnx
+
+    tensor = value.type.tensor_type
+    dims = [dim.dim_value if dim.HasField("dim_value") else None for dim in tensor.shape.dim]
+    return {
+        "name": value.name, "dtype": onnx.helper.tensor_dtype_to_np_dtype(tensor.elem_type).name,
+        "dims": dims if tensor.HasField("shape") else None,
+    }  # fmt: skip
 
 
 def _axis(name: str) -> str:

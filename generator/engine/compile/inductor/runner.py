@@ -43,7 +43,8 @@ class InductorRunner:
         """The outputs by name; raises what torch raises."""
         torch = self._torch
         with torch.no_grad():
-            given = [torch.from_numpy(tensors[name]) for name in self.inputs]
+            # A package takes the strides for granted that it was compiled with.
+            given = [torch.from_numpy(in_rows(tensors[name])) for name in self.inputs]
             if self._cuda_graphs:
                 found = self._replay(given)
             else:
@@ -75,6 +76,14 @@ class InductorRunner:
             buffer.copy_(tensor)
         graph.replay()
         return outputs
+
+
+def in_rows(array: Array) -> Array:
+    """The array with the last axis nearest in memory, and the strides that say so of axes of length 1, too.
+
+    NumPy leaves any stride to those, and a convolution of one channel took such a tensor for NHWC.
+    """
+    return array.ravel().reshape(array.shape)
 
 
 def capture(torch: Any, run: Any, buffers: list[Any]) -> tuple[Any, list[Any], tuple[Any, ...]]:

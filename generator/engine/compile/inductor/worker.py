@@ -7,18 +7,23 @@ torch, and onnx2torch for a graph, and nothing of this project, so that any inte
 
 from __future__ import annotations
 
+import hashlib
 import importlib
 import importlib.util
+import inspect
 import io
 import json
 import os
 import sys
 import zipfile
 from collections.abc import Callable, Mapping
+from operator import attrgetter
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 HALF = {"fp16": "float16", "bf16": "bfloat16"}
+LAYOUTS = {True: "NHWC, as asked", False: "NCHW, as asked", None: "left to Inductor"}
 
 
 def main(folder: Path) -> None:
@@ -43,13 +48,21 @@ def compile_model(request: Mapping[str, Any], folder: Path, at: Callable[[str], 
     torch.manual_seed(0)
     set_precision(torch, request["precision"])
     at("model")
-    module = load_module(request, folder)
+    module = made_module(request, folder)
+    if request["factory"]:
+        request = {**request, "ranges": in_order_of(module.forward, request["ranges"])}
+    request = {**request, "options": {**layout(request["channels_last"]), **request["options"]}}
+    module = ready(module, request)
     examples = example_inputs(torch, request)
     with torch.no_grad():
-        outputs = output_names(request, module(*examples.values()))
+        found = module(*examples.values())
+        outputs = output_names(request, found)
+        if request["factory"]:
+            check_outputs(as_tuple(found), request["expected"])
         facts = {
             "torch": torch.__version__, "device": request["device"], "inputs": list(examples), "outputs": outputs,
             "precision": request["precision"], "ranges": request["ranges"],
+            "channels_last": LAYOUTS[request["channels_last"]],
         }  # fmt: skip
         if request["device"] == "cpu":
             facts["threads"] = torch.get_num_threads()  # which the kernels are written for
@@ -60,12 +73,8 @@ def compile_model(request: Mapping[str, Any], folder: Path, at: Callable[[str], 
         if request["ahead_of_time"]:
             try:
                 at("ahead of time")
-                return {
-                    **facts,
-                    "kind": "aotinductor",
-                    "why": "",
-                    **ahead_of_time(request, module, examples, facts, folder),
-                }
+                made = ahead_of_time(request, module, examples, facts, folder)
+                return {**facts, "kind": "aotinductor", "why": "", **made}
             except Exception as error:  # noqa: BLE001  (the second way is tried, and the reason kept)
                 why = f"{type(error).__name__}: {str(error).strip()[:500]}"
         at("torch.compile")
@@ -78,21 +87,31 @@ def ahead_of_time(
 ) -> dict[str, Any]:
     """FOLDER/engine as AOTInductor's package, with the tensors' names in its metadata."""
     torch = library("torch")
-    exported = torch.export.export(module, tuple(examples.values()), dynamic_shapes=dynamic_shapes(torch, request))
+    shapes = as_forward_takes(module.forward, dynamic_shapes(torch, request))
+    exported = torch.export.export(module, tuple(examples.values()), dynamic_shapes=shapes)
     path = folder / "made" / "model.pt2"
     path.parent.mkdir(exist_ok=True)
     named = {"tritonkit": json.dumps({key: facts[key] for key in ("inputs", "outputs", "precision", "device")})}
     torch._inductor.aoti_compile_and_package(
         exported, package_path=str(path), inductor_configs={"aot_inductor.metadata": named, **request["options"]}
     )
-    # The package must load and answer as the module does before it counts.
+    # The package must load, and answer every shape as the module does, before it counts.
     loaded = torch._inductor.aoti_load_package(str(path))
-    found, expected = as_tuple(loaded(*examples.values())), as_tuple(module(*examples.values()))
-    differences = [
-        float((a.float() - b.float()).abs().max()) if a.numel() else 0.0 for a, b in zip(found, expected, strict=True)
-    ]
+    differences = []
+    for where in ("opt", "min", "max"):
+        given = example_inputs(torch, request, where).values()
+        differences += [
+            difference(*pair) for pair in zip(as_tuple(loaded(*given)), as_tuple(module(*given)), strict=True)
+        ]
     path.replace(folder / "engine")
     return {"largest_difference": max(differences)}
+
+
+def difference(found: Any, expected: Any) -> float:
+    """The largest one. Raises ValueError for another shape: Inductor's kernels may have one length alone."""
+    if found.shape != expected.shape:
+        raise ValueError(f"the package answers {list(found.shape)}, and the module {list(expected.shape)}")
+    return float((found.float() - expected.float()).abs().max()) if found.numel() else 0.0
 
 
 def in_time(request: Mapping[str, Any], module: Any, facts: Mapping[str, Any], folder: Path) -> None:
@@ -103,7 +122,8 @@ def in_time(request: Mapping[str, Any], module: Any, facts: Mapping[str, Any], f
     saved = torch.compiler.save_cache_artifacts()
     meta = {key: facts[key] for key in ("inputs", "outputs", "precision", "device")}
     meta["ranges"] = request["ranges"]
-    meta |= {"factory": request["factory"], "dynamic": bool(request["dynamic"]), "options": request["options"]}
+    meta |= {key: request[key] for key in ("factory", "options", "channels_last")}
+    meta["dynamic"] = bool(request["dynamic"])
     files = {"meta.json": json.dumps(meta).encode(), "cache.bin": saved[0] if saved else b""}
     if not request["factory"]:
         files["graph.onnx"] = (folder / "graph.onnx").read_bytes()
@@ -128,36 +148,94 @@ def run_all_shapes(compiled: Any, request: Mapping[str, Any]) -> None:
 
 def load_module(request: Mapping[str, Any], folder: Path) -> Any:
     """The nn.Module, ready to run on its device in its precision; its inputs and outputs keep their types."""
+    return ready(made_module(request, folder), request)
+
+
+def made_module(request: Mapping[str, Any], folder: Path) -> Any:
+    """The nn.Module of the factory, or of the graph."""
     torch = library("torch")
     if request["factory"]:
         module = factory(request["factory"], request["root"])()
         module = module[0] if isinstance(module, tuple) else module
         if not isinstance(module, torch.nn.Module):
             raise TypeError(f"{request['factory']} gives a {type(module).__name__}, and no torch.nn.Module")
-    else:
-        module = from_onnx((folder / "graph.onnx").read_bytes())
+        return module
+    return from_onnx((folder / "graph.onnx").read_bytes())
+
+
+def ready(module: Any, request: Mapping[str, Any]) -> Any:
+    """On its device, in its layout and precision."""
+    torch = library("torch")
     module = module.eval().to(request["device"])
+    if request["channels_last"]:
+        module = module.to(memory_format=torch.channels_last)  # weights of four axes; the inputs stay as they come
     if request["factory"] and request["precision"] in HALF:
         module = narrow(module, getattr(torch, HALF[request["precision"]]))
     return module
 
 
+def layout(channels_last: bool | None) -> dict[str, bool]:
+    """Inductor's options for what lies inside; left out, it decides: never NHWC for free shapes on a GPU."""
+    if channels_last is None:
+        return {}
+    return {"layout_optimization": channels_last, "force_layout_optimization": channels_last}
+
+
 def from_onnx(graph: bytes) -> Any:
     """By onnx2torch, which names an operator that it does not know."""
     onnx = library("onnx")
-    return library("onnx2torch").convert(onnx.load_model(io.BytesIO(graph)))
+    model = with_identities(onnx, onnx.load_model(io.BytesIO(graph)))
+    return with_plain_lengths(library("onnx2torch").convert(model))
+
+
+def with_identities(onnx: Any, model: Any) -> Any:
+    """An Identity before each output of the graph that is one of several of a node.
+
+    Without it onnx2torch gives all of them for the one.
+    """
+    outputs, nodes = {value.name for value in model.graph.output}, list(model.graph.node)
+    several = [name for node in nodes if len(node.output) > 1 for name in node.output if name in outputs]
+    parts = {name: f"{name}/part" for name in several}
+    for node in nodes:
+        for names in (node.input, node.output):
+            names[:] = [parts.get(name, name) for name in names]
+    model.graph.node.extend(onnx.helper.make_node("Identity", [part], [name]) for name, part in parts.items())
+    return model
+
+
+def with_plain_lengths(module: Any) -> Any:
+    """onnx2torch's module with the constant lengths of Reshape and Split as numbers.
+
+    It reads them from tensors, of which torch knows no values while it compiles.
+    """
+    for node in list(module.graph.nodes):
+        if node.op != "call_module" or len(node.args) < 2 or getattr(node.args[1], "op", "") != "get_attr":
+            continue
+        inner, given = module.get_submodule(node.target), node.args[0]
+        lengths = attrgetter(node.args[1].target)(module).tolist()
+        with module.graph.inserting_before(node):
+            if type(inner).__name__ == "OnnxReshape":
+                made = module.graph.call_function(reshaped, (given, lengths))
+            elif type(inner).__name__ == "OnnxSplit13":
+                made = module.graph.call_method("split", (given, lengths, inner.axis))
+            else:
+                continue
+        node.replace_all_uses_with(made)
+        module.graph.erase_node(node)
+    module.recompile()
+    return module
+
+
+def reshaped(tensor: Any, lengths: list[int]) -> Any:
+    """ONNX's Reshape: 0 is the length that there is, -1 what is left."""
+    return tensor.reshape([tensor.shape[axis] if length == 0 else length for axis, length in enumerate(lengths)])
 
 
 def factory(name: str, root: str) -> Callable[[], Any]:
     """`module:function` or `path/file.py:function` below `root`. Raises ValueError."""
     where, _, function = name.rpartition(":")
     if where.endswith(".py"):
-        path = Path(root) / where
-        spec = importlib.util.spec_from_file_location(path.stem, path)
-        if spec is None or spec.loader is None or not path.is_file():
-            raise ValueError(f"there is no file {where}")
-        module = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(module)
+        module = _module_in(Path(root) / where, where)
     else:
         sys.path.insert(0, root)
         module = importlib.import_module(where)
@@ -165,6 +243,29 @@ def factory(name: str, root: str) -> Callable[[], Any]:
     if not callable(made):
         raise ValueError(f"{where} has no function {function}")
     return made  # type: ignore[no-any-return]
+
+
+def _module_in(path: Path, where: str) -> ModuleType:
+    """The module of a file, under a name that no other has.
+
+    torch up to 2.11 imports the module of a class by its name when it traces it: so it has to be among the imported
+    ones. Its own name could be that of another module, and another version of the file needs another name.
+    """
+    if not path.is_file():
+        raise ValueError(f"there is no file {where}")
+    code = path.read_bytes()
+    name = "tritonkit_factory_" + hashlib.sha256(os.fsencode(path.resolve()) + b"\0" + code).hexdigest()[:16]
+    if name in sys.modules:
+        return sys.modules[name]
+    spec = importlib.util.spec_from_file_location(name, path)
+    assert spec is not None and spec.loader is not None  # noqa: S101, PT018  (its name ends in .py)
+    module = sys.modules[name] = importlib.util.module_from_spec(spec)
+    try:
+        spec.loader.exec_module(module)
+    except BaseException:
+        del sys.modules[name]
+        raise
+    return module
 
 
 def narrow(module: Any, dtype: Any) -> Any:
@@ -227,6 +328,50 @@ def dynamic_shapes(torch: Any, request: Mapping[str, Any]) -> tuple[dict[int, An
         shapes.append(axes)
     # A GraphModule's forward may take them under other names; a tuple goes by place.
     return tuple(shapes)
+
+
+def in_order_of(forward: Callable[..., Any], ranges: Mapping[str, Any]) -> dict[str, Any]:
+    """The graph's inputs as `forward` takes them: by name where it has them all, else in the graph's order.
+
+    Raises ValueError if it takes another number of them.
+    """
+    parameters = list(inspect.signature(forward).parameters.values())
+    placed = [p for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
+    least = sum(p.default is p.empty for p in placed)
+    most = len(ranges) if any(p.kind is p.VAR_POSITIONAL for p in parameters) else len(placed)
+    if not least <= len(ranges) <= most:
+        takes = ", ".join(p.name for p in placed) or "none"
+        raise ValueError(
+            f"its forward takes {least} inputs ({takes}), and the ONNX file has {len(ranges)}: {', '.join(ranges)}"
+        )
+    names = [p.name for p in placed[: len(ranges)]]
+    return {name: ranges[name] for name in names} if set(names) == set(ranges) else dict(ranges)
+
+
+def check_outputs(found: tuple[Any, ...], expected: list[dict[str, Any]]) -> None:
+    """The types and shapes of the graph's outputs. Raises ValueError with all that differ."""
+    differing = []
+    for tensor, entry in zip(found, expected, strict=False):
+        dtype, dims = str(tensor.dtype).removeprefix("torch."), list(tensor.shape)
+        wanted = entry["dims"]
+        fits = wanted is None or (
+            len(dims) == len(wanted) and all(b is None or a == b for a, b in zip(dims, wanted, strict=True))
+        )
+        if dtype != entry["dtype"] or not fits:
+            lengths = ", ".join("?" if length is None else str(length) for length in wanted or [])
+            shape = "of any shape" if wanted is None else f"[{lengths}]"
+            differing.append(f"`{entry['name']}` is {dtype} {dims}, and {entry['dtype']} {shape} in the ONNX file")
+    if differing:
+        raise ValueError("; ".join(differing))
+
+
+def as_forward_takes(forward: Callable[..., Any], shapes: tuple[Any, ...]) -> tuple[Any, ...]:
+    """One entry a parameter: those that a `*tensors` takes are one tuple."""
+    kinds = [parameter.kind for parameter in inspect.signature(forward).parameters.values()]
+    if inspect.Parameter.VAR_POSITIONAL not in kinds:
+        return shapes
+    named = kinds.index(inspect.Parameter.VAR_POSITIONAL)
+    return (*shapes[:named], shapes[named:])
 
 
 def output_names(request: Mapping[str, Any], outputs: Any) -> list[str]:

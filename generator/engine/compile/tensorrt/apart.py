@@ -69,7 +69,8 @@ class Worker:
         return f"; the last that it said: {said[-1]}" if said else ""
 
     def _watch(self, command: list[str], progress: Progress, limit_s: float) -> int | None:
-        path = os.pathsep.join(part for part in (str(_ROOT), os.environ.get("PYTHONPATH", "")) if part)
+        parts = (str(_ROOT), str(_ROOT / "python_backend"), os.environ.get("PYTHONPATH", ""))
+        path = os.pathsep.join(part for part in parts if part)
         env = {**os.environ, "PYTHONPATH": path, "PYTHONUNBUFFERED": "1"}
         start, phase = time.monotonic(), "starting"
         self.log = []

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import importlib
 from dataclasses import dataclass
 from typing import Any
 
-# `tensorrt` is the full package; the bindings alone bring the second name.
-MODULES = ("tensorrt", "tensorrt_bindings")
+from tritonkit_runtime.buffered.tensorrt_bindings import load
+
+__all__ = ["USED", "Use", "load", "major", "strongly_typed"]
 
 # One a line: name, its arguments where it is called, and the major versions that have it (all, if none are named).
 # Code asks for what only some have with `hasattr`; the contract test compares the table with the real bindings and
@@ -108,13 +108,16 @@ ICudaEngine.serialize()
 ICudaEngine.create_execution_context()
 ICudaEngine.create_engine_inspector()
 TensorIOMode.INPUT
+TensorIOMode.OUTPUT
 TensorLocation.HOST
+EngineInspector.execution_context
 EngineInspector.get_engine_information(format)
 LayerInformationFormat.JSON
 IExecutionContext.set_optimization_profile_async(profile_index, stream_handle)
 IExecutionContext.set_input_shape(name, shape)
 IExecutionContext.set_tensor_address(name, memory)
 IExecutionContext.get_tensor_shape(name)
+IExecutionContext.get_max_output_size(name)
 IExecutionContext.set_output_allocator(name, output_allocator)
 IExecutionContext.execute_async_v3(stream_handle)
 IExecutionContext.profiler
@@ -146,17 +149,6 @@ def _use(line: str) -> Use:
 
 
 USED = tuple(_use(line) for line in _TABLE.splitlines() if line)
-
-
-def load() -> Any:
-    """The bindings. Raises ImportError when there are none, or when the loader misses a library of TensorRT."""
-    for name in MODULES:
-        try:
-            return importlib.import_module(name)
-        except ModuleNotFoundError as error:
-            if error.name != name:
-                raise
-    raise ImportError("neither the package tensorrt nor tensorrt_bindings is installed")
 
 
 def major(trt: Any) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from generator.engine.compile.tensorrt.cuda import Cuda
+from tritonkit_runtime.device.cuda import Cuda
 
 if TYPE_CHECKING:
     import numpy as np

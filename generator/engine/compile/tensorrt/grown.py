@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from generator.engine.compile.tensorrt.cuda import Cuda
+from tritonkit_runtime.device.cuda import Cuda
 
 
 class Grown:

@@ -9,11 +9,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from generator.engine.compile.tensorrt.api import load
-from generator.engine.compile.tensorrt.cuda import Cuda, CudaError
 from generator.engine.compile.tensorrt.grown import Grown
 from generator.engine.compile.tensorrt.network import load_plugins
 from generator.engine.compile.tensorrt.tensors import as_given, as_stored, numpy_type
 from generator.engine.errors import Finding, StageError
+from tritonkit_runtime.buffered.tensorrt_bindings import nearest_profile
+from tritonkit_runtime.device.cuda import Cuda
+from tritonkit_runtime.device.errors import CudaError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -85,6 +87,14 @@ class TensorRTRunner:
         del kept
         return {name: as_given(array, self._tensor(name).dtype) for name, array in answers.items()}
 
+    def ranges(self, name: str) -> list[tuple[tuple[int, ...], tuple[int, ...]]]:
+        """The least and the greatest shape of an input, profile by profile."""
+        fixed = self._tensor(name).shape
+        if -1 not in fixed:
+            return [(fixed, fixed)] * self.profiles
+        ends = [self._engine.get_tensor_profile_shape(name, profile) for profile in range(self.profiles)]
+        return [(tuple(low), tuple(high)) for low, _, high in ends]
+
     def time_us(
         self, tensors: Mapping[str, Array], runs: int, *, warm_up: int = 10, graph: bool = False
     ) -> list[float]:
@@ -147,9 +157,16 @@ class TensorRTRunner:
         self._contexts.clear()  # the profiler stays with its context
         return [(name, total / runs) for name, total in sums.items()]
 
-    def information(self) -> Any:
-        """What TensorRT's inspector says of the plan: its layers and tensors, as JSON."""
+    def information(self, tensors: Mapping[str, Array] | None = None) -> Any:
+        """What TensorRT's inspector says of the plan: its layers and tensors, as JSON.
+
+        With `tensors` also the types and layouts inside, which it does not tell of dynamic shapes otherwise.
+        """
         inspector = self._engine.create_engine_inspector()
+        if tensors is not None:
+            inspector.execution_context, _, kept = self._prepare(tensors)
+            self._cuda.wait(self._stream)
+            del kept
         return json.loads(inspector.get_engine_information(self._trt.LayerInformationFormat.JSON))
 
     def serialised(self) -> bytes:
@@ -212,23 +229,10 @@ class TensorRTRunner:
     def _choose(self, shapes: Mapping[str, tuple[int, ...]]) -> int:
         if self._profile is not None:
             return self._profile
-        near: list[tuple[int, int]] = []
-        for index in range(self.profiles):
-            distances = [self._distance(name, shape, index) for name, shape in shapes.items()]
-            if None not in distances:
-                near.append((sum(d for d in distances if d is not None), index))
-        if not near:
+        profile = nearest_profile(self._engine, shapes)
+        if profile is None:
             raise ValueError(f"no profile of the plan takes { ({name: list(s) for name, s in shapes.items()}) }")
-        return min(near)[1]
-
-    def _distance(self, name: str, shape: tuple[int, ...], profile: int) -> int | None:
-        fixed = self._tensor(name).shape
-        if -1 not in fixed:
-            return 0 if tuple(shape) == fixed else None
-        low, usual, high = (tuple(dims) for dims in self._engine.get_tensor_profile_shape(name, profile))
-        if len(shape) != len(usual) or any(not a <= b <= c for a, b, c in zip(low, shape, high, strict=True)):
-            return None
-        return sum(abs(int(a) - int(b)) for a, b in zip(shape, usual, strict=True))
+        return profile
 
     def _context(self, profile: int) -> Any:
         context = self._contexts.get(profile)
@@ -236,9 +240,9 @@ class TensorRTRunner:
             context = self._engine.create_execution_context()
             if context is None:
                 raise RuntimeError("TensorRT made no execution context: the GPU's memory does not suffice")
-            if self.profiles > 1:
-                context.set_optimization_profile_async(profile, self._stream)
-                self._cuda.wait(self._stream)
+            # Only the first context of an engine has a profile by itself, and `layers` throws contexts away.
+            context.set_optimization_profile_async(profile, self._stream)
+            self._cuda.wait(self._stream)
             self._contexts[profile] = context
         return context
 

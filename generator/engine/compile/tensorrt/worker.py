@@ -18,8 +18,9 @@ from typing import Any
 
 from generator.engine.compile.base import Settings, ShapeRange
 from generator.engine.compile.tensorrt.api import load, strongly_typed
-from generator.engine.compile.tensorrt.cuda import Cuda, CudaError
 from generator.engine.errors import Finding, StageError
+from tritonkit_runtime.device.cuda import Cuda
+from tritonkit_runtime.device.errors import CudaError
 
 MARK = "\x1e"
 

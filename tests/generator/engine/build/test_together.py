@@ -59,6 +59,16 @@ def test_an_engine_is_judged_beside_the_others_as_they_are_served(tmp_path: Path
     assert fine.installed is not None
     assert list(fine.installed.manifest["gate"]["beside"]) == ["canvas_detector"]
 
+    # Its own outputs are those for what FP32 gives it, whatever stands before it.
+    [verdict] = [row.verdict for row in fine.rows if row.verdict is not None]
+    (project.root / "engines" / "embedded" / "canvas_detector").rename(tmp_path / "kept")
+    alone = build(project, "classifier")
+    [other] = [row.verdict for row in alone.rows if row.verdict is not None]
+    assert verdict.to_json()["comparison"] == other.to_json()["comparison"]
+    assert alone.installed is not None
+    assert "beside" not in alone.installed.manifest["gate"]
+    (tmp_path / "kept").rename(project.root / "engines" / "embedded" / "canvas_detector")
+
     there = installed(project, *DETECTOR)
     assert there is not None
     broken = without_boxes((there.folder / "model.onnx").read_bytes())

@@ -5,6 +5,7 @@ What it compiles is judged where torch is, by benchmarks/engines_inductor.py.
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import signal
@@ -15,13 +16,17 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import onnx
 import pytest
 
 from generator.engine.compile.base import Profile, Settings, ShapeRange
 from generator.engine.compile.inductor import worker
 from generator.engine.compile.inductor.compiler import InductorCompiler
 from generator.engine.compile.inductor.process import run_worker
+from generator.engine.compile.inductor.runner import in_rows
 from generator.engine.errors import StageError
+from generator.engine.runner import OnnxRunner
 
 ROOT = Path(__file__).parents[4]
 PROFILE: Profile = {"pixels": ShapeRange((1, 1, 8, 8), (8, 1, 8, 8), (32, 1, 8, 8))}
@@ -189,6 +194,27 @@ def test_a_factory_in_a_file(tmp_path: Path) -> None:
     assert worker.factory("nets/net.py:make", str(tmp_path))() == "a module"
 
 
+def test_classes_of_a_factorys_file_are_found_by_the_names_of_their_modules(tmp_path: Path) -> None:
+    """As torch up to 2.11 looks for them while it traces; a file called json.py hides no other module."""
+    (tmp_path / "json.py").write_text("class Net:\n    pass\n\n\ndef make():\n    return Net()\n")
+    first = type(worker.factory("json.py:make", str(tmp_path))())
+    assert importlib.import_module(first.__module__).Net is first
+    assert type(worker.factory("json.py:make", str(tmp_path))()) is first
+    (tmp_path / "json.py").write_text("class Net:\n    bias = 1\n\n\ndef make():\n    return Net()\n")
+    second = type(worker.factory("json.py:make", str(tmp_path))())
+    assert second is not first
+    assert importlib.import_module(second.__module__).Net is second
+    assert sys.modules["json"] is json
+
+
+def test_a_factorys_file_that_breaks_is_no_module(tmp_path: Path) -> None:
+    (tmp_path / "net.py").write_text("class Net:\n    pass\n\n\n1 / 0\n")
+    before = set(sys.modules)
+    with pytest.raises(ZeroDivisionError):
+        worker.factory("net.py:make", str(tmp_path))
+    assert set(sys.modules) == before
+
+
 def test_a_factory_in_a_module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "inductor_net.py").write_text("def make():\n    return 'a module'\n")
     monkeypatch.setattr(sys, "path", list(sys.path))
@@ -221,6 +247,98 @@ def test_a_factorys_error_is_its_own_code(graph: bytes) -> None:
     assert (unknown.code, "torch factory" in unknown.hint) == ("TK962", True)
 
 
+@pytest.mark.parametrize("shape", [(2, 8, 8, 1), (2, 8, 8, 3), (1, 1, 8, 1)])
+def test_arrays_have_the_strides_that_their_shape_says(shape: tuple[int, ...]) -> None:
+    """Those of one channel are in C order whatever the stride of that axis is."""
+    images = np.arange(np.prod(shape), dtype=np.float32).reshape(shape)
+    pixels = np.transpose(images, (0, 3, 1, 2))
+    made = in_rows(pixels)
+    assert made.strides == np.empty(pixels.shape, np.float32).strides
+    np.testing.assert_array_equal(made, pixels)
+    number = np.array(3.0, np.float32)
+    assert (in_rows(number).shape, in_rows(number)) == ((), number)
+
+
+def with_names(a, b, c=None):  # type: ignore[no-untyped-def]
+    """A forward."""
+
+
+def with_any(*tensors):  # type: ignore[no-untyped-def]
+    """A forward."""
+
+
+@pytest.mark.parametrize(
+    ("forward", "names", "order"),
+    [
+        (with_names, ["b", "a"], ["a", "b"]),
+        (with_names, ["c", "b", "a"], ["a", "b", "c"]),
+        (with_names, ["y", "x"], ["y", "x"]),
+        (with_names, ["b", "x"], ["b", "x"]),
+        (with_any, ["z", "y", "x"], ["z", "y", "x"]),
+    ],
+)
+def test_inputs_go_by_name_or_else_by_place(forward: Any, names: list[str], order: list[str]) -> None:
+    made = worker.in_order_of(forward, {name: name.upper() for name in names})
+    assert list(made.items()) == [(name, name.upper()) for name in order]
+
+
+@pytest.mark.parametrize("names", [["a"], ["a", "b", "c", "d"]])
+def test_another_number_of_inputs(names: list[str]) -> None:
+    with pytest.raises(ValueError, match=rf"takes 2 inputs \(a, b, c\), and the ONNX file has {len(names)}: a"):
+        worker.in_order_of(with_names, dict.fromkeys(names))
+
+
+class Found:
+    """What a check looks at of a tensor."""
+
+    def __init__(self, dtype: str, *shape: int) -> None:
+        self.dtype, self.shape = f"torch.{dtype}", shape
+
+
+EXPECTED: list[dict[str, Any]] = [
+    {"name": "score", "dtype": "float32", "dims": [None, 10]},
+    {"name": "label", "dtype": "int64", "dims": None},
+]
+
+
+def test_outputs_that_are_those_of_the_graph() -> None:
+    worker.check_outputs((Found("float32", 4, 10), Found("int64", 4, 2, 3)), EXPECTED)
+
+
+@pytest.mark.parametrize(
+    ("found", "words"),
+    [
+        (Found("float32", 4, 9), r"`score` is float32 \[4, 9\], and float32 \[\?, 10\] in the ONNX file$"),
+        (Found("float16", 4, 10), r"`score` is float16 \[4, 10\], and float32 \[\?, 10\] in the ONNX file$"),
+        (Found("float32", 4), r"`score` is float32 \[4\], and float32"),
+    ],
+)
+def test_outputs_that_differ_are_told(found: Found, words: str) -> None:
+    with pytest.raises(ValueError, match=words):
+        worker.check_outputs((found, Found("int64")), EXPECTED)
+    with pytest.raises(ValueError, match=r"`score` is .*; `label` is int32"):
+        worker.check_outputs((found, Found("int32")), EXPECTED)
+
+
+def test_shapes_are_given_as_forward_takes_them() -> None:
+    def one_and_more(first: Any, *others: Any) -> None:
+        """A forward."""
+
+    shapes = ({0: "n"}, {0: "m"})
+    assert worker.as_forward_takes(with_names, shapes) == shapes
+    assert worker.as_forward_takes(with_any, shapes) == (shapes,)
+    assert worker.as_forward_takes(one_and_more, shapes) == ({0: "n"}, ({0: "m"},))
+
+
+@pytest.mark.parametrize("channels_last", [None, True, False])
+def test_the_layout_is_asked_for(graph: bytes, channels_last: bool | None) -> None:
+    request = InductorCompiler().request(graph, Settings("fp32", [PROFILE], channels_last=channels_last))
+    assert request["channels_last"] is channels_last
+    options = worker.layout(request["channels_last"])
+    assert set(options.values()) == (set() if channels_last is None else {channels_last})
+    assert request["expected"] == [{"name": "logits", "dtype": "float32", "dims": [None, 10]}]
+
+
 @pytest.mark.parametrize(
     ("names", "outputs", "expected"), [([], (1, 2), ["output_0", "output_1"]), (["y"], 1, ["y"])]
 )
@@ -248,3 +366,35 @@ def test_another_number_of_outputs() -> None:
 )
 def test_usual_lengths_are_none_of_the_fixed_ones(low: int, opt: int, high: int, expected: int) -> None:
     assert worker._usual(low, opt, high, {1, 8}) == expected
+
+
+def test_lengths_that_were_tensors() -> None:
+    values = np.arange(24).reshape(2, 3, 4)
+    assert worker.reshaped(values, [0, -1]).shape == (2, 12)
+    assert worker.reshaped(values, [-1, 0, 2]).shape == (4, 3, 2)
+
+
+def test_an_output_that_is_one_of_several_comes_through_a_node_of_its_own() -> None:
+    value = onnx.helper.make_tensor_value_info
+    nodes = [
+        onnx.helper.make_node("Split", ["x"], ["first", "second"], axis=0, num_outputs=2),
+        onnx.helper.make_node("Relu", ["first"], ["y"]),
+    ]
+    floats = onnx.TensorProto.FLOAT
+    outputs = [value("y", floats, [1]), value("first", floats, [1])]
+    graph = onnx.helper.make_graph(nodes, "split", [value("x", floats, [2])], outputs)
+    model = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 18)], ir_version=9)
+    made = worker.with_identities(onnx, model)
+    onnx.checker.check_model(made, full_check=True)
+    assert [(node.op_type, list(node.input), list(node.output)) for node in made.graph.node] == [
+        ("Split", ["x"], ["first/part", "second"]),
+        ("Relu", ["first/part"], ["y"]),
+        ("Identity", ["first/part"], ["first"]),
+    ]
+    answer = OnnxRunner(made.SerializeToString(), threads=1).run({"x": np.array([1, -1], np.float32)})
+    assert {name: array.tolist() for name, array in answer.items()} == {"y": [1], "first": [1]}
+
+
+def test_a_package_that_answers_another_shape_does_not_count() -> None:
+    with pytest.raises(ValueError, match=r"the package answers \[16, 4\], and the module \[1, 4\]"):
+        worker.difference(Found("float32", 16, 4), Found("float32", 1, 4))

@@ -10,7 +10,7 @@ import pytest
 
 from generator.engine.compile.base import Settings, ShapeRange
 from generator.engine.compile.codes import CODES
-from generator.engine.compile.trtexec import Trtexec, arguments, command_text
+from generator.engine.compile.trtexec import Trtexec, arguments, command_text, trtexec_here
 from generator.engine.errors import StageError
 
 IDS = ShapeRange((1, 1), (8, 32), (32, 128))
@@ -144,3 +144,39 @@ def test_where_there_is_none_one_sentence_says_so(tmp_path: Path) -> None:
     assert compiler.missing() == f"there is no `{tmp_path / 'gone'}` on PATH"
     with pytest.raises(StageError, match="TK950"):
         compiler.compile(b"", settings(), lambda _text: None)
+
+
+@pytest.mark.parametrize(
+    ("number", "version"),
+    [
+        ("8601", (8, 6, 1)),
+        ("8510", (8, 5, 10)),
+        ("100000", (10, 0, 0)),
+        ("101501", (10, 15, 1)),
+        ("110400", (11, 4, 0)),
+    ],
+)
+def test_its_version(tmp_path: Path, number: str, version: tuple[int, ...]) -> None:
+    assert Trtexec(program(tmp_path, "exit 1", number)).version() == version
+
+
+def test_one_that_does_not_say_its_version(tmp_path: Path) -> None:
+    file = tmp_path / "trtexec"
+    file.write_text("#!/bin/sh\necho usage\n")
+    file.chmod(0o755)
+    assert Trtexec(str(file)).version() == ()
+    assert "does not say its version" in Trtexec(str(file)).missing()
+
+
+def test_the_one_that_is_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("TRTEXEC", raising=False)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert trtexec_here() == ""
+    name = program(tmp_path, "exit 1")
+    assert trtexec_here() == name
+    (tmp_path / "other").mkdir()
+    other = program(tmp_path / "other", "exit 1")
+    monkeypatch.setenv("TRTEXEC", other)
+    assert trtexec_here() == other
+    monkeypatch.setenv("TRTEXEC", str(tmp_path / "gone"))
+    assert trtexec_here() == "", "who names one means that one"

@@ -183,18 +183,39 @@ def test_efficient_is_one_plugin_node_with_outputs_of_the_same_form() -> None:
     [plugin] = [node for node in efficient.graph.node if node.op_type == "EfficientNMS_TRT"]
     assert plugin.domain in {opset.domain for opset in efficient.opset_import}
     assert list(plugin.input) == ["nms/before/boxes", "scores"]
-    assert {a.name: helper.get_attribute_value(a) for a in plugin.attribute} == {
-        "background_class": -1, "box_coding": 0, "iou_threshold": 0.25, "max_output_boxes": 4,
+    attributes = {a.name: helper.get_attribute_value(a) for a in plugin.attribute}
+    overlap = np.float32(attributes.pop("iou_threshold"))
+    assert attributes == {
+        "background_class": -1, "box_coding": 0, "max_output_boxes": 4,
         "plugin_version": b"1", "score_activation": 0, "score_threshold": 0.5,
     }  # fmt: skip
+    # The plugin drops what overlaps by its threshold or more, the operator what overlaps by more than its own.
+    assert np.float32(0.25) < overlap
+    assert overlap == np.nextafter(np.float32(0.25), np.float32(1))
     onnx.checker.check_model(efficient)
     agnostic = add_nms(model, "boxes", "scores", style="efficient", per_class=False, **wanted)
     [plugin] = [node for node in agnostic.graph.node if node.op_type == "EfficientNMS_TRT"]
     assert {"class_agnostic": 1}.items() <= {a.name: helper.get_attribute_value(a) for a in plugin.attribute}.items()
 
 
-def test_what_follows_the_plugin_zeroes_what_it_left_beyond_the_count() -> None:
-    """The plugin cannot run here: its place is taken by inputs of its outputs' names, with rubbish beyond the count."""
+@pytest.mark.parametrize(("per_class", "threshold"), [(True, np.nextafter(np.float32(1), np.float32(2))), (False, 1)])
+def test_the_classes_of_one_anchor_overlap_wholly(per_class: bool, threshold: float) -> None:
+    """Together, one of them has to go whatever the threshold is; apart, nothing goes at 1."""
+    model = add_nms(
+        passes_through(6, 3), "boxes", "scores", max_detections=3, iou_threshold=1.0, score_threshold=0.5,
+        style="efficient", per_class=per_class,
+    )  # fmt: skip
+    [plugin] = [node for node in model.graph.node if node.op_type == "EfficientNMS_TRT"]
+    found = next(a.f for a in plugin.attribute if a.name == "iou_threshold")
+    assert found == threshold
+
+
+def test_what_follows_the_plugin_zeroes_what_is_no_detection() -> None:
+    """The plugin cannot run here: its place is taken by inputs of its outputs' names.
+
+    There is rubbish beyond the count, a score that equals the threshold, and one far below, as of the plugin's way
+    with low thresholds.
+    """
     model = add_nms(
         passes_through(6, 3), "boxes", "scores", max_detections=3, iou_threshold=0.5, score_threshold=0.5,
         style="efficient",
@@ -214,16 +235,22 @@ def test_what_follows_the_plugin_zeroes_what_it_left_beyond_the_count() -> None:
         for name, (dtype, dims) in zip(names, kinds, strict=True)
     )
     raw = (
-        np.array([[2], [0]], np.int32), np.full((2, 3, 4), np.nan, np.float32),
-        np.array([[0.9, 0.8, 7.0], [7, 7, 7]], np.float32), np.array([[4, 5, -1], [-1, -1, -1]], np.int32),
+        np.array([[2], [0], [3], [1]], np.int32), np.full((4, 3, 4), np.nan, np.float32),
+        np.array([[0.9, 0.8, 7.0], [7, 7, 7], [0.6, 0.5, -32768], [0.5, 7, 7]], np.float32),
+        np.array([[4, 5, -1], [-1, -1, -1], [6, 7, 8], [9, 9, 9]], np.int32),
     )  # fmt: skip
     raw[1][0, :2] = [[0, 0, 1, 1], [2, 2, 3, 3]]
+    raw[1][2, 0] = [4, 4, 5, 5]
     runner = OnnxRunner(model.SerializeToString())
     found = runner.run(dict(zip(names, raw, strict=True)))
-    assert found["count"].tolist() == [[2], [0]]
-    assert found["label"].tolist() == [[4, 5, 0], [0, 0, 0]]
-    np.testing.assert_array_equal(found["score"], np.array([[0.9, 0.8, 0], [0, 0, 0]], np.float32))
-    assert found["boxes"].tolist() == [[[0, 0, 1, 1], [2, 2, 3, 3], [0, 0, 0, 0]], [[0, 0, 0, 0]] * 3]
+    assert found["count"].tolist() == [[2], [0], [1], [0]]
+    assert found["label"].tolist() == [[4, 5, 0], [0, 0, 0], [6, 0, 0], [0, 0, 0]]
+    scores = np.array([[0.9, 0.8, 0], [0, 0, 0], [0.6, 0, 0], [0, 0, 0]], np.float32)
+    np.testing.assert_array_equal(found["score"], scores)
+    nothing = [[0, 0, 0, 0]] * 3
+    assert found["boxes"].tolist() == [
+        [[0, 0, 1, 1], [2, 2, 3, 3], [0, 0, 0, 0]], nothing, [[4, 4, 5, 5], *nothing[1:]], nothing
+    ]  # fmt: skip
 
 
 def test_a_graph_inside_a_node_sees_the_renamed_tensor() -> None:

@@ -23,6 +23,7 @@ from generator.engine.compile.codes import CODES
 from generator.engine.compile.tensorrt import TensorRT
 from generator.engine.compile.tensorrt.apart import probe, run_apart
 from generator.engine.errors import Finding, StageError
+from generator.engine.fold.nms import add_nms
 
 Put = Callable[..., None]
 X = ShapeRange((1, 4), (8, 4), (32, 4))
@@ -184,6 +185,29 @@ def test_a_timing_cache_is_used_and_one_of_another_version_is_not(stand_in: Put)
     other = TensorRT().compile(graph(), settings(timing_cache=b"10.1.0 times"), lambda _text: None)
     assert other.facts["timing_cache"].startswith("ignored")
     assert other.timing_cache == first.timing_cache
+
+
+@pytest.mark.parametrize("version", ["8.6.1", "10.15.1", "11.4.0"])
+def test_tensorrts_own_plugins_are_there_for_the_parser(stand_in: Put, version: str) -> None:
+    """A graph with its suppression, and no library named."""
+    stand_in(version)
+    values = [
+        helper.make_tensor_value_info(name, TensorProto.FLOAT, ["batch", 6, last])
+        for name, last in (("boxes", 4), ("scores", 3))
+    ]
+    model = onnx.helper.make_model(
+        helper.make_graph([], "detector", [], values), opset_imports=[helper.make_opsetid("", 17)], ir_version=8
+    )
+    for value in values:
+        taken = model.graph.input.add()
+        taken.CopyFrom(value)
+        taken.name = f"in_{value.name}"
+        model.graph.node.append(helper.make_node("Identity", [taken.name], [value.name], value.name))
+    wanted: Any = {"max_detections": 4, "iou_threshold": 0.5, "score_threshold": 0.3, "style": "efficient"}
+    profile = {f"in_{n}": ShapeRange((1, 6, k), (2, 6, k), (8, 6, k)) for n, k in (("boxes", 4), ("scores", 3))}
+    data = add_nms(model, "boxes", "scores", **wanted).SerializeToString()
+    made = TensorRT().compile(data, Settings("fp32", [profile]), lambda _text: None)
+    assert [t["name"] for t in made.facts["tensors"]][2:] == ["boxes", "label", "score", "count"]
 
 
 def test_every_node_that_the_parser_refuses_is_named(stand_in: Put) -> None:

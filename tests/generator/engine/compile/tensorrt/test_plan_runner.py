@@ -62,6 +62,7 @@ with loaded(plan) as runner:
     seen["layers"] = runner.layers({"x": x}, 2)
     seen["after"] = runner.run({"x": x})["y"].tolist()
     seen["information"] = runner.information()
+    seen["of_shapes"] = runner.information({"x": x})
     again = runner.serialised()
 with loaded(again, profile=1) as runner:
     seen["again"] = runner.run({"x": np.ones((4, 3), np.float32)})["y"].tolist()
@@ -122,6 +123,7 @@ def test_times_layers_and_the_inspector(seen: dict[str, object]) -> None:
     assert seen["graph_us"] == [1000.0] * 2
     assert seen["layers"] == [["relu", 0.5], ["places", 0.5], ["selected", 0.5]]
     assert seen["information"] == {"Layers": ["relu", "places", "selected"]}
+    assert seen["of_shapes"] == {"Layers": ["relu", "places", "selected"], "Shapes": {"x": [2, 3]}}
 
 
 def test_integers_change_their_width_only_where_every_value_survives() -> None:

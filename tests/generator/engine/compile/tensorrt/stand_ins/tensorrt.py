@@ -56,7 +56,12 @@ ProfilingVerbosity = enum.IntEnum("ProfilingVerbosity", "LAYER_NAMES_ONLY DETAIL
 LayerType = enum.IntEnum("LayerType", "OTHER QUANTIZE DEQUANTIZE", start=0)
 
 
+_PLUGINS: set[str] = set()
+
+
 def init_libnvinfer_plugins(logger: Logger, namespace: str) -> bool:
+    """The parser and the runtime know TensorRT's own plugins from here on."""
+    _PLUGINS.add("EfficientNMS_TRT")
     return True
 
 
@@ -135,7 +140,7 @@ class OnnxParser:
             self._errors = [ParserError(-1, "", "", "Failed to parse the ONNX model.")]
             return False
         for index, node in enumerate(graph.graph.node):
-            if not onnx.defs.has(node.op_type):
+            if not onnx.defs.has(node.op_type) and node.op_type not in _PLUGINS:
                 said = f"No importer registered for op: {node.op_type}."
                 self._errors.append(ParserError(index, node.name, node.op_type, said))
         if not self._errors:

@@ -7,13 +7,14 @@ import ctypes
 import enum
 import json
 import os
+import weakref
 from typing import Any
 
 import numpy as np
 import onnx
 
 __version__ = os.environ.get("STAND_IN_VERSION", "8.6.1")
-MARK = b"ftrt"
+MARK, HEADER_BYTES = b"ftrt", 28  # of a plan that says which TensorRT wrote it; those that are built here do not
 _NUMPY = {"FLOAT": np.float32, "HALF": np.float16, "INT32": np.int32, "INT64": np.int64, "UINT8": np.uint8}
 
 DataType = enum.IntEnum("DataType", "FLOAT HALF INT8 INT32 BOOL UINT8 FP8 BF16 INT64", start=0)
@@ -27,6 +28,7 @@ _TYPES = {1: DataType.FLOAT, 2: DataType.UINT8, 3: DataType.INT8, 6: DataType.IN
 
 class Logger:
     WARNING = 2
+    INFO = 3
 
     def __init__(self, min_severity: int = 2) -> None:
         self.min_severity = min_severity
@@ -76,7 +78,8 @@ class Runtime:
 class ICudaEngine:
     def __init__(self, plan: bytes) -> None:
         self.plan = plan
-        head, _, graph = plan[len(MARK) :].partition(b"\n")
+        begins = HEADER_BYTES if plan[len(MARK) :].startswith(bytes(4)) else len(MARK)
+        head, _, graph = plan[begins:].partition(b"\n")
         self._profiles = json.loads(head)["profiles"]
         self.graph = graph
         model = onnx.load_model_from_string(graph).graph
@@ -86,6 +89,8 @@ class ICudaEngine:
         self.nodes = [node.name or node.op_type for node in model.node]
         self.num_io_tensors = len(self._tensors)
         self.num_optimization_profiles = max(1, len(self._profiles))
+        self.contexts = weakref.WeakSet[IExecutionContext]()
+        self.made = 0
 
     def get_tensor_name(self, index: int) -> str:
         return list(self._tensors)[index]
@@ -118,18 +123,25 @@ class ICudaEngine:
 
 
 class EngineInspector:
+    execution_context: IExecutionContext | None = None
+
     def __init__(self, engine: ICudaEngine) -> None:
         self._engine = engine
 
     def get_engine_information(self, format: LayerInformationFormat) -> str:
-        return json.dumps({"Layers": self._engine.nodes})
+        context = self.execution_context
+        shapes = {} if context is None else {"Shapes": {name: list(dims) for name, dims in context._shapes.items()}}
+        return json.dumps({"Layers": self._engine.nodes, **shapes})
 
 
 class IExecutionContext:
     def __init__(self, engine: ICudaEngine) -> None:
         import onnxruntime
 
-        self._engine, self._profile = engine, 0
+        # As seen with 8.6: the first context of an engine has the first profile, later ones have to be given one.
+        self._engine, self._profile = engine, -1 if engine.made else 0
+        engine.made += 1
+        engine.contexts.add(self)
         self._session = onnxruntime.InferenceSession(engine.graph, providers=["CPUExecutionProvider"])
         self._shapes: dict[str, tuple[int, ...]] = {}
         self._addresses: dict[str, int] = {}
@@ -138,6 +150,10 @@ class IExecutionContext:
         self.enqueue_emits_profile = True
 
     def set_optimization_profile_async(self, profile_index: int, stream_handle: int) -> bool:
+        if __version__.startswith("8") and any(
+            other is not self and other._profile == profile_index for other in self._engine.contexts
+        ):
+            return False
         self._profile = profile_index
         return True
 
@@ -158,11 +174,17 @@ class IExecutionContext:
             return shape
         return (next(iter(self._shapes.values()))[0], *shape[1:])
 
+    def get_max_output_size(self, name: str) -> int:
+        """Enough for the places of every element of the inputs."""
+        return 16 * sum(int(np.prod(shape)) for shape in self._shapes.values())
+
     def set_output_allocator(self, name: str, output_allocator: Any) -> bool:
         self._allocators[name] = output_allocator
         return True
 
     def execute_async_v3(self, stream_handle: int) -> bool:
+        if self._profile < 0:
+            return False
         feeds = {}
         for name, shape in self._shapes.items():
             dtype = np.dtype(_NUMPY[self._engine.get_tensor_dtype(name).name])

@@ -1,0 +1,85 @@
+"""A TensorRT plan that was built elsewhere, before it is judged."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from generator.engine.build.brought import Brought, refusal
+from generator.engine.build.candidates import Built, plugins_of
+from generator.engine.build.face import Face, face_of_plan
+from generator.engine.errors import StageError
+from generator.lint.plan_header import instead_of, is_older, read_header, shown
+
+Version = tuple[int, ...]
+
+
+def checked_plan(one: Brought) -> Built:
+    """A whole plan, of the TensorRT that is here and that the target has, with the face that is asked for.
+
+    Raises StageError, also where nothing can run it.
+    """
+    from generator.engine.compile.tensorrt import TensorRT, TensorRTRunner
+
+    version = _of_the_target(one)
+    here = TensorRT().probe()
+    if here.get("reason"):
+        raise StageError(
+            refusal(f"{one.file} cannot be judged on this machine: {here['reason']}", where_it_can_be(one))
+        )
+    _check_runtime(one, version, str(here["tensorrt"]))
+    runner = TensorRTRunner(one.data, plugins=plugins_of(one.job.program, one.root))
+    try:
+        found = face_of_plan(runner)
+    finally:
+        runner.close()
+    wanted = one.face
+    if version is not None and version[0] < 10:  # it has no INT64: such tensors come and go as INT32
+        wanted = Face(_as_int32(wanted.inputs), _as_int32(wanted.outputs), wanted.profiles)
+    one.refuse(one.unlike(found, wanted), "build it for the graph and the shapes that the spec names")
+    judged_with: dict[str, Any] = {
+        name: here[name] for name in ("tensorrt", "gpu", "compute_capability", "cuda") if name in here
+    }
+    built_by = {} if version is None else {"tensorrt": shown(version)}
+    return one.built(one.data, judged_with, elsewhere={"file": one.file.name, **built_by})
+
+
+def where_it_can_be(one: Brought) -> str:
+    """Where a plan can be judged."""
+    target = one.job.plan.target
+    return (
+        f"run the same command where TensorRT's Python package and a GPU ({target.gpu}) are, with the TensorRT of "
+        f"Triton {target.server}; engines/{target.name}/ is what to bring back from there"
+    )
+
+
+def _as_int32(types: Mapping[str, str]) -> dict[str, str]:
+    return {name: "INT32" if word == "INT64" else word for name, word in types.items()}
+
+
+def _of_the_target(one: Brought) -> Version | None:
+    """The TensorRT that wrote it; None where its header is of a layout that is not known. Raises StageError."""
+    header, release = read_header(one.data), one.job.plan.target.server
+    if header.is_plan is False:
+        one.refuse([header.problem], "name a plan, as `trtexec --saveEngine` writes it")
+    if header.version is None:
+        return None
+    if header.size_bytes != len(one.data):
+        text = f"has {len(one.data):,} bytes, and its header tells of {header.size_bytes:,}"
+        one.refuse([text], "copy it anew: a part is missing")
+    instead = instead_of(header.version, release)
+    if instead is not None and not (instead.older and one.job.program.build.version_compatible):
+        text = f"was built by TensorRT {shown(header.version)}; Triton {release} has {instead.has}"
+        one.refuse([text], "build it in that release's image, or serve another release")
+    return header.version
+
+
+def _check_runtime(one: Brought, version: Version | None, here: str) -> None:
+    """Raises StageError for a plan of another TensorRT than the one here, which could not load it."""
+    has = tuple(int(part) for part in here.split(".")[:3] if part.isdigit())
+    if version is None or version[: len(has)] == has:
+        return
+    if one.job.program.build.version_compatible and is_older(version, has):
+        return
+    text = f"was built by TensorRT {shown(version)}, and here is {here}, which cannot load it"
+    one.refuse([text], "judge it where that TensorRT is, or build it with the one here")

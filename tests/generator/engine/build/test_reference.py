@@ -1,0 +1,78 @@
+"""How often the gate runs what it needs: the pipeline once an engine, FP32 once a batch."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from engine_projects import digits_graph, digits_project, model
+
+from generator.engine import runner as runners
+from generator.engine.build.gate import Judge
+from generator.engine.build.jobs import jobs_of
+from generator.engine.build.pipeline import Pipeline
+from generator.engine.build.profiles import profiles_of
+from generator.engine.build.reference import Reference
+from generator.engine.runner import OnnxRunner
+from generator.workspace import open_workspace
+
+
+def pixels(seed: int, items: int = 3) -> dict[str, np.ndarray[Any, Any]]:
+    return {"pixels": np.random.default_rng(seed).random((items, 1, 8, 8), dtype=np.float32)}
+
+
+def counted(monkeypatch: pytest.MonkeyPatch, owner: Any, name: str) -> list[str]:
+    """Calls of a method from now on, one entry each."""
+    calls: list[str] = []
+    before = getattr(owner, name)
+
+    def method(self: Any, *arguments: Any, **named: Any) -> Any:
+        calls.append(name)
+        return before(self, *arguments, **named)
+
+    monkeypatch.setattr(owner, name, method)
+    return calls
+
+
+def test_each_batch_is_run_once_and_right(monkeypatch: pytest.MonkeyPatch) -> None:
+    plain = OnnxRunner(digits_graph(), threads=1)
+    loads, runs = (counted(monkeypatch, runners.OnnxRunner, name) for name in ("__init__", "run"))
+    reference = Reference(digits_graph())
+    assert (loads, runs) == ([], [])
+    for seed in (0, 1, 0, 1):
+        [given] = reference.run(pixels(seed)).values()
+        [right] = plain._session.run(None, pixels(seed))
+        assert np.array_equal(given, right)
+    assert (len(loads), len(runs)) == (1, 2)
+    reference.close()
+    reference.close()
+    reference.run(pixels(1))
+    assert (len(loads), len(runs)) == (1, 2)
+    reference.run(pixels(2))
+    assert (len(loads), len(runs)) == (2, 3)
+
+
+def test_a_batch_that_fails_fails_again() -> None:
+    reference = Reference(digits_graph())
+    for _ in range(2):
+        with pytest.raises(Exception, match="pixels"):
+            reference.run({"pixels": np.zeros((1, 1, 9, 9), np.float32)})
+
+
+def test_a_search_runs_the_pipeline_once_a_trial_and_loads_fp32_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    project = digits_project(tmp_path / "p", model(precision="int8"))
+    [job] = jobs_of(open_workspace(project))
+    graph, data = job.read(project)
+    judge = Judge(job, data, project, profiles_of(job, graph))
+    candidate = OnnxRunner(data, threads=1)
+    loads, runs = counted(monkeypatch, runners.OnnxRunner, "__init__"), counted(monkeypatch, Pipeline, "run")
+    for trial in (1, 2, 3):
+        assert judge.is_good(candidate, "int8")
+        assert (len(loads), len(runs)) == (1, trial)
+    again = judge.verdict(candidate, OnnxRunner(data, threads=1), "int8")
+    assert again.passed
+    assert len(runs) == 4
