@@ -33,7 +33,7 @@ from generator.engine.compile.tensorrt.runner import loaded
 from generator.engine.compile.tensorrt.worker import read_batches, settings_of, write_batches
 
 if TYPE_CHECKING:
-    from engines_gpu import Model
+    from engines_gpu_plans import Model
 
 LIMIT_S, RESERVE_S = 300.0, 30.0  # for the builds; of the budget, for judging their plans
 MARK = "== "

@@ -14,7 +14,7 @@ from generator.engine.compile.tensorrt.runner import TensorRTRunner, loaded
 from generator.engine.errors import StageError
 
 if TYPE_CHECKING:
-    from engines_gpu import Model, Results
+    from engines_gpu_plans import Model, Results
 
 ITEM = (1, 8, 8)
 

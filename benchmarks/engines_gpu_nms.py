@@ -20,7 +20,7 @@ from generator.engine.compile.tensorrt.runner import TensorRTRunner, loaded
 
 if TYPE_CHECKING:
     import numpy as np
-    from engines_gpu import Results
+    from engines_gpu_plans import Results
 
     Arrays = dict[str, np.ndarray[Any, Any]]
 
@@ -117,7 +117,7 @@ def differences(answers: Mapping[str, Any], expected: Mapping[str, Any]) -> dict
 
 def _latency(folder: Path, case: str, plans: Mapping[str, bytes]) -> dict[str, Any]:
     """All plans in turns, launched one by one: a graph whose shapes depend on the data cannot be recorded."""
-    from engines_gpu import interval, of_size
+    from engines_gpu_plans import interval, of_size
 
     inputs, _ = _case(folder, case)
     found: dict[str, dict[str, list[float]]] = {}
