@@ -16,6 +16,7 @@ def test_only_sources_and_only_the_engine_that_is_used() -> None:
     assert {"tritonkit_runtime/adapter.py", "tritonkit_runtime/steps/decode.py"} <= set(plain)
     assert set(with_engine) - set(plain) == {"tritonkit_runtime/engines/onnxruntime.py"}
     assert list(plain) == sorted(plain)
+    assert not [path for path in with_engine if path.split("/")[1] in ("buffered", "device")], "no program runs these"
     with pytest.raises(ParameterError, match="there is no engine 'tvm'"):
         sources({"tvm"})
 
