@@ -158,8 +158,8 @@ def _jobs(plan: Plan, project: Project) -> list[Job]:
 
 def _not_there(job: Job, project: Project) -> list[Problem]:
     """Why what was built cannot be looked at."""
+    from generator.engine.build.listing import listed_job
     from generator.engine.errors import Finding
-    from generator.engine.install.listing import listed_job
 
     found = listed_job(job, project)
     code, message = {

@@ -6,9 +6,9 @@ import hashlib
 from collections.abc import Mapping
 from typing import Any
 
-from generator.engine.build.candidates import Built
+from generator.engine.build.candidates.compiling import Built
 from generator.engine.build.compare import Limits, worse
-from generator.engine.build.gate import Judge
+from generator.engine.build.gate.judge import Judge
 from generator.engine.build.outcome import Outcome, Row
 from generator.engine.build.record import Record
 from generator.engine.errors import Finding

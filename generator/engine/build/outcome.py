@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from generator.engine.build.candidates import Choice
+from generator.engine.build.candidates.choices import Choice
 from generator.engine.build.jobs import Job
 from generator.engine.install.store import Installed
 from generator.problems import Problem

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from generator.engine.build.candidates import Choice
+from generator.engine.build.candidates.choices import Choice
 from generator.engine.build.jobs import Job
 from generator.engine.build.outcome import Row
 from generator.engine.errors import Finding, StageError

@@ -7,19 +7,21 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from generator.engine.build.candidates import Built, Choice, choices, settings_of
+from generator.engine.build.candidates.choices import Choice, choices
+from generator.engine.build.candidates.compiling import Built, settings_of
+from generator.engine.build.candidates.presence import now_here, told
+from generator.engine.build.candidates.profiles import profiles_of
+from generator.engine.build.candidates.trying import compiled, fastest, is_missing, judged, why_refused
 from generator.engine.build.compare import Limits
 from generator.engine.build.finish import finished
-from generator.engine.build.gate import Judge
+from generator.engine.build.gate.judge import Judge
 from generator.engine.build.jobs import Job
-from generator.engine.build.lower import Lowered, Lowerer
+from generator.engine.build.lower.lowered import Lowered
+from generator.engine.build.lower.lowerer import Lowerer
 from generator.engine.build.outcome import Outcome, Row
-from generator.engine.build.prepare import prepare, tensorrt_major
-from generator.engine.build.prepared_plan import compile_prepared
-from generator.engine.build.presence import now_here, told
-from generator.engine.build.profiles import profiles_of
+from generator.engine.build.prepared.files import prepare, tensorrt_major
+from generator.engine.build.prepared.plan import compile_prepared
 from generator.engine.build.record import Record, Stop
-from generator.engine.build.trying import compiled, fastest, is_missing, judged, why_refused
 from generator.engine.cache import FOLDER, Cache
 from generator.engine.compile.base import Profile
 from generator.engine.errors import Finding, StageError
@@ -114,7 +116,7 @@ class Builder:
 
     def _take(self, file: Path, record: Record) -> Outcome:
         """The same from a file on that is compiled already. Raises StageError and Stop."""
-        from generator.engine.build.elsewhere import brought
+        from generator.engine.build.elsewhere.taking import brought
 
         job = record.job
         record.tell(f"looking into {file}")

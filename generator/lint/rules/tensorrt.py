@@ -9,12 +9,12 @@ from typing import Any, NamedTuple
 from generator import lfs
 from generator.lint.files import Folder
 from generator.lint.model import Model, kept
-from generator.lint.plan_header import HEADER_BYTES, Header, instead_of, read_header, shown
 from generator.lint.rule import ERROR, NOTE, WARNING, Finding, rule
 from generator.lint.rules.engines import engines, file_of
 from generator.lint.rules.instances import INT_LIMIT, profile_number
 from generator.lint.rules.layout import FILE_FIELDS, is_known
 from generator.lint.words import enum_name
+from generator.plan_header import HEADER_BYTES, Header, instead_of, read_header, shown
 from generator.problems import Place
 
 BACKEND = "tensorrt"

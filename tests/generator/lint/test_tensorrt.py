@@ -8,8 +8,8 @@ import pytest
 
 from generator.lint.check import check
 from generator.lint.files import DiskFolder
-from generator.lint.plan_header import HEADER_BYTES, TENSORRT_OF, is_older, read_header, tensorrt_of
 from generator.lint.server import NEWEST, OLDEST, Server
+from generator.plan_header import HEADER_BYTES, TENSORRT_OF, is_older, read_header, tensorrt_of
 
 # The first bytes of a plan of 4,196 bytes that TensorRT 8.6.1 built for an addition.
 REAL = bytes.fromhex(

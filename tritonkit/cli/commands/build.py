@@ -42,7 +42,7 @@ def command(
     An engine that misses its accuracy is not installed, and what was there stays.
     """
     from generator.engine.build.compare import Limits, read_manifest
-    from generator.engine.build.elsewhere import one_of
+    from generator.engine.build.elsewhere.taking import one_of
     from generator.engine.build.jobs import jobs_of
     from generator.engine.build.make import make_missing
     from generator.engine.build.run import Builder

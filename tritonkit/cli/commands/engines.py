@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 if TYPE_CHECKING:
-    from generator.engine.install.listing import Listed
+    from generator.engine.build.listing import Listed
 
 
 @click.command("engines")
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 @click.option("--check", is_flag=True, help="Exit 1 if any engine is missing, stale or damaged.")
 def command(as_json: bool, check: bool) -> None:
     """List the engines of the project, and whether each is what its spec asks for now."""
-    from generator.engine.install.listing import listed
+    from generator.engine.build.listing import listed
     from generator.problems import errors
     from generator.project import Project
     from generator.workspace import open_workspace

@@ -8,7 +8,7 @@ import pytest
 from engine_projects import of_nodes
 from onnx import helper
 
-from generator.engine.build.layers import at_layers
+from generator.engine.build.gate.blamed import at_layers
 from generator.engine.validate.advice import advise
 from generator.engine.validate.blame import LayerHarm
 

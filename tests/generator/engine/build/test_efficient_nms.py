@@ -15,8 +15,8 @@ import pytest
 from detector_projects import detector_project
 from nms_plugin import PluginRunner
 
-from generator.engine.build import candidates, trying
-from generator.engine.build.candidates import Choice
+from generator.engine.build.candidates import compiling, trying
+from generator.engine.build.candidates.choices import Choice
 from generator.engine.build.jobs import jobs_of
 from generator.engine.build.outcome import Outcome
 from generator.engine.build.run import Builder
@@ -65,9 +65,9 @@ def build(root: Path, monkeypatch: pytest.MonkeyPatch, runner: type[PluginRunner
         made.append(runner(compiled.data, seed=len(made)))
         return made[-1]
 
-    for module in (candidates, trying):
+    for module in (compiling, trying):
         monkeypatch.setattr(module, "compiler_of", lambda *_given: StandIn())
-        monkeypatch.setattr(module, "runner_of", loaded)
+    monkeypatch.setattr(trying, "runner_of", loaded)
     [job] = jobs_of(open_workspace(project, target="production"))
     return Builder(project, lambda _text: None).build(job)
 

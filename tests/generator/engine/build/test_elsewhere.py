@@ -13,7 +13,7 @@ import pytest
 from engine_projects import digits_graph, digits_project, files, int8, loud_channel, merged, model, with_batch
 from onnx import numpy_helper
 
-from generator.engine.build.elsewhere import one_of
+from generator.engine.build.elsewhere.taking import one_of
 from generator.engine.build.jobs import Job, jobs_of
 from generator.engine.build.run import Builder, Outcome
 from generator.problems import UserError

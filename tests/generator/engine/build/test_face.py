@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from engine_projects import of_any_length
 
-from generator.engine.build.face import ANY, Face, Range, face_of_graph, unlike
+from generator.engine.build.elsewhere.face import ANY, Face, Range, face_of_graph, unlike
 from generator.engine.compile.base import ShapeRange
 
 IDS = {"ids": ShapeRange((1, 4), (8, 16), (32, 64))}

@@ -8,14 +8,16 @@ from typing import Any
 import pytest
 from engine_projects import digits_project, int8, merged, model
 
-from generator.engine.build import trying
-from generator.engine.build.candidates import Choice, compile_choice, compiler_of
-from generator.engine.build.gate import Judge
+from generator.engine.build.candidates import trying
+from generator.engine.build.candidates.choices import Choice
+from generator.engine.build.candidates.compiling import compile_choice, compiler_of
+from generator.engine.build.candidates.profiles import profiles_of
+from generator.engine.build.gate.judge import Judge
 from generator.engine.build.jobs import Job, jobs_of
-from generator.engine.build.lower import Lowered, Lowerer
-from generator.engine.build.profiles import profiles_of
+from generator.engine.build.lower.lowered import Lowered
+from generator.engine.build.lower.lowerer import Lowerer
+from generator.engine.build.lower.unused import unused
 from generator.engine.build.record import Record
-from generator.engine.build.unused import unused
 from generator.engine.cache import Cache
 from generator.engine.compile.inductor.compiler import InductorCompiler
 from generator.engine.errors import Finding, StageError
@@ -111,7 +113,7 @@ def test_of_several_engines_a_bad_factory_is_told_and_not_left_out(
     profiles = profiles_of(job, graph)
     lowerer = Lowerer(job, graph, Judge(job, data, project, profiles), project, Cache(tmp_path / "cache"))
     record = Record(job, project, lambda _text: None)
-    monkeypatch.setattr("generator.engine.build.candidates.compiler_of", lambda *_: Refusing(code))
+    monkeypatch.setattr("generator.engine.build.candidates.compiling.compiler_of", lambda *_: Refusing(code))
     if is_told:
         with pytest.raises(StageError, match=code):
             trying.compiled(INDUCTOR, profiles, lowerer, record, alone=False)

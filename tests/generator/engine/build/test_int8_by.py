@@ -13,7 +13,7 @@ import pytest
 from engine_projects import digits_project, int8, merged
 from pydantic import ValidationError
 
-from generator.engine.build.lower import _of_one_shape
+from generator.engine.build.lower.lowerer import _of_one_shape
 from generator.engine.runner import Samples
 from generator.spec.build import Build
 

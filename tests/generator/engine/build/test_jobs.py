@@ -11,10 +11,10 @@ import onnx
 import pytest
 from engine_projects import digits_project, floats_project, int8, model, of_any_length
 
-from generator.engine.build.candidates import choices
+from generator.engine.build.candidates.choices import choices
+from generator.engine.build.candidates.profiles import profiles_of
+from generator.engine.build.candidates.speed import sizes_of
 from generator.engine.build.jobs import Job, jobs_of
-from generator.engine.build.profiles import profiles_of
-from generator.engine.build.speed import sizes_of
 from generator.engine.compile.base import ShapeRange
 from generator.engine.errors import StageError
 from generator.engine.install.request import differences
@@ -136,7 +136,7 @@ def test_a_profile_for_another_input(tmp_path: Path) -> None:
 
 
 def test_random_data_has_the_types_of_the_inputs(tmp_path: Path) -> None:
-    from generator.engine.build.gate import random_samples
+    from generator.engine.build.gate.judge import random_samples
 
     job, graph = net(tmp_path / "project", axes={"length": [2, 8, 32]})
     profiles = profiles_of(job, graph)

@@ -12,12 +12,12 @@ import pytest
 import yaml
 from engine_projects import digits_project
 
-from generator.engine.build.candidates import Choice
-from generator.engine.build.gate import Judge
+from generator.engine.build.candidates.choices import Choice
+from generator.engine.build.candidates.profiles import profiles_of
+from generator.engine.build.gate.judge import Judge
 from generator.engine.build.jobs import jobs_of
-from generator.engine.build.lower import Lowerer
-from generator.engine.build.prepare import prepare
-from generator.engine.build.profiles import profiles_of
+from generator.engine.build.lower.lowerer import Lowerer
+from generator.engine.build.prepared.files import prepare
 from generator.engine.cache import Cache
 from generator.engine.compile.base import Profile, Settings, ShapeRange
 from generator.engine.compile.trtexec import arguments

@@ -13,9 +13,9 @@ from typing import Any
 import pytest
 from engine_projects import digits_project, model
 
-from generator.engine.build import presence
-from generator.engine.build.candidates import Choice
-from generator.engine.build.presence import seems_here
+from generator.engine.build.candidates import presence
+from generator.engine.build.candidates.choices import Choice
+from generator.engine.build.candidates.presence import seems_here
 
 Run = Callable[..., "subprocess.CompletedProcess[str]"]
 AUTO = {"engine": "auto", "precision": "fp16"}

@@ -16,8 +16,8 @@ import onnx
 import pytest
 from engine_projects import digits_project, int8, merged, model
 
-from generator.engine.build import by_modelopt as subject
 from generator.engine.build.jobs import jobs_of
+from generator.engine.build.lower import by_modelopt as subject
 from generator.engine.build.run import Builder, Outcome
 from generator.project import Project
 from generator.workspace import open_workspace

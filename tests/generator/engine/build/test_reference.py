@@ -10,11 +10,11 @@ import pytest
 from engine_projects import digits_graph, digits_project, model
 
 from generator.engine import runner as runners
-from generator.engine.build.gate import Judge
+from generator.engine.build.candidates.profiles import profiles_of
+from generator.engine.build.gate.judge import Judge
+from generator.engine.build.gate.pipeline import Pipeline
+from generator.engine.build.gate.reference import Reference
 from generator.engine.build.jobs import jobs_of
-from generator.engine.build.pipeline import Pipeline
-from generator.engine.build.profiles import profiles_of
-from generator.engine.build.reference import Reference
 from generator.engine.runner import OnnxRunner
 from generator.workspace import open_workspace
 

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any, Literal
 
-from generator.engine.build.by_modelopt import by_modelopt
-from generator.engine.build.gate import Judge
+from generator.engine.build.gate.judge import Judge
+from generator.engine.build.gate.pipeline import Pipeline, samples_of, sha256_of_tensors
 from generator.engine.build.jobs import Job
-from generator.engine.build.pipeline import Pipeline, samples_of, sha256_of_tensors
-from generator.engine.build.unused import unused
+from generator.engine.build.lower.by_modelopt import by_modelopt
+from generator.engine.build.lower.lowered import IN_GRAPH, QUANTISED, Lowered
+from generator.engine.build.lower.unused import unused
 from generator.engine.cache import Cache
 from generator.engine.compile.onnxruntime import has_vnni
 from generator.engine.errors import Finding, StageError
@@ -29,28 +30,6 @@ if TYPE_CHECKING:
 Progress = Callable[[str], None]
 Words = Literal["tensorrt", "onnxruntime"]
 RANKED_WITH = 32
-IN_GRAPH = frozenset({"fp16", "bf16"})
-QUANTISED = frozenset({"int8", "fp8"})
-
-
-@dataclass(frozen=True)
-class Lowered:
-    """The graph's bytes, the ranges that they were made with (of int8), and what the manifest says of both.
-
-    `compiled` is what the compiler is given instead, where that is a graph which ONNX Runtime cannot run. `batches`
-    are what TensorRT finds its ranges with itself.
-    """
-
-    graph: bytes
-    ranges: Mapping[str, tuple[float, float]] = field(default_factory=dict)
-    facts: Mapping[str, Any] = field(default_factory=dict)
-    compiled: bytes | None = None
-    batches: Sequence[Tensors] = ()
-
-    @property
-    def given(self) -> bytes:
-        """What the compiler is given."""
-        return self.graph if self.compiled is None else self.compiled
 
 
 class Lowerer:

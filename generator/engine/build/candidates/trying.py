@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from generator.engine.build.candidates import Built, Choice, compile_choice, compiler_of, runner_of
-from generator.engine.build.gate import Judge
-from generator.engine.build.lower import QUANTISED, Lowered, Lowerer
+from generator.engine.build.candidates.choices import Choice
+from generator.engine.build.candidates.compiling import Built, compile_choice, compiler_of
+from generator.engine.build.candidates.presence import seems_here
+from generator.engine.build.candidates.runners import runner_of
+from generator.engine.build.gate.judge import Judge
+from generator.engine.build.lower.lowered import QUANTISED, Lowered
+from generator.engine.build.lower.lowerer import Lowerer
 from generator.engine.build.outcome import Row
-from generator.engine.build.presence import seems_here
 from generator.engine.build.record import Record
 from generator.engine.compile.base import Profile
 from generator.engine.errors import Finding, StageError
@@ -87,7 +90,7 @@ def judged(built: Sequence[Built], judge: Judge, graph: bytes, record: Record) -
 
 def fastest(good: Sequence[Built], judge: Judge, record: Record) -> tuple[Built, str]:
     """The one to install, and why: the fastest of those that something serves. Latencies go into the rows."""
-    from generator.engine.build.speed import fastest_of, measured
+    from generator.engine.build.candidates.speed import fastest_of, measured
 
     runners: dict[str, Runner] = {
         one.choice.title: runner_of(one.choice, one.compiled, record.job.program, record.project.root) for one in good
@@ -107,7 +110,7 @@ def fastest(good: Sequence[Built], judge: Judge, record: Record) -> tuple[Built,
 
 def why_refused(built: Sequence[Built], judge: Judge, graph: bytes, record: Record) -> list[Problem]:
     """Why nothing passed, which layers are to blame, and what to try next."""
-    from generator.engine.build.layers import at_layers
+    from generator.engine.build.gate.blamed import at_layers
     from generator.engine.validate.advice import advise
     from generator.engine.validate.blame import blame
 

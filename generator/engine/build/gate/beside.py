@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
+from generator.engine.build.candidates.choices import Choice
+from generator.engine.build.candidates.runners import runner_of
 from generator.engine.build.jobs import Job, job_of
 from generator.engine.compile.base import Compiled
 from generator.engine.install.store import Installed
@@ -31,8 +33,6 @@ def installed_beside(job: Job, project: Project) -> list[Beside]:
 @contextmanager
 def running(engines: Sequence[Beside]) -> Iterator[Mapping[str, Runner]]:
     """Each of them loaded, by its model's name."""
-    from generator.engine.build.candidates import Choice, runner_of  # which needs the gate, which needs this
-
     runners: dict[str, Runner] = {}
     try:
         for there, program in engines:

@@ -6,15 +6,16 @@ import shlex
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from generator.engine.build.candidates import Choice, settings_of
+from generator.engine.build.candidates.choices import Choice
+from generator.engine.build.candidates.compiling import settings_of
 from generator.engine.build.jobs import Job
-from generator.engine.build.lower import Lowerer
+from generator.engine.build.lower.lowerer import Lowerer
 from generator.engine.cache import FOLDER
 from generator.engine.compile.base import Profile, Settings
 from generator.engine.compile.kubernetes_job import KubernetesJob
 from generator.engine.compile.trtexec import GRAPH, PLAN, arguments, write_inputs
 from generator.engine.errors import Finding, StageError
-from generator.lint.plan_header import tensorrt_of
+from generator.plan_header import tensorrt_of
 from generator.project import Project
 from generator.whole_file import write_whole
 

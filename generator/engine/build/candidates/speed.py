@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from generator.engine.build.candidates import Built
+from generator.engine.build.candidates.compiling import Built
 from generator.engine.build.jobs import Job
 from generator.engine.compile.base import Profile
 from generator.engine.measure.fastest import Choice as Fastest

@@ -1,4 +1,4 @@
-"""Which engines are tried for a job, what compiles them here, and what runs what was compiled."""
+"""What compiles an engine here, and the settings that it is given."""
 
 from __future__ import annotations
 
@@ -6,17 +6,16 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from generator.engine.build.candidates.choices import Choice
 from generator.engine.build.jobs import Job
-from generator.engine.build.lower import Lowered
+from generator.engine.build.lower.lowered import Lowered
 from generator.engine.compile.base import Compiled, Compiler, Profile, Settings
 from generator.engine.errors import Finding, StageError
-from generator.engine.runner import OnnxRunner, Runner
 from generator.plan import EngineProgram
 from generator.project import Project
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from pathlib import Path
 
     from generator.engine.runner import Tensors
 
@@ -26,51 +25,12 @@ INT8_BY = {"qdq": "cache", "calibration_cache": "cache", "dynamic_range": "dynam
 
 
 @dataclass(frozen=True)
-class Choice:
-    """An engine and a precision to try.
-
-    `served`: whether there is something that can serve it on the target. `cuda`: on the GPU, of engines that also run
-    on a CPU.
-    """
-
-    engine: str
-    precision: str
-    served: bool = True
-    cuda: bool = False
-
-    @property
-    def title(self) -> str:
-        """`onnxruntime int8`."""
-        return f"{self.engine} {self.precision}"
-
-
-@dataclass(frozen=True)
 class Built:
     """A choice, compiled: the lowered graph that it was made of, and the result."""
 
     choice: Choice
     lowered: Lowered
     compiled: Compiled
-
-
-def choices(job: Job) -> list[Choice]:
-    """What the spec asks for; of `auto` every engine of the target, in FP32 and in the precision that it names."""
-    program = job.program
-    gpu = job.plan.target.gpu is not None
-    if program.asked != "auto":
-        # Without a GPU here the graph is made all the same, and judged on the CPU.
-        return [
-            Choice(program.engine, program.precision, cuda=gpu and program.engine == "onnxruntime" and has_cuda())
-        ]
-    asked = program.asked_precision
-    precisions = ["fp32"] if asked == "fp32" else ["fp32", asked]
-    found = [
-        Choice("onnxruntime", precision, cuda=gpu) for precision in precisions if precision not in {"tf32", "fp8"}
-    ]
-    if gpu and "tensorrt" in job.plan.target.backends:
-        found += [Choice("tensorrt", precision) for precision in precisions]
-    inductor = [precision for precision in precisions if precision not in {"int8", "fp8"}]
-    return [*found, *(Choice("inductor", precision, served=False, cuda=gpu) for precision in inductor)]
 
 
 def compiler_of(
@@ -90,37 +50,6 @@ def compiler_of(
     from generator.engine.compile.onnxruntime import OnnxRuntimeCompiler
 
     return OnnxRuntimeCompiler(cuda=choice.cuda)
-
-
-def has_cuda() -> bool:
-    """Whether ONNX Runtime runs on a GPU here."""
-    from generator.engine.compile.onnxruntime import OnnxRuntimeCompiler
-
-    return not OnnxRuntimeCompiler(cuda=True).missing()
-
-
-def runner_of(choice: Choice, compiled: Compiled, program: EngineProgram, root: Path | None = None) -> Runner:
-    """What was compiled, loaded as it is served: with its threads on the CPU, and its plugins.
-
-    `root` is where a torch factory is looked for.
-    """
-    if choice.engine == "tensorrt":
-        from generator.engine.compile.tensorrt import TensorRTRunner
-
-        return TensorRTRunner(compiled.data, plugins=plugins_of(program, root))
-    if choice.engine == "inductor":
-        from generator.engine.compile.inductor.runner import InductorRunner
-
-        return InductorRunner(compiled.data, root=root)
-    providers = ("CUDAExecutionProvider", "CPUExecutionProvider") if choice.cuda else ("CPUExecutionProvider",)
-    return OnnxRunner(
-        compiled.data, threads=program.intra_op_threads, optimise=choice.precision != "fp8", providers=providers
-    )
-
-
-def plugins_of(program: EngineProgram, root: Path | None = None) -> list[str]:
-    """The libraries of plugins that the spec names; their paths are from the project's root."""
-    return [path if root is None else str(root / path) for path in program.build.plugins]
 
 
 def settings_of(

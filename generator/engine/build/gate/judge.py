@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from generator.engine.build.beside import installed_beside, running
+from generator.engine.build.gate.beside import installed_beside, running
+from generator.engine.build.gate.pipeline import Passed, Pipeline, samples_of, sha256_of, sha256_of_tensors
+from generator.engine.build.gate.reference import Reference
 from generator.engine.build.jobs import Job
-from generator.engine.build.pipeline import Passed, Pipeline, samples_of, sha256_of, sha256_of_tensors
-from generator.engine.build.reference import Reference
 from generator.engine.compile.base import Profile
 from generator.engine.errors import Finding, StageError
 from generator.engine.runner import Lifted, Runner, Samples

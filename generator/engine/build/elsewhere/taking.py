@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from generator.engine.build.brought import Brought, refusal
-from generator.engine.build.candidates import Built, choices
-from generator.engine.build.face import face_of_graph
+from generator.engine.build.candidates.choices import choices
+from generator.engine.build.candidates.compiling import Built
+from generator.engine.build.elsewhere.brought import Brought, refusal
+from generator.engine.build.elsewhere.face import face_of_graph
 from generator.engine.build.jobs import Job
 from generator.engine.compile.base import Profile
 from generator.engine.errors import Finding, StageError
@@ -52,10 +53,10 @@ def brought(job: Job, file: Path, model: onnx.ModelProto, profiles: Sequence[Pro
         raise StageError(refusal(f"{file} cannot be read: {error.strerror}")) from error
     one = Brought(job, choice, file, data, face_of_graph(model), profiles, root)
     if choice.engine == "tensorrt":
-        from generator.engine.build.brought_plan import checked_plan
+        from generator.engine.build.elsewhere.plan import checked_plan
 
         return checked_plan(one)
-    from generator.engine.build.brought_graph import checked_graph
+    from generator.engine.build.elsewhere.graph import checked_graph
 
     return checked_graph(one)
 

@@ -6,12 +6,12 @@ import ctypes
 from collections.abc import Callable
 from pathlib import Path
 
-from generator.engine.build.candidates import keep_timing_cache
+from generator.engine.build.candidates.compiling import keep_timing_cache
 from generator.engine.build.jobs import Job
 from generator.engine.compile.base import Settings
 from generator.engine.compile.trtexec import GRAPH, PLAN, Trtexec, trtexec_here
 from generator.engine.errors import Finding
-from generator.lint.plan_header import instead_of, shown
+from generator.plan_header import instead_of, shown
 from generator.project import Project
 from generator.whole_file import write_whole
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from generator.engine.build.brought import Brought, refusal
-from generator.engine.build.candidates import Built, plugins_of
-from generator.engine.build.face import Face, face_of_plan
+from generator.engine.build.candidates.compiling import Built
+from generator.engine.build.candidates.runners import plugins_of
+from generator.engine.build.elsewhere.brought import Brought, refusal
+from generator.engine.build.elsewhere.face import Face, face_of_plan
 from generator.engine.errors import StageError
-from generator.lint.plan_header import instead_of, is_older, read_header, shown
+from generator.plan_header import instead_of, is_older, read_header, shown
 
 Version = tuple[int, ...]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from generator.engine.build.pipeline import sha256_of_tensors
+from generator.engine.build.gate.pipeline import sha256_of_tensors
 
 if TYPE_CHECKING:
     from generator.engine.runner import Array, OnnxRunner, Tensors

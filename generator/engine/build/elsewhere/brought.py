@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from generator.engine.build.candidates import Built, Choice
-from generator.engine.build.face import Face, unlike
+from generator.engine.build.candidates.choices import Choice
+from generator.engine.build.candidates.compiling import Built
+from generator.engine.build.elsewhere.face import Face, unlike
 from generator.engine.build.jobs import Job
-from generator.engine.build.lower import Lowered
+from generator.engine.build.lower.lowered import Lowered
 from generator.engine.compile.base import Compiled, Profile
 from generator.engine.errors import Finding, StageError
 from generator.engine.install.request import FILE_OF

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from generator.engine.build.candidates.presence import now_here, told
 from generator.engine.build.jobs import Job, jobs_of
-from generator.engine.build.presence import now_here, told
 from generator.engine.install.request import differences
 from generator.engine.install.store import MANIFEST, all_installed, folder_of
 from generator.problems import errors

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from generator.engine.build.brought import Brought, refusal
-from generator.engine.build.candidates import Built, Choice
-from generator.engine.build.face import face_of_graph
-from generator.engine.build.lower import QUANTISED
+from generator.engine.build.candidates.choices import Choice
+from generator.engine.build.candidates.compiling import Built
+from generator.engine.build.elsewhere.brought import Brought, refusal
+from generator.engine.build.elsewhere.face import face_of_graph
+from generator.engine.build.lower.lowered import QUANTISED
 from generator.engine.compile.base import Settings
 from generator.engine.errors import Finding, StageError
 from generator.engine.inspect import read_graph

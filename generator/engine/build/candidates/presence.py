@@ -7,7 +7,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from generator.engine.build.candidates import Choice, choices
+from generator.engine.build.candidates.choices import Choice, choices
 from generator.engine.build.jobs import Job
 
 # The devices that NVIDIA's driver makes, also under Windows' Linux.

@@ -1,0 +1,1 @@
+"""The engines that are tried for a job."""

@@ -1,0 +1,1 @@
+"""Engines that were built elsewhere, brought through the same gate."""

@@ -1,0 +1,1 @@
+"""The gate: a job's answers through its whole pipeline, against those of FP32."""

@@ -1,0 +1,1 @@
+"""What compiles an engine elsewhere: its graph and the commands."""
