@@ -7,7 +7,7 @@ by `deploy` (flags, sizes). Nothing that reads a Plan decides anything again.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
@@ -99,6 +99,21 @@ class Fold:
 
 
 @dataclass(frozen=True)
+class EngineBuffers:
+    """Memory for an engine's tensors that is allocated once, as in tritonkit.json.
+
+    `buckets`: the sizes of batch that the engine is made ready for, smallest first. `slots`: batches that have memory
+    at a time. `copies`: where copies to and from the GPU go. `lengths`: input -> its dims, where the ONNX file leaves
+    one open and what comes before the engine always gives the same.
+    """
+
+    buckets: tuple[int, ...]
+    slots: int
+    copies: Literal["auto", "inside", "beside"]
+    lengths: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
 class EngineProgram:
     """ONNX files and what runs them: one a version, the oldest first.
 
@@ -117,6 +132,7 @@ class EngineProgram:
     build: Build = field(default_factory=Build)
     accuracy: Accuracy | None = None
     fold: Fold | None = None
+    buffers: EngineBuffers | None = None
 
     @property
     def is_built(self) -> bool:
@@ -297,6 +313,13 @@ class Plan:
     def max_batch_size(self) -> int:
         """The largest batch that one request may bring; 0: no batch axis."""
         return self.ensemble.max_batch_size if self.ensemble else self.models[0].max_batch_size
+
+    def path_of(self, source: Sequence[str | int], *field: str) -> tuple[str | int, ...]:
+        """Where the spec says `field` of the model at `source`: what a target says of all engines stands first."""
+        target = ("targets", self.target.name)
+        if field[0] in {"engine", "precision"} and self.places(*target, *field) != self.places(*target):
+            return (*target, *field)
+        return (*source, *field)
 
     def engines(self) -> Iterator[EnginePart]:
         """Every engine that runs in it, in the order of the models and their stages."""

@@ -11,4 +11,8 @@ def runtime_sources(model: ModelPlan) -> dict[str, bytes]:
 
     program = model.program
     inside = [stage.model.program for stage in program.stages] if isinstance(program, FlowProgram) else [program]
-    return sources({part.engine for part in inside if isinstance(part, EngineProgram)})
+    engines = [part for part in inside if isinstance(part, EngineProgram)]
+    return sources(
+        {engine.engine for engine in engines if engine.buffers is None},
+        {engine.engine for engine in engines if engine.buffers is not None},
+    )

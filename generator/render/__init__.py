@@ -86,7 +86,8 @@ def _model_files(plan: Plan, model: ModelPlan, project: Project, engines: Engine
 
 def _engine(engine: Installed | None, request: dict[str, Any], name: str) -> Files:
     """A built engine and what is known of it; where it is still to be built, the request for it."""
-    beside = f"{PurePosixPath(name).stem.removesuffix('model')}engine"
+    stem = PurePosixPath(name).stem
+    beside = "engine" if stem == "model" else f"{stem}.engine"
     if engine is None:
         return {f"{beside}.request.json": as_json(request)}
     files = {f"{beside}.json": (engine.folder / MANIFEST).read_bytes()}

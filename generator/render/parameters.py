@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import Any
 
 from generator.plan import (
@@ -59,10 +60,17 @@ def _program(model: ModelPlan) -> dict[str, Any]:
 def _stage(stage: Stage, files: Mapping[str, str]) -> dict[str, Any]:
     return {
         "name": stage.model.key,
-        "inputs": _tensors(stage.model.inputs), "outputs": _tensors(stage.model.outputs),
+        "inputs": _tensors(_as_run(stage.model)), "outputs": _tensors(stage.model.outputs),
         "takes": dict(stage.inputs), "gives": dict(stage.outputs),
         "program": _single(stage.model, files),
     }  # fmt: skip
+
+
+def _as_run(model: ModelPlan) -> list[Tensor]:
+    """The inputs of a stage; in buffers no length is open."""
+    buffers = model.program.buffers if isinstance(model.program, EngineProgram) else None
+    lengths = {} if buffers is None else buffers.lengths
+    return [replace(t, dims=lengths.get(t.name, t.dims)) for t in model.inputs]
 
 
 def _single(model: ModelPlan, files: Mapping[str, str]) -> dict[str, Any]:
@@ -77,6 +85,9 @@ def _single(model: ModelPlan, files: Mapping[str, str]) -> dict[str, Any]:
         return {
             "kind": "engine", "engine": program.engine, "file": files[model.key],
             "intra_op_threads": program.intra_op_threads,
+            **({} if (buffers := program.buffers) is None else {"buffers": {
+                "buckets": list(buffers.buckets), "slots": buffers.slots, "copies": buffers.copies,
+            }}),
         }  # fmt: skip
     if isinstance(program, PythonProgram):
         where = {"module": program.module} if program.file is None else {"file": files[model.key]}

@@ -9,12 +9,13 @@ from typing import Any
 from generator.collector import Collector, names
 from generator.plan import EngineProgram, EnsemblePlan, FilesProgram, FlowProgram, ModelPlan, Stage, TargetPlan
 from generator.project import Project
+from generator.resolve.buffered import Buffering, kinds
 from generator.resolve.python_model import check_python_model
 from generator.resolve.targets import dynamic, instances_on, merged_batching
 from generator.resolve.warmup import check_warmup
 from generator.spec import Spec, Target
 from generator.spec.models import Model, Serving
-from generator.spec.serving import InstanceGroup
+from generator.spec.serving import Batching, InstanceGroup
 
 # What the only engine says of how it is served holds for the whole: it is why there are versions and warm-ups.
 _SERVING = frozenset(Serving.model_fields)
@@ -52,7 +53,6 @@ class Fuser:
 
     def fuse(self, ensemble: EnsemblePlan, models: Sequence[ModelPlan]) -> ModelPlan:
         """The model; problems are collected."""
-        self._check_target()
         engines = [model for model in models if isinstance(model.program, EngineProgram)]
         engine = engines[0] if len(engines) == 1 else None
         self._check_versions(engines)
@@ -60,15 +60,15 @@ class Fuser:
         for model in models:
             self._check_model(model, ensemble.max_batch_size)
             self._note_unused(model, engine)
-        by_name = {model.name: model for model in models}
-        stages = tuple(Stage(by_name[step.model], step.inputs, step.outputs) for step in ensemble.steps)
         batching = merged_batching(self.spec.batching, self.changes.batching)
         config = ensemble.config or (engine.config if engine else {})
+        instances = self._instances(config, on_gpu=bool(engines) and self.target.gpu is not None)
+        stages = self._stages(ensemble, models, batching, kinds(instances, config))
         fused = ModelPlan(
             name=ensemble.name, key=ensemble.name, backend="python", program=FlowProgram(stages),
             inputs=ensemble.inputs, outputs=ensemble.outputs,
             max_batch_size=ensemble.max_batch_size, batching=dynamic(batching),
-            instances=self._instances(config),
+            instances=instances,
             response_cache=ensemble.response_cache, metrics=ensemble.metrics, config=ensemble.config,
             comments=(*ensemble.comments, *_comments(stages)),
         )  # fmt: skip
@@ -77,15 +77,22 @@ class Fuser:
         check_warmup(fused, self.project, self.collect)
         return fused
 
-    def _check_target(self) -> None:
-        if self.target.gpu is not None:
-            self.collect.error(
-                "TK229",
-                layout_path(self.changes, self.target),
-                "layout `fused` runs its engine inside the Python model, where there is ONNX Runtime on the CPU; "
-                f"target `{self.target.name}` has a GPU",
-                f"say `targets: {{{self.target.name}: {{layout: ensemble}}}}`",
-            )
+    def _stages(
+        self, ensemble: EnsemblePlan, models: Sequence[ModelPlan], batching: Batching, placed: set[str]
+    ) -> tuple[Stage, ...]:
+        """The models in order, engines on a GPU with their buffers."""
+        where = layout_path(self.changes, self.target)
+        buffering = Buffering(self.target, batching, placed, where=where, collect=self.collect)
+        by_name = {model.name: model for model in models}
+        there = {tensor.name: tensor for tensor in ensemble.inputs}
+        stages = []
+        for step in ensemble.steps:
+            model = by_name[step.model]
+            fed = {inside: there[name] for inside, name in step.inputs.items() if name in there}
+            there |= {step.outputs[t.name]: t for t in model.outputs if t.name in step.outputs}
+            model = buffering.given(model, self.written[model.key], fed)
+            stages.append(Stage(model, step.inputs, step.outputs))
+        return tuple(stages)
 
     def _check_versions(self, engines: Sequence[ModelPlan]) -> None:
         several = [e for e in engines if isinstance(e.program, EngineProgram) and len(e.program.versions) > 1]
@@ -137,7 +144,7 @@ class Fuser:
                 f"say `{field}` at the top of the spec" if field in {"batching", "instances"} else "remove it",
             )
 
-    def _instances(self, config: Mapping[str, Any]) -> tuple[InstanceGroup, ...]:
+    def _instances(self, config: Mapping[str, Any], *, on_gpu: bool) -> tuple[InstanceGroup, ...]:
         """Of the pipeline: what the target says, else the spec; none where Triton's own words say it."""
         if "instance_group" in config:
             return ()
@@ -146,7 +153,7 @@ class Fuser:
             return instances_on(self.changes.instances, self.target, where, self.collect)
         if self.spec.instances is not None:
             return instances_on(self.spec.instances, self.target, ("instances",), self.collect)
-        return (InstanceGroup(kind="cpu"),)
+        return (InstanceGroup(kind="gpu" if on_gpu else "cpu"),)
 
     def _as_the_engine(self, fused: ModelPlan, engine: ModelPlan | None) -> ModelPlan:
         """With what the only engine says of how it is served."""

@@ -188,6 +188,12 @@ class ModelResolver:
         if self.changes.precision is not None or self.changes.engine is not None:
             where = ("targets", self.target.name)
         choice = chooser.choose(asked, precision, graph, name, origin=origin, where=where)
+        if model.buffers is not None and not (is_fused(self.spec, self.changes) and self.target.gpu):
+            self.collect.note(
+                "TK223", (*origin, "buffers"),
+                "`buffers` are of an engine that runs on a GPU inside a Python model (layout `fused`); on target "
+                f"`{self.target.name}` there is none",
+            )  # fmt: skip
         return EngineProgram(
             choice.engine, choice.precision, graph.versions, graph.newest, asked=asked, asked_precision=precision,
             build=model.build or Build(), accuracy=model.accuracy,
@@ -291,9 +297,10 @@ class ModelResolver:
     def _comments(self, program: Program, versions: Versions | None) -> tuple[str, ...]:
         if isinstance(program, EngineProgram):
             runs = f"Runs {_files(program)} in ONNX Runtime."
-            if self._backend(program) == "tensorrt":
+            if program.engine == "tensorrt":
                 made_for = f"in {program.precision}, built for {self.target.gpu}"
-                runs = f"Serves the TensorRT plan of {_files(program)} {made_for}."
+                verb = "Serves" if self._backend(program) == "tensorrt" else "Runs"
+                runs = f"{verb} the TensorRT plan of {_files(program)} {made_for}."
             elif program.is_built:
                 runs = f"Runs what was built of {_files(program)} in {program.precision}, in ONNX Runtime."
             if len(program.versions) > 1 and versions is None:

@@ -12,7 +12,7 @@ from generator.resolve.expand import Expanded, as_spec
 from generator.resolve.folded import in_words
 from generator.spec import Spec, Target
 from generator.spec.models import Model
-from generator.spec.serving import Batching, InstanceGroup
+from generator.spec.serving import Batching, Buffers, InstanceGroup
 
 LINE = 96  # characters that a mapping may take in one line
 
@@ -61,6 +61,9 @@ def _full_model(model: Model, plan: ModelPlan, folded: bool) -> Model:
     update: dict[str, Any] = {"batching": _batching_of(plan), "instances": list(plan.instances) or None}
     if isinstance(plan.program, EngineProgram):
         update.update(engine=plan.program.engine, precision=plan.program.precision)
+        if (buffers := plan.program.buffers) is not None:
+            said = Buffers(buckets=list(buffers.buckets), slots=buffers.slots, copies=buffers.copies)
+            update["buffers"] = said
     # A spec says what tensors are before anything is folded, and so what was written is all there is to say.
     if isinstance(plan.program, EngineProgram) and not folded:
         update["inputs"] = {t.name: model.inputs.get(t.name, as_spec(t)) for t in plan.inputs}

@@ -9,7 +9,7 @@ from pydantic import Field, model_validator
 
 from generator.spec.base import Engine, InWords, ModelName, Precision, ProjectPath, Strict, TensorName
 from generator.spec.build import Build
-from generator.spec.serving import Batching, CudaGraphs, InstanceGroup, Metrics, Versions, Warmup
+from generator.spec.serving import Batching, Buffers, CudaGraphs, InstanceGroup, Metrics, Versions, Warmup
 from generator.spec.steps import Step
 from generator.spec.tensors import TensorSpec
 
@@ -76,6 +76,7 @@ class EngineModel(Serving):
     precision: Precision = "fp32"
     accuracy: Accuracy | None = None
     build: Build | None = None
+    buffers: Buffers | None = None
     made_by: ProjectPath | None = Field(None, description=MADE_BY)
 
 
@@ -88,6 +89,7 @@ class Model(Serving):
     precision: Precision | None = None
     accuracy: Accuracy | None = None
     build: Build | None = Field(None, description="How the engine is built.")
+    buffers: Buffers | None = None
     made_by: ProjectPath | None = Field(None, description=MADE_BY)
     steps: list[Step] | None = Field(None, description="Built-in steps, one after the other.")
     python: StepClass | None = Field(
@@ -117,7 +119,7 @@ class Model(Serving):
             raise ValueError(f"a model has exactly one of `onnx`, `steps`, `python`, `files`; found {found}")
         kind = given[0]
         if kind != "onnx":
-            for field in ("engine", "precision", "accuracy", "build", "made_by"):
+            for field in ("engine", "precision", "accuracy", "build", "buffers", "made_by"):
                 if getattr(self, field) is not None:
                     raise ValueError(f"`{field}` goes with `onnx`, not with `{kind}`; remove it")
             if not self.inputs and kind != "files":

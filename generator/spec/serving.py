@@ -166,6 +166,28 @@ class CudaGraphs(Strict):
     output_copy_stream: bool = False
 
 
+class Buffers(Strict):
+    """The memory of an engine that runs on a GPU inside a Python model (layout `fused`): it is allocated once."""
+
+    buckets: list[PositiveInt] = Field(
+        default_factory=list,
+        description="Sizes of batch that the engine is made ready for; a batch is padded to the next one. "
+        "None: 1, 2, 4, … up to the largest batch, and the preferred sizes.",
+    )
+    slots: Annotated[int, Field(ge=2, le=64)] = Field(2, description="Batches that have memory at a time.")
+    copies: Literal["auto", "inside", "beside"] = Field(
+        "auto",
+        description="Copies to and from the GPU: `inside` the engine's CUDA graph, `beside` it on streams of their "
+        "own, or `auto`: by the size of the batch.",
+    )
+
+    @model_validator(mode="after")
+    def _each_once(self) -> Self:
+        if len(set(self.buckets)) < len(self.buckets):
+            raise ValueError("`buckets` holds a size twice; give each once")
+        return self
+
+
 class Metrics(Strict):
     """Latency histogram of a model."""
 

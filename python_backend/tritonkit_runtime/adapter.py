@@ -28,7 +28,7 @@ class TritonPythonModel:
             check_config(json.loads(args["model_config"]), self._parameters)
             self._ranks = {tensor.name: 1 + len(tensor.dims) for tensor in self._parameters.inputs}
             self._required = [tensor.name for tensor in self._parameters.inputs if not tensor.optional]
-            self._program = Program(self._parameters, folder, pb_utils.Logger.log_error)
+            self._program = Program(self._parameters, folder, pb_utils.Logger.log_error, gpu_of(args))
         except (ParameterError, RuntimeError) as error:
             # The server shows this exception's text; `from None` keeps a traceback out of it.
             raise pb_utils.TritonModelException(str(error)) from None
@@ -45,6 +45,11 @@ class TritonPythonModel:
     def finalize(self) -> None:
         """Frees the program."""
         self._program.close()
+
+
+def gpu_of(args: Mapping[str, str]) -> int | None:
+    """The number of the GPU that the server gave this instance, which does not make it the process's own."""
+    return int(args["model_instance_device_id"]) if args.get("model_instance_kind") == "GPU" else None
 
 
 def check_config(config: Mapping[str, Any], declared: Parameters) -> None:

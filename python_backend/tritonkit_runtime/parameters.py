@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 FILE_NAME = "tritonkit.json"
 FORMAT = 1
@@ -63,13 +63,31 @@ class StepsProgram:
     steps: tuple[StepSpec, ...]
 
 
+Copies = Literal["auto", "inside", "beside"]
+COPIES: tuple[Copies, ...] = ("auto", "inside", "beside")
+
+
+@dataclass(frozen=True)
+class Buffers:
+    """That an engine's tensors lie in memory which is allocated once.
+
+    `buckets`: the sizes of batch that are run, smallest first; `slots`: batches that have memory at a time; `copies`:
+    where they go, one of COPIES.
+    """
+
+    buckets: tuple[int, ...]
+    slots: int
+    copies: Copies
+
+
 @dataclass(frozen=True)
 class EngineProgram:
-    """An engine runs a model file; `file` counts from the version directory."""
+    """An engine runs a model file; `file` counts from the version directory. On a GPU it has `buffers`."""
 
     engine: str
     file: str
     intra_op_threads: int
+    buffers: Buffers | None = None
 
 
 @dataclass(frozen=True)
@@ -198,6 +216,9 @@ def _single(program: dict[str, Any], where: str, valid: str) -> SingleProgram:
             engine=_get(program, "engine", str, where),
             file=_get(program, "file", str, where),
             intra_op_threads=_at_least(1, threads, f"{where}intra_op_threads"),
+            buffers=_buffers(_get(program, "buffers", dict, where), f"{where}buffers.")
+            if "buffers" in program
+            else None,
         )
     if kind == "python":
         if ("file" in program) == ("module" in program):
@@ -211,6 +232,20 @@ def _single(program: dict[str, Any], where: str, valid: str) -> SingleProgram:
             parameters=_get(program, "parameters", dict, where) if "parameters" in program else {},
         )
     raise ParameterError(f"{where}kind is {kind!r}; valid are {valid}")
+
+
+def _buffers(fields: dict[str, Any], where: str) -> Buffers:
+    buckets = [
+        _at_least(1, _typed(size, int, f"{where}buckets[{i}]"), f"{where}buckets[{i}]")
+        for i, size in enumerate(_get(fields, "buckets", list, where))
+    ]
+    if not buckets or buckets != sorted(set(buckets)):
+        raise ParameterError(f"{where}buckets is {_shown(buckets)}; it must hold sizes of batch that rise")
+    said = _get(fields, "copies", str, where)
+    copies = next((known for known in COPIES if known == said), None)
+    if copies is None:
+        raise ParameterError(f"{where}copies is {said!r}; valid are {', '.join(COPIES)}")
+    return Buffers(tuple(buckets), _at_least(2, _get(fields, "slots", int, where), f"{where}slots"), copies)
 
 
 def _step(step: object, where: str) -> StepSpec:

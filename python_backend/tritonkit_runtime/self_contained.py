@@ -8,23 +8,32 @@ from pathlib import Path, PurePosixPath
 from tritonkit_runtime.engines import ENGINES
 from tritonkit_runtime.parameters import ParameterError
 
-_APART = ("buffered", "device")  # engines on buffers of their own: no program of a model runs one
+# What engines in buffers are made of, beside the files of each of them.
+_APART = ("buffered", "device", "programs/buffered.py")
+_OF_ENGINE = {
+    "onnxruntime": ("buffered/onnxruntime.py",),
+    "tensorrt": ("buffered/tensorrt.py", "buffered/tensorrt_bindings.py"),
+}
 
 
-def sources(engines: Collection[str] = ()) -> dict[str, bytes]:
+def sources(engines: Collection[str] = (), buffered: Collection[str] = ()) -> dict[str, bytes]:
     """Path beside model.py (`tritonkit_runtime/...`) -> content, sorted by path.
 
-    `engines` are those that the model runs, none for programs of steps and users' classes: others stay out, and so
-    does what no program runs yet.
-    ParameterError for an unknown engine.
+    `engines` are those that the model runs, none for programs of steps and users' classes; `buffered` those that it
+    runs in buffers. What is of others stays out. ParameterError for an unknown engine.
     """
-    if unknown := sorted(set(engines) - set(ENGINES)):
-        raise ParameterError(f"there is no engine {unknown[0]!r}; valid are {', '.join(ENGINES)}")
+    for asked, known in ((engines, ENGINES), (buffered, tuple(_OF_ENGINE))):
+        if unknown := sorted(set(asked) - set(known)):
+            raise ParameterError(f"there is no engine {unknown[0]!r}; valid are {', '.join(known)}")
     package = Path(__file__).parent
-    unused = {PurePosixPath("engines", f"{name}.py") for name in ENGINES if name not in engines}
+    # In buffers ONNX Runtime is asked about a file's tensors as it is without them.
+    plain = {*engines, *({"onnxruntime"} & set(buffered))}
+    unused = [f"engines/{name}.py" for name in ENGINES if name not in plain]
+    unused += [path for name, paths in _OF_ENGINE.items() if name not in buffered for path in paths]
+    unused += [] if buffered else _APART
     found = {}
     for path in sorted(package.rglob("*.py")):
         relative = PurePosixPath(path.relative_to(package).as_posix())
-        if relative not in unused and relative.parts[0] not in _APART:
+        if not any(relative.is_relative_to(name) for name in unused):
             found[str(PurePosixPath(package.name) / relative)] = path.read_bytes()
     return found

@@ -176,7 +176,15 @@ PIPELINE: dict[str, st.SearchStrategy[Any]] = {
     "layout": st.sampled_from(["ensemble", "fused"]),
 }  # fmt: skip
 ENDS = {"name": MODEL_NAMES, "inputs": NAMED_TENSORS, "outputs": NAMED_TENSORS}
-ENGINE = {"engine": st.sampled_from(["onnxruntime", "tensorrt"]), "precision": st.sampled_from(["fp32", "tf32", "bf16", "fp8"]), "accuracy": ACCURACY}  # fmt: skip
+BUFFERS = st.fixed_dictionaries(
+    {},
+    optional={
+        "buckets": st.lists(POSITIVE, max_size=3, unique=True),
+        "slots": st.integers(2, 64),
+        "copies": st.sampled_from(["auto", "inside", "beside"]),
+    },
+)
+ENGINE = {"engine": st.sampled_from(["onnxruntime", "tensorrt"]), "precision": st.sampled_from(["fp32", "tf32", "bf16", "fp8"]), "accuracy": ACCURACY, "buffers": BUFFERS}  # fmt: skip
 ONNX = st.one_of(PATHS, st.dictionaries(st.integers(1, 10**18 - 1).map(str), PATHS, min_size=1, max_size=3))
 MODELS = st.one_of(
     st.fixed_dictionaries({"onnx": ONNX}, optional={**ENGINE, **SERVING, "inputs": NAMED_TENSORS, "name": MODEL_NAMES, "batching": batchings()}),

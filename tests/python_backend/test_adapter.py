@@ -162,6 +162,13 @@ def test_each_request_gets_its_part_or_its_error(start: Callable[..., Any], tmp_
     assert (tmp_path / "closed").exists()
 
 
+@pytest.mark.parametrize(
+    ("kind", "device", "gpu"), [("GPU", "3", 3), ("GPU", "0", 0), ("CPU", "0", None), ("MODEL", "0", None)]
+)
+def test_the_instances_gpu(adapter: ModuleType, kind: str, device: str, gpu: int | None) -> None:
+    assert adapter.gpu_of({"model_instance_kind": kind, "model_instance_device_id": device}) == gpu
+
+
 def test_a_failing_program_is_the_servers_fault(start: Callable[..., Any]) -> None:
     responses = start().execute([Request([[2000, 0, 0, 0]]), Request([[1, 0, 0, 0]])])
     told = TritonError("model sums failed: OverflowError: too large", TritonError.INTERNAL)

@@ -7,12 +7,12 @@ from pathlib import Path
 
 from tritonkit_runtime.buffered.buckets import Buckets
 from tritonkit_runtime.buffered.engine import BufferedEngine
-from tritonkit_runtime.buffered.ring import Copies, Ring
+from tritonkit_runtime.buffered.ring import Ring
 from tritonkit_runtime.device import Device
 from tritonkit_runtime.device.cuda import Cuda
 from tritonkit_runtime.device.errors import CudaError
 from tritonkit_runtime.device.host import Host
-from tritonkit_runtime.parameters import ParameterError, TensorSpec
+from tritonkit_runtime.parameters import Copies, ParameterError, TensorSpec
 
 ENGINES = ("onnxruntime", "tensorrt")
 

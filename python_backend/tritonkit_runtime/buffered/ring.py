@@ -5,7 +5,6 @@ from __future__ import annotations
 import threading
 from collections.abc import Sequence
 from functools import partial
-from typing import Literal
 
 import numpy as np
 
@@ -17,9 +16,7 @@ from tritonkit_runtime.buffered.lane import Lane, Span
 from tritonkit_runtime.device import Device
 from tritonkit_runtime.device.errors import CudaError
 from tritonkit_runtime.device.held import Held
-from tritonkit_runtime.parameters import ParameterError
-
-Copies = Literal["auto", "inside", "beside"]
+from tritonkit_runtime.parameters import COPIES, Copies, ParameterError
 
 # Up to so many bytes a batch, copies go into its recording: a copy of this size takes about 20 us, no longer than the
 # calls that its own stream and events would cost, and the padding that goes along is small. Larger batches are copied
@@ -198,7 +195,7 @@ class Ring:
 
 def _inside(device: Device, engine: BufferedEngine, buckets: Buckets, copies: str) -> frozenset[int]:
     """The sizes whose copies go into the recording; plain memory has none to place."""
-    if copies not in {"auto", "inside", "beside"}:
+    if copies not in COPIES:
         raise ParameterError(f"copies is {copies!r}; valid are auto, inside and beside")
     if device.unified or copies == "inside":
         return frozenset(buckets.sizes)

@@ -24,14 +24,17 @@ class ProgramError(Exception):
 class Program:
     """A model's program, built from its parameters; raises ParameterError.
 
-    `folder` is the version directory, `log` takes a traceback for the server's log.
+    `folder` is the version directory, `log` takes a traceback for the server's log, `gpu` is the number of the GPU
+    that the instance was given.
     """
 
-    def __init__(self, parameters: Parameters, folder: Path, log: Callable[[str], None]) -> None:
+    def __init__(
+        self, parameters: Parameters, folder: Path, log: Callable[[str], None], gpu: int | None = None
+    ) -> None:
         self._model = parameters.model
         self._outputs = parameters.outputs
         self._log = log
-        self._runner = _runner(parameters, folder)
+        self._runner = _runner(parameters, folder, gpu)
 
     def run(self, batch: Batch) -> Tensors:
         """All declared outputs, contiguous; raises ProgramError. Bad items are in `batch.failed`."""
@@ -60,8 +63,8 @@ class Program:
         return ProgramError(f"model {self._model} failed: {where}{told}")
 
 
-def _runner(parameters: Parameters, folder: Path) -> Runner:
+def _runner(parameters: Parameters, folder: Path, gpu: int | None) -> Runner:
     if isinstance(parameters.program, FlowProgram):
-        return FlowRunner(parameters.program, parameters, folder)
-    signature = Signature(parameters.inputs, parameters.outputs, parameters.max_batch_size, parameters.limits)
+        return FlowRunner(parameters.program, parameters, folder, gpu)
+    signature = Signature(parameters.inputs, parameters.outputs, parameters.max_batch_size, parameters.limits, gpu)
     return single_runner(parameters.program, signature, folder, parameters.model)

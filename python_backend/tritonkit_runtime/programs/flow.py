@@ -63,13 +63,13 @@ class _Stage:
 class FlowRunner:
     """The stages in order. A request that a stage has failed goes no further, as in an ensemble."""
 
-    def __init__(self, program: FlowProgram, parameters: Parameters, folder: Path) -> None:
+    def __init__(self, program: FlowProgram, parameters: Parameters, folder: Path, gpu: int | None = None) -> None:
         self._outputs = parameters.outputs
         _check_wiring(program, parameters)
         self._stages: list[_Stage] = []
         try:
             for spec in program.stages:
-                signature = Signature(spec.inputs, spec.outputs, parameters.max_batch_size, parameters.limits)
+                signature = Signature(spec.inputs, spec.outputs, parameters.max_batch_size, parameters.limits, gpu)
                 runner = _load(spec, signature, folder, parameters.model)
                 self._stages.append(_Stage(spec, runner, _shared(spec, program, parameters)))
         except BaseException:

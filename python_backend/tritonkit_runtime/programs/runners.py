@@ -36,12 +36,13 @@ class Runner(Protocol):
 
 @dataclass(frozen=True)
 class Signature:
-    """The tensors of a program, and what its images may cost."""
+    """The tensors of a program, what its images may cost, and the number of the instance's GPU, if it has one."""
 
     inputs: tuple[TensorSpec, ...]
     outputs: tuple[TensorSpec, ...]
     max_batch_size: int
     limits: Limits
+    gpu: int | None = None
 
 
 def single_runner(program: SingleProgram, signature: Signature, folder: Path, name: str) -> Runner:
@@ -49,7 +50,12 @@ def single_runner(program: SingleProgram, signature: Signature, folder: Path, na
     if isinstance(program, StepsProgram):
         return StepsRunner(program, signature, folder)
     if isinstance(program, EngineProgram):
-        return EngineRunner(program, signature, folder)
+        if program.buffers is None:
+            return EngineRunner(program, signature, folder)
+        # Models that carry the runtime have this part of it where they need it alone.
+        from tritonkit_runtime.programs.buffered import BufferedRunner
+
+        return BufferedRunner(program, program.buffers, signature, folder)
     return PythonRunner(program, folder, name)
 
 

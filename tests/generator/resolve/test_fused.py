@@ -182,12 +182,6 @@ def test_a_response_cache_would_keep_errors(tmp_path: Path) -> None:
     assert (problem.field, problem.severity) == ("response_cache", Severity.WARNING)
 
 
-def test_a_target_with_a_gpu(tmp_path: Path) -> None:
-    spec = FULL + 'targets: {production: {server: "26.07", gpu: h200}, cpu: {server: "26.07"}}\n'
-    assert errors_of(tmp_path / "gpu", spec, "production") == [("TK229", "layout")]
-    assert errors_of(tmp_path / "cpu", spec, "cpu") == []
-
-
 def test_an_image_server_without_a_gpu_runs_the_engine_in_the_python_model(tmp_path: Path) -> None:
     spec = FULL + 'targets: {cpu: {server: "26.07"}}\n'
     [tree] = render_trees(open_workspace(Project(opened(tmp_path, spec).project.root), target="cpu"))

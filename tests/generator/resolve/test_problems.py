@@ -34,8 +34,8 @@ SHORT_MISTAKES = [
     ("engine: tensorrt, precision: fp16", "precision: fp8", "TK221", "targets.production"),
     ("targets:\n", "targets:\n  embedded: {gpu: t4}\n", "TK213", "targets.embedded.gpu"),
     ("gpu: h200}", "gpu: h200, batching: {max_batch_size: 4}}", "TK214", "targets.production.batching"),
-    ("gpu: h200}", "gpu: h200, layout: fused}", "TK229", "targets.production.layout"),
-    ("targets:\n", "layout: fused\ntargets:\n", "TK229", "layout"),
+    ("gpu: h200}", "gpu: h200, layout: fused, instances: [{kind: cpu}]}", "TK229", "targets.production.layout"),
+    ("instances: [{kind: gpu, count: 2}]\n", "layout: fused\ninstances: [{kind: cpu}]\n", "TK229", "layout"),
 ]
 FULL_MISTAKES = [
     ("{model: net}", "{model: nett}", "TK208", "flow[1].model"),
@@ -116,6 +116,7 @@ def test_every_code_of_the_stage_is_reached() -> None:
     reached = {code for _, _, code, _ in SHORT_MISTAKES + FULL_MISTAKES}
     elsewhere = {
         "TK212", "TK215", "TK216", "TK218", "TK224", "TK225", "TK228", "TK232", "TK233", "TK234", "TK235", "TK236",
+        "TK237", "TK238",
     }  # fmt: skip
     assert reached | elsewhere == set(CODES)
 

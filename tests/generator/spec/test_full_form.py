@@ -71,7 +71,12 @@ def short_specs(draw: Draw) -> Data:
     if after:
         data["postprocess"] = [*draw(st.sampled_from([[], ["softmax"], [{"softmax": {}}]])), {"top_k": top}]
     data |= draw(st.fixed_dictionaries({}, optional=EXTRAS))
-    if data["targets"]["embedded"].get("layout") == "fused" and data["model"].get("config"):
+    production = data["targets"]["production"]
+    groups = production.get("instances") or data.get("instances", [])
+    if production.get("engine") == "tensorrt" and any(group["kind"] == "cpu" for group in groups):
+        production.pop("layout", None)  # a plan in one process is on a GPU, and so are all instances
+    fused = any(target.get("layout") == "fused" for target in data["targets"].values())
+    if fused and data["model"].get("config"):
         data.pop("config", None)  # one model has one
     return data
 
@@ -90,6 +95,7 @@ ENGINE = {
     "warmup": st.just([{"name": "w", "inputs": {"pixels": {"zero": True}}}]),
     "response_cache": st.booleans(),
     "parameters": st.dictionaries(st.text("abé:1", min_size=1, max_size=3), TEXTS, max_size=2),
+    "buffers": st.fixed_dictionaries({}, optional={"slots": st.integers(2, 5), "copies": st.sampled_from(["inside", "beside"])}),
     "config": st.sampled_from([{}, {"optimization": {"priority": "PRIORITY_MAX"}}, {"parameters": {"own": {"string_value": "1e5"}}}]),
 }  # fmt: skip
 EXTRAS = {
@@ -106,7 +112,7 @@ def PRODUCTION(largest: int) -> st.SearchStrategy[Data]:  # noqa: N802  (a strat
     common = {
         "batching": batchings(largest),
         "instances": INSTANCES,
-        "layout": st.sampled_from(["ensemble", "folded"]),
+        "layout": LAYOUTS,
     }
     engine = {"engine": st.just("tensorrt"), "precision": st.sampled_from(["fp16", "int8", "tf32"])}
     return st.one_of(
