@@ -3,40 +3,24 @@
 from __future__ import annotations
 
 import json
-import os
-import platform
 import random
 import statistics
-from collections.abc import Iterable, Iterator, Sequence
-from importlib.metadata import version
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 from generator.whole_file import write_whole
+from loadtest.machine import machine
+from loadtest.turns import rounds
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-Case = TypeVar("Case")
+__all__ = ["HERE", "chart", "machine", "median", "put_table", "rounds", "save", "write_result"]
+
 HERE = Path(__file__).parent
 RESAMPLES = 2000
-
-
-def machine(*packages: str) -> dict[str, Any]:
-    """Cores, Python, and the versions of `packages`: what it takes to compare a result with another one."""
-    return {
-        "cores": len(os.sched_getaffinity(0)), "system": platform.system(), "processor": platform.machine(),
-        "python": platform.python_version(), "versions": {name: version(name) for name in packages},
-    }  # fmt: skip
-
-
-def rounds(cases: Sequence[Case], count: int, seed: int) -> Iterator[tuple[int, Case]]:
-    """(round, case): every case once a round, in a new seeded order each, so that a slow minute hits all alike."""
-    order = random.Random(seed)  # noqa: S311
-    for number in range(1, count + 1):
-        for case in order.sample(list(cases), len(cases)):
-            yield number, case
 
 
 def median(values: Iterable[float], seed: int = 1) -> dict[str, Any]:

@@ -7,6 +7,7 @@ import time
 import urllib.request
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 
 @dataclass(frozen=True)
@@ -17,12 +18,17 @@ class Counts:
     executions: int
 
 
+def model_statistics(http_address: str, *, timeout_s: float = 5.0) -> list[dict[str, Any]]:
+    """What Triton says of every version of every model, in its own words. Raises OSError."""
+    with urllib.request.urlopen(f"http://{http_address}/v2/models/stats", timeout=timeout_s) as reply:
+        found: list[dict[str, Any]] = json.load(reply)["model_stats"]
+    return found
+
+
 def read_counts(http_address: str, *, timeout_s: float = 5.0) -> dict[str, Counts]:
     """The counts of every model of the server at `http_address` (`host:port`). Raises OSError."""
-    with urllib.request.urlopen(f"http://{http_address}/v2/models/stats", timeout=timeout_s) as reply:
-        statistics = json.load(reply)["model_stats"]
     counts: dict[str, Counts] = {}
-    for model in statistics:
+    for model in model_statistics(http_address, timeout_s=timeout_s):
         before = counts.get(model["name"], Counts(0, 0))
         counts[model["name"]] = Counts(
             before.inferences + int(model.get("inference_count", 0)),

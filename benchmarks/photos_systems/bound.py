@@ -11,7 +11,8 @@ from typing import Any
 
 from generator.engine import Alone
 from generator.plan import Plan
-from photos_systems.work import MODES, Answers, Done, Mode, Photos, Slice, endless_order
+from loadtest.turns import endless_order
+from photos_systems.work import MODES, Answers, Done, Mode, Photos, Slice
 
 PROCESSES = 2
 BATCH = 8  # of 1, 4, 8, 16 and 32 the size that takes the least CPU an image

@@ -12,10 +12,11 @@ import psutil
 
 from deploy.embedded.flags import ServerNeeds
 from deploy.embedded.server import EmbeddedServer
+from loadtest.cpu import cpu_of, spent
 from loadtest.raw_http import ClosedLoop, Reply, triton_answer, triton_request
 from loadtest.server_statistics import mean_batches, read_counts
-from photos_systems.cpu import cpu_of, spent
-from photos_systems.work import MODES, Answers, Array, Done, Mode, Photos, Slice, endless_order
+from loadtest.turns import endless_order
+from photos_systems.work import MODES, Answers, Array, Done, Mode, Photos, Slice
 
 WARM_UP_S, WARM_UP_SEED = 1.0, 0
 

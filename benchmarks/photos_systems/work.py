@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -75,13 +75,6 @@ def read_photos(folder: Path) -> Photos:
     """Every JPEG file in `folder`."""
     paths = sorted(folder.glob("*.jpg"))
     return Photos(tuple(path.stem for path in paths), tuple(path.read_bytes() for path in paths))
-
-
-def endless_order(requests: int, seed: int) -> Iterator[int]:
-    """Every request once in a new seeded order, again and again: any stretch has nearly the same photographs."""
-    order = random.Random(seed)  # noqa: S311
-    while True:
-        yield from order.sample(range(requests), requests)
 
 
 def top3(logits: Array) -> Answers:

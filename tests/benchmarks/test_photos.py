@@ -16,11 +16,13 @@ import numpy as np
 import onnx
 import photos as script
 import pytest
-from photos_systems.cpu import cpu_of, cpu_s, spent
 from photos_systems.report import profile_table, put_between, tables
 from photos_systems.results import Measured, comparisons, measured, summaries, targets
 from photos_systems.tutorial import MEAN, STD, normalised_network
-from photos_systems.work import EIGHT, MODES, ONE, Answers, Done, Photos, Slice, endless_order, session
+from photos_systems.work import EIGHT, MODES, ONE, Answers, Done, Photos, Slice, session
+
+from loadtest.cpu import cpu_of, cpu_s, spent
+from loadtest.turns import endless_order
 
 ROOT = Path(__file__).resolve().parents[2]
 PHOTOS = Photos(tuple("abcdefghi"), tuple(bytes([n]) * 9 for n in range(9)))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 _WHOLE_PROCESS = 2  # CPUCLOCK_SCHED, as clock_getcpuclockid(3) puts it together
 
@@ -21,3 +22,15 @@ def cpu_of(groups: Mapping[str, Sequence[int]]) -> dict[str, float]:
 def spent(before: Mapping[str, float], after: Mapping[str, float]) -> dict[str, float]:
     """What each group has used between two readings."""
     return {name: after[name] - before[name] for name in after}
+
+
+def family(pid: int) -> list[int]:
+    """A process and all that descend from it and live. Empty when it is gone."""
+    found = [pid]
+    for process in found:
+        try:
+            tasks = list(Path(f"/proc/{process}/task").iterdir())
+            found += [int(child) for task in tasks for child in (task / "children").read_text().split()]
+        except (FileNotFoundError, ProcessLookupError):  # it ended meanwhile
+            continue
+    return [process for process in found if Path(f"/proc/{process}").is_dir()]
