@@ -1,0 +1,58 @@
+"""The rules that say what is copied where. docs/reference/copies.md has what was seen of each."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+_SEEN = "seen, server 2.51"
+
+
+class Rule(NamedTuple):
+    """What happens at a hop, and where that was seen or read. `by` is who does it (empty: the model's backend)."""
+
+    by: str
+    title: str
+    source: str
+
+    @property
+    def is_seen(self) -> bool:
+        """Whether it was seen in a running server; else it was only read."""
+        return self.source == _SEEN
+
+
+RULES: dict[str, Rule] = {
+    "http-in": Rule("front end", "the socket is read into the server's memory, and used there", _SEEN),
+    "http-out": Rule("front end", "the response's memory is written to the socket", _SEEN),
+    "grpc-in": Rule("front end", "the socket is read into pieces", _SEEN),
+    "grpc-parse": Rule("front end", "protobuf puts the pieces together in the message", _SEEN),
+    "grpc-serialise": Rule("front end", "protobuf writes the message into pieces", "grpc, protobuf"),
+    "grpc-out": Rule("front end", "the pieces are written to the socket", _SEEN),
+    "shm-in": Rule("front end", "the server has mapped the client's region, and reads it in place", _SEEN),
+    "shm-out": Rule("front end", "the model's answer is written into the client's region itself", _SEEN),
+    "cuda-shm-in": Rule("front end", "the server has mapped the region of the GPU", "server shared_memory_manager"),
+    "cuda-shm-out": Rule(
+        "front end", "the answer is written into the region of the GPU", "server shared_memory_manager"
+    ),
+    "stub-in": Rule("python backend", "the server copies the input into the shared memory of the stub", _SEEN),
+    "as-numpy": Rule("stub", "`as_numpy` copies it into the process's own memory", _SEEN),
+    "text-in": Rule("stub", "the stub makes Python objects of the texts", "python_backend pb_tensor.cc"),
+    "concatenate": Rule("runtime", "the requests of an execution become one array", "tritonkit_runtime/batch.py"),
+    "own-copy": Rule("runtime", "a class of your own may write into its input: it gets a copy", _SEEN),
+    "in-process": Rule("runtime", "the next stage takes the same array", "tritonkit_runtime/programs/flow.py"),
+    "staged-in": Rule("runtime", "a batch is put into pinned memory that is kept", "tritonkit_runtime/buffered"),
+    "buffer-in": Rule("runtime", "from there to the GPU, on the engine's stream", "tritonkit_runtime/buffered"),
+    "buffer-out": Rule("runtime", "from the GPU to pinned memory", "tritonkit_runtime/buffered"),
+    "staged-out": Rule("runtime", "out of it, which the next batch needs", "tritonkit_runtime/buffered"),
+    "stub-out": Rule("stub", "the stub copies the output into its shared memory", _SEEN),
+    "respond": Rule("python backend", "the server copies the output from there into the response", _SEEN),
+    "hand-over": Rule("ensemble", "the ensemble gives the next step the same memory", _SEEN),
+    "hand-over-gpu": Rule("ensemble", "the same, in the CUDA pool", "core ensemble_scheduler"),
+    "native": Rule("", "the backend runs in the server, and reads the request in place", "backend_input_collector"),
+    "gather": Rule("", "the backend puts the requests of a batch together", "backend_input_collector"),
+    "native-out": Rule("", "the backend copies the output into the response", "backend_output_responder"),
+    "pinned-in": Rule("", "pageable memory goes through the pinned pool", "backend_input_collector"),
+    "to-gpu": Rule("", "from host to GPU", "backend_input_collector"),
+    "on-gpu": Rule("", "into the CUDA pool, for the next step", "backend_output_responder"),
+    "from-gpu": Rule("", "from the GPU to the host", "backend_output_responder"),
+    "stub-from-gpu": Rule("python backend", "a Python model takes its inputs from the host", "python_backend.cc"),
+}  # fmt: skip

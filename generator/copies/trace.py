@@ -1,0 +1,268 @@
+"""Plan -> Report: the way of every tensor of a request, from the client and back."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Literal
+
+from generator.copies.hops import Hop, Place, Report, Sizes
+from generator.copies.rules import RULES
+from generator.elements import ELEMENT_BYTES
+from generator.plan import (
+    EngineProgram,
+    EnsemblePlan,
+    EnsembleStep,
+    FlowProgram,
+    ModelPlan,
+    Plan,
+    PythonProgram,
+    Stage,
+    Tensor,
+)
+
+Protocol = Literal["grpc", "http", "system-shm", "cuda-shm"]
+_SHM: dict[Protocol, Place] = {"system-shm": "client's shm", "cuda-shm": "client's GPU"}
+_COPY = {"grpc": 2, "http": 1}  # what a front end copies a tensor on each way
+
+
+def copies_of(plan: Plan, protocol: Protocol, sizes: Sizes) -> Report:
+    """Every hop of one execution of the pipeline, whose requests all run in the same batches.
+
+    Models beside each other, without a flow, are reported one after the other, each as called by a client.
+    """
+    tracer = _Tracer(plan, protocol, sizes)
+    hops: list[Hop] = []
+    unknown: list[str] = []
+    if plan.ensemble is not None:
+        hops += tracer.ensemble(plan.ensemble)
+        callers: list[EnsemblePlan | ModelPlan] = [plan.ensemble]
+    else:
+        callers = list(plan.models)
+        for model in plan.models:
+            hops += tracer.alone(model)
+    for model in plan.models:
+        if tracer.kind(model) == "unknown":
+            unknown.append(f"what backend of `{model.name}` copies is not known here")
+        elif _keeps_gpu_inputs(model):
+            unknown.append(f"`{model.name}` takes inputs where they are: on a GPU they may not be copied to the host")
+    least_bytes, least_copies = _least(plan, protocol, tracer, callers)
+    assumed = {text: None for text in map(sizes.assumption, tracer.met.values()) if text}
+    return Report(
+        plan.name, plan.target.name, protocol, sizes, tuple(hops), least_bytes, least_copies, tuple(assumed),
+        tuple(unknown),
+    )  # fmt: skip
+
+
+Kind = Literal["stub", "native", "gpu", "unknown"]
+
+
+class _Tracer:
+    """Makes hops, and remembers the tensors that it met and where the ensemble's lie."""
+
+    def __init__(self, plan: Plan, protocol: Protocol, sizes: Sizes) -> None:
+        self.plan, self.protocol, self.sizes = plan, protocol, sizes
+        self.by_name = {model.name: model for model in plan.models}
+        self.met: dict[str, Tensor] = {}
+        self.lies: dict[str, Place] = {}
+
+    def kind(self, model: ModelPlan) -> Kind:
+        """What runs it."""
+        backend = str(model.backend or model.config.get("backend") or model.config.get("platform") or "")
+        if backend == "python":
+            return "stub"
+        if backend == "onnxruntime" or backend.startswith("tensorrt"):
+            return "gpu" if self.on_gpu(model) or backend != "onnxruntime" else "native"
+        return "unknown"
+
+    def on_gpu(self, model: ModelPlan) -> bool:
+        """Whether its instances are on a GPU."""
+        return self.plan.target.gpu is not None and any(group.kind == "gpu" for group in model.instances)
+
+    def hop(self, tensor: Tensor, model: ModelPlan | EnsemblePlan | None, name: str, way: tuple[Place, Place],
+            rule: str, *, copies: bool = True, waits: bool = False) -> Hop:  # fmt: skip
+        """A hop of a tensor, that is called `name` by its reader."""
+        owner = model or self.plan.ensemble or self.plan.models[0]
+        batched = owner.max_batch_size > 0
+        self.met.setdefault(tensor.name, tensor)
+        size = self.sizes.size_bytes(tensor, batched=batched) if copies else 0
+        shape = self.sizes.shape(tensor, batched=batched)
+        by = RULES[rule].by or (model.backend if model is not None and isinstance(model, ModelPlan) else "")
+        return Hop(name, model.name if model else "", tensor.dtype, shape, *way, by, size, rule, waits)
+
+    # Client and front end ------------------------------------------------------------------------------
+
+    def arrive(self, tensor: Tensor) -> Iterator[Hop]:
+        """An input from the client to where models read it."""
+        if self.protocol == "http":
+            yield self.hop(tensor, None, tensor.name, ("socket", "server"), "http-in")
+        elif self.protocol == "grpc":
+            yield self.hop(tensor, None, tensor.name, ("socket", "server"), "grpc-in")
+            yield self.hop(tensor, None, tensor.name, ("server", "server"), "grpc-parse")
+        else:
+            place = _SHM[self.protocol]
+            rule = "shm-in" if self.protocol == "system-shm" else "cuda-shm-in"
+            yield self.hop(tensor, None, tensor.name, (place, place), rule, copies=False)
+        self.lies[tensor.name] = _SHM.get(self.protocol, "server")
+
+    def leave(self, tensor: Tensor) -> Iterator[Hop]:
+        """An output from the response to the client."""
+        if self.protocol == "http":
+            yield self.hop(tensor, None, tensor.name, ("server", "socket"), "http-out")
+        elif self.protocol == "grpc":
+            yield self.hop(tensor, None, tensor.name, ("server", "server"), "grpc-serialise")
+            yield self.hop(tensor, None, tensor.name, ("server", "socket"), "grpc-out")
+        else:
+            place = _SHM[self.protocol]
+            rule = "shm-out" if self.protocol == "system-shm" else "cuda-shm-out"
+            yield self.hop(tensor, None, tensor.name, (place, place), rule, copies=False)
+
+    # Pipelines -----------------------------------------------------------------------------------------
+
+    def ensemble(self, ensemble: EnsemblePlan) -> Iterator[Hop]:
+        """All steps, in order."""
+        for tensor in ensemble.inputs:
+            yield from self.arrive(tensor)
+        answers = {tensor.name for tensor in ensemble.outputs}
+        for step in ensemble.steps:
+            yield from self.step(step, answers)
+        for tensor in ensemble.outputs:
+            yield from self.leave(tensor)
+
+    def alone(self, model: ModelPlan) -> Iterator[Hop]:
+        """A model that a client calls by itself."""
+        for tensor in model.inputs:
+            yield from self.arrive(tensor)
+        own = {tensor.name: tensor.name for tensor in (*model.inputs, *model.outputs)}
+        yield from self.run(model, own, own, set(own))
+        for tensor in model.outputs:
+            yield from self.leave(tensor)
+
+    def step(self, step: EnsembleStep, answers: set[str]) -> Iterator[Hop]:
+        """A step of the ensemble; what an earlier one made is handed over first."""
+        model = self.by_name[step.model]
+        sent = {tensor.name for tensor in self.plan.inputs}
+        for tensor in model.inputs:
+            name = step.inputs.get(tensor.name)
+            if name is not None and name not in sent:
+                place = self.lies.get(name, "server")
+                rule = "hand-over-gpu" if place == "GPU" else "hand-over"
+                yield self.hop(tensor, model, name, (place, place), rule, copies=False)
+        yield from self.run(model, step.inputs, step.outputs, answers)
+
+    def run(
+        self, model: ModelPlan, inputs: Mapping[str, str], outputs: Mapping[str, str], answers: set[str]
+    ) -> Iterator[Hop]:
+        """Into the model, through it, and out to where its outputs lie then."""
+        kind = self.kind(model)
+        for tensor in model.inputs:
+            if tensor.name in inputs:
+                yield from self.into(model, tensor, inputs[tensor.name], kind)
+        if kind == "stub":
+            yield from self.inside(model)
+        for tensor in model.outputs:
+            if tensor.name in outputs:
+                yield from self.out_of(model, tensor, outputs[tensor.name], kind, answers)
+
+    def into(self, model: ModelPlan, tensor: Tensor, name: str, kind: Kind) -> Iterator[Hop]:
+        """An input from where it lies to where the program reads it."""
+        lies = self.lies.get(name, "server")
+        on_gpu = lies in ("GPU", "client's GPU")
+        several = self.sizes.requests > 1 and model.max_batch_size > 0
+        if kind == "stub":
+            rule = "stub-from-gpu" if on_gpu else "stub-in"
+            yield self.hop(tensor, model, name, (lies, "stub's shm"), rule, waits=on_gpu)
+            unpack = "as-numpy" if tensor.dtype in ELEMENT_BYTES else "text-in"
+            yield self.hop(tensor, model, name, ("stub's shm", "process"), unpack)
+            if several:
+                yield self.hop(
+                    tensor, model, name, ("process", "process"), "concatenate",
+                    copies=tensor.dtype in ELEMENT_BYTES,  # of texts it is the references
+                )  # fmt: skip
+        elif kind == "gpu" and not on_gpu:
+            yield self.hop(tensor, model, name, (lies, "pinned"), "pinned-in")
+            yield self.hop(tensor, model, name, ("pinned", "GPU"), "to-gpu", waits=tensor is model.inputs[0])
+        elif kind != "unknown":
+            rule = "gather" if several else "native"
+            yield self.hop(tensor, model, name, (lies, lies), rule, copies=several)
+
+    def inside(self, model: ModelPlan) -> Iterator[Hop]:
+        """Between the stages of a process, and between it and a GPU."""
+        if not isinstance(model.program, FlowProgram):
+            if isinstance(model.program, EngineProgram) and self.on_gpu(model):
+                yield from self._gpu(model, model, {}, {})
+            return
+        stages = model.program.stages
+        sent = {tensor.name for tensor in model.inputs}
+        for stage in stages:
+            if isinstance(stage.model.program, EngineProgram) and self.on_gpu(model):
+                yield from self._gpu(model, stage.model, stage.inputs, stage.outputs)
+                continue
+            for tensor in stage.model.inputs:
+                name = stage.inputs.get(tensor.name)
+                if name is None:
+                    continue
+                if _gets_a_copy(stage, name, stages, model):
+                    yield self.hop(tensor, model, name, ("process", "process"), "own-copy")
+                elif name not in sent:
+                    yield self.hop(tensor, model, name, ("process", "process"), "in-process", copies=False)
+
+    def _gpu(
+        self, model: ModelPlan, part: ModelPlan, inputs: Mapping[str, str], outputs: Mapping[str, str]
+    ) -> Iterator[Hop]:
+        """An engine on the GPU of a Python process: through pinned memory in and out, and the host waits once."""
+        for tensor in part.inputs:
+            name = inputs.get(tensor.name, tensor.name)
+            yield self.hop(tensor, model, name, ("process", "pinned"), "staged-in")
+            yield self.hop(tensor, model, name, ("pinned", "GPU"), "buffer-in")
+        for i, tensor in enumerate(part.outputs):
+            name = outputs.get(tensor.name, tensor.name)
+            yield self.hop(tensor, model, name, ("GPU", "pinned"), "buffer-out", waits=i == 0)
+            yield self.hop(tensor, model, name, ("pinned", "process"), "staged-out")
+
+    def out_of(self, model: ModelPlan, tensor: Tensor, name: str, kind: Kind, answers: set[str]) -> Iterator[Hop]:
+        """An output from the program to where the next one, or the client, finds it."""
+        response: Place = _SHM.get(self.protocol, "server") if name in answers else "server"
+        first = tensor is model.outputs[0]  # the host waits once for all of them
+        if kind == "stub":
+            yield self.hop(tensor, model, name, ("process", "stub's shm"), "stub-out")
+            to_gpu = response == "client's GPU"
+            yield self.hop(tensor, model, name, ("stub's shm", response), "respond", waits=to_gpu)
+        elif kind == "gpu" and (name not in answers or response == "client's GPU"):
+            response = "GPU" if name not in answers else response
+            yield self.hop(tensor, model, name, ("GPU", response), "on-gpu", waits=first)
+        elif kind == "gpu":
+            yield self.hop(tensor, model, name, ("GPU", response), "from-gpu", waits=first)
+        elif kind == "native":
+            yield self.hop(tensor, model, name, ("server", response), "native-out")
+        self.lies[name] = response
+
+
+def _keeps_gpu_inputs(model: ModelPlan) -> bool:
+    return model.parameters.get("FORCE_CPU_ONLY_INPUT_TENSORS") == "no"
+
+
+def _gets_a_copy(stage: Stage, name: str, stages: tuple[Stage, ...], model: ModelPlan) -> bool:
+    """As the runtime decides it: a class of your own, unless an engine made the array for it alone."""
+    if not isinstance(stage.model.program, PythonProgram):
+        return False
+    made = {n for s in stages if isinstance(s.model.program, EngineProgram) for n in s.outputs.values()}
+    taken = [n for s in stages for n in s.inputs.values()] + [tensor.name for tensor in model.outputs]
+    return name not in made or taken.count(name) > 1
+
+
+def _least(
+    plan: Plan, protocol: Protocol, tracer: _Tracer, callers: list[EnsemblePlan | ModelPlan]
+) -> tuple[int, int]:
+    """Each tensor of the client over the socket once, an engine's tensors to the GPU and back once; no other copy."""
+    found: list[int] = []
+    if protocol in _COPY:
+        for caller in callers:
+            batched = caller.max_batch_size > 0
+            found += [tracer.sizes.size_bytes(t, batched=batched) for t in (*caller.inputs, *caller.outputs)]
+    if protocol != "cuda-shm":
+        for engine in plan.engines():
+            if tracer.kind(engine.model) == "gpu" or tracer.on_gpu(engine.model):
+                batched = engine.model.max_batch_size > 0
+                tensors = (*engine.part.inputs, *engine.part.outputs)
+                found += [tracer.sizes.size_bytes(t, batched=batched) for t in tensors]
+    return sum(found), len(found)

@@ -1,0 +1,96 @@
+"""Reports of the clone's pipelines: hops, sums, and what was assumed."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+from typing import Literal
+
+import pytest
+
+from generator.copies import RULES, Protocol, Report, Sizes, copies_of
+from generator.copies.chart import draw
+from generator.project import Project
+from generator.resolve.other_layout import in_layout
+from generator.workspace import open_workspace
+
+ROOT = Path(__file__).parents[3]
+_IMAGE = 1000
+_SENT = _IMAGE + 4  # with its length in front
+_LABELS, _SCORES = 3 * (1 + 4), 3 * 4
+
+
+def report(
+    layout: Literal["ensemble", "fused", "folded"] | None = None, protocol: Protocol = "http",
+    target: str = "embedded", **sizes: int,
+) -> Report:  # fmt: skip
+    """Of the digits, with images of 1,000 bytes and labels of one."""
+    project = Project(ROOT)
+    work = open_workspace(project, [ROOT / "specs" / "digits.yaml"], target)
+    work.stop_on_errors()
+    [resolved] = work.resolved[target]
+    plan = resolved.plan if layout is None else in_layout(resolved, layout, project).plan
+    return copies_of(plan, protocol, Sizes(**sizes, given={"image": _IMAGE, "label": 1}))
+
+
+def test_fused_over_http_copies_what_the_client_sees_three_times_and_nothing_between() -> None:
+    found = report("fused")
+    assert found.copied_bytes == 3 * (_SENT + _LABELS + _SCORES)
+    assert found.copies == 9
+    assert (found.least_bytes, found.least_copies) == (_SENT + _LABELS + _SCORES, 3)
+    assert [hop.tensor for hop in found.hops if not hop.copied_bytes] == ["pixels", "logits"]
+
+
+def test_an_ensemble_copies_what_is_between_four_times() -> None:
+    between = 4 * 64 + 4 * 10
+    assert report("ensemble").copied_bytes == report("fused").copied_bytes + 4 * between
+
+
+def test_grpc_copies_what_the_client_sees_once_more_each_way_and_shared_memory_not_at_all() -> None:
+    http = report("fused")
+    assert report("fused", "grpc").copied_bytes == http.copied_bytes + http.least_bytes
+    assert report("fused", "system-shm").copied_bytes == http.copied_bytes - http.least_bytes
+    assert report("fused", "system-shm").least_copies == 0
+
+
+def test_items_and_requests_multiply_and_requests_are_put_together() -> None:
+    one, eight, apart = report("ensemble"), report("ensemble", items=8), report("ensemble", requests=8)
+    assert eight.copied_bytes == 8 * one.copied_bytes
+    assert apart.copied_bytes == 8 * (one.copied_bytes + 4 * 64 + 4 * 10)
+    assert {hop.tensor for hop in apart.hops if hop.rule == "concatenate"} == {"image", "pixels", "logits"}
+    assert (eight.items, apart.items) == (8, 8)
+
+
+def test_on_a_gpu_the_host_waits_and_nothing_of_it_was_seen() -> None:
+    found = report("ensemble", target="production")
+    gpu = [hop for hop in found.hops if "GPU" in (hop.source, hop.to)]
+    assert [(hop.tensor, hop.source, hop.to) for hop in gpu] == [
+        ("pixels", "pinned", "GPU"), ("logits", "GPU", "GPU"), ("logits", "GPU", "GPU"), ("logits", "GPU", "stub's shm"),
+    ]  # fmt: skip
+    assert found.waits == 3
+    assert not any(hop.is_seen for hop in gpu)
+    assert found.least_copies == 5
+
+
+def test_what_is_assumed_is_said() -> None:
+    project = Project(ROOT)
+    work = open_workspace(project, [ROOT / "specs" / "digits.yaml"], "embedded")
+    found = copies_of(work.plans["embedded"][0], "grpc", Sizes())
+    assert found.assumptions == ("one element of `image` has 65536 bytes", "one element of `label` has 256 bytes")
+    assert report().assumptions == ()
+
+
+def test_every_rule_is_on_the_page_and_is_used() -> None:
+    page = (ROOT / "docs" / "reference" / "copies.md").read_text()
+    tree = ast.parse((ROOT / "generator" / "copies" / "trace.py").read_text())
+    words = {node.value for node in ast.walk(tree) if isinstance(node, ast.Constant)}
+    assert [name for name in RULES if f"| `{name}` |" not in page] == []
+    assert [name for name in RULES if name not in words] == []
+
+
+@pytest.mark.parametrize("layout", ["ensemble", "fused", "folded"])
+def test_the_picture_is_the_same_each_time(tmp_path: Path, layout: Literal["ensemble", "fused", "folded"]) -> None:
+    for name in ("one.svg", "two.svg"):
+        draw(report(layout), tmp_path / name)
+    assert (tmp_path / "one.svg").read_bytes() == (tmp_path / "two.svg").read_bytes()
+    assert b"<svg" in (tmp_path / "one.svg").read_bytes()
