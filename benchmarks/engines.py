@@ -25,9 +25,9 @@ from typing import TYPE_CHECKING, Any
 import yaml
 from _common import HERE, chart, machine, put_table, save, write_result
 
+from generator.engine.build.gate.pipeline import Pipeline
 from generator.engine.build.jobs import jobs_of
 from generator.engine.build.make import make_missing
-from generator.engine.build.pipeline import Pipeline
 from generator.engine.build.run import Builder, Outcome
 from generator.engine.measure.latency import Timing, latency
 from generator.engine.runner import OnnxRunner, Samples

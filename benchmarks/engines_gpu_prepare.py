@@ -204,7 +204,7 @@ def _ranges(model: Any, calibration: Arrays, method: str) -> dict[str, tuple[flo
     from generator.engine.runner import Samples
 
     samples = Samples(tuple(_slices(calibration, 8)), "")
-    return dict(collect(model, samples, method))
+    return dict(collect(model, samples, method, symmetric=True))
 
 
 def _quantised(model: Any, ranges: dict[str, tuple[float, float]], layers: list[str] | None = None) -> Any:

@@ -28,9 +28,10 @@ import torch
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from generator.engine.compile.base import Settings, ShapeRange
+from generator.engine.compile.inductor.answers import as_tuple
 from generator.engine.compile.inductor.compiler import InductorCompiler
 from generator.engine.compile.inductor.runner import InductorRunner, capture
-from generator.engine.compile.inductor.worker import as_tuple, factory, narrow, set_precision
+from generator.engine.compile.inductor.worker import factory, narrow, set_precision
 from generator.engine.errors import StageError
 from generator.engine.measure.latency import latency
 from generator.engine.runner import OnnxRunner, Samples

@@ -85,10 +85,14 @@ def _column(tensor: Tensor, array: Array, encoding: Encoding, file: Path) -> lis
     if array.dtype.kind in "US":
         texts = array.reshape(len(array), -1)[:, 0]
         return [text.encode() if isinstance(text, str) else bytes(text) for text in texts]
-    if not tensor.encoded or array.dtype != "uint8" or array.ndim not in {3, 4}:
-        wanted = "images, UINT8 [items, height, width] or with channels last" if tensor.encoded else "texts"
+    of_images = array.ndim == 3 or (array.ndim == 4 and array.shape[3] in {1, 3})
+    if not tensor.encoded or array.dtype != "uint8" or not of_images or 0 in array.shape[1:]:
+        wanted = "images, UINT8 [items, height, width] or with 1 or 3 channels last" if tensor.encoded else "texts"
         raise UserError(f"`{tensor.name}` of {file} is {array.dtype} {list(array.shape)}; it takes {wanted}")
-    return [encode(image, encoding) for image in array]
+    try:
+        return [encode(image, encoding) for image in array]
+    except ValueError as error:
+        raise UserError(f"`{tensor.name}` of {file}: {error}") from error
 
 
 def _numpy(dtype: str) -> str:
@@ -97,13 +101,19 @@ def _numpy(dtype: str) -> str:
 
 
 def encode(image: Array, encoding: Encoding) -> bytes:
-    """A UINT8 image [height, width] or [height, width, 1 or 3 (RGB)] as a file. JPEG loses some; PNG nothing."""
+    """A UINT8 image [height, width] or [height, width, 1 or 3 (RGB)] as a file. JPEG loses some; PNG nothing.
+
+    Raises ValueError for one that the format cannot hold.
+    """
     import cv2
 
     pixels = image[..., ::-1] if image.ndim == 3 and image.shape[2] == 3 else image
-    done, data = cv2.imencode(".png" if encoding == "png" else ".jpg", pixels)
+    try:
+        done, data = cv2.imencode(".png" if encoding == "png" else ".jpg", pixels)
+    except cv2.error:
+        done = False
     if not done:
-        raise ValueError(f"an image of shape {image.shape} cannot be encoded as {encoding}")
+        raise ValueError(f"an image of shape {list(image.shape)} cannot be encoded as {encoding}")
     return data.tobytes()
 
 

@@ -51,6 +51,13 @@ class Project:
         """A path of a spec on disk."""
         return self.root / relative
 
+    def has_folder(self, relative: str) -> bool:
+        """Whether there is such a folder; a path that cannot be one (too long) is none."""
+        try:
+            return self.path(relative).is_dir()
+        except (OSError, ValueError):
+            return False
+
     def has_file(self, relative: str) -> bool:
         """Whether there is such a file; a path that cannot be one (too long) is none."""
         try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
@@ -18,6 +19,11 @@ class Need(NamedTuple):
     field: str
     flag: str
     why: str
+
+    @property
+    def shown(self) -> str:
+        """The flag as it is typed into a shell, where `;` would end the command."""
+        return shlex.quote(self.flag)
 
 
 def needs_of(engine: EnginePart, plugins: str = "") -> Iterator[Need]:

@@ -19,7 +19,7 @@ def header_of(plan: Plan, model: ModelPlan | EnsemblePlan) -> tuple[str, ...]:
         "Edit the spec, not this file: the next render replaces it.",
         *model.comments,
         *(
-            f"The server has to be started with {need.flag}: {need.why}."
+            f"The server has to be started with {need.shown}: {need.why}."
             for engine in plan.engines() if engine.model is model for need in needs_of(engine)
         ),
     )  # fmt: skip

@@ -30,7 +30,7 @@ class Server:
     depends on it is judged), `cores` likewise. `auto_complete` is False under `--disable-auto-complete-config`;
     `config_name` is that of `--model-config-name`. `cuda_pool_bytes` is per GPU.
     `gpu` is which kind it has, as in `h200` (empty: not known). `machine` are the GPUs of the very machine that it is
-    to start on (empty: it has none, or nobody has asked).
+    to start on (empty: it has none; None: nobody has asked).
     """
 
     release: str | None = None
@@ -41,7 +41,7 @@ class Server:
     config_name: str = ""
     cuda_pool_bytes: int = 64 << 20
     gpu: str = ""
-    machine: tuple[Gpu, ...] = ()
+    machine: tuple[Gpu, ...] | None = None
 
 
 # The wheel's server as deploy/embedded starts it: a test compares this with the flags and the installation.

@@ -38,11 +38,11 @@ def lint_specs(work: Workspace) -> list[Problem]:
 
 
 def checked_trees(
-    work: Workspace, *, self_contained: bool = False, machine: tuple[Gpu, ...] = ()
+    work: Workspace, *, self_contained: bool = False, machine: tuple[Gpu, ...] | None = None
 ) -> list[Tree]:  # fmt: skip
     """Renders a workspace and judges every tree, before anything is written or started.
 
-    `machine` are the GPUs of the machine on which a server is about to start with it.
+    `machine` are the GPUs of the machine on which a server is about to start with it; None: nobody has asked.
     What is worth knowing goes into `work.problems`. Raises ProblemsError with everything when any of it is an error.
     """
     work.stop_on_errors()
@@ -69,7 +69,7 @@ def server_of(plan: Plan) -> Server:
     return Server(release=plan.target.server, gpus=None if plan.target.gpu else 0, gpu=plan.target.gpu or "")
 
 
-def _of_trees(work: Workspace, trees: Iterable[Tree], machine: tuple[Gpu, ...] = ()) -> list[Problem]:
+def _of_trees(work: Workspace, trees: Iterable[Tree], machine: tuple[Gpu, ...] | None = None) -> list[Problem]:
     """What the rules say of rendered trees. What is said of some of a spec's targets alone names them."""
     found: dict[Problem, list[str]] = {}
     seen = {(problem.code, problem.place.file) for problem in work.problems}
@@ -91,7 +91,7 @@ def _on(problem: Problem, targets: Sequence[str]) -> Problem:
     return replace(problem, message=f"on target {listed}, {problem.message}")
 
 
-def _of_tree(tree: Tree, plans: Sequence[Plan], machine: tuple[Gpu, ...]) -> list[Problem]:
+def _of_tree(tree: Tree, plans: Sequence[Plan], machine: tuple[Gpu, ...] | None) -> list[Problem]:
     """What the rules say of one tree, in the words and places of the specs."""
     of_server: dict[Server, list[Plan]] = {}
     for plan in plans:

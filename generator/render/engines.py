@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from generator.engine.install.request import differences, key_of_request, request_of
-from generator.engine.install.store import FOLDER, Installed, installed
+from generator.engine.install.store import FOLDER, Installed, installed, unreadable
 from generator.plan import EnginePart, Plan
 from generator.problems import Problem, ProblemsError
-from generator.project import EMBEDDED, Project
+from generator.project import Project
 
 # By model and version; None where one has to be built elsewhere, and a request stands in its place.
 Engines = Mapping[tuple[str, int], Installed | None]
@@ -38,8 +38,10 @@ def _problem(
     plan: Plan, engine: EnginePart, version: int, there: Installed | None, project: Project
 ) -> Problem | None:
     _, part, program = engine
-    place = plan.places(*part.source, "precision")
+    place = plan.places(*plan.path_of(part.source, "precision"))
     build = f"`tritonkit build {plan.spec_file} --target {plan.target.name}`"
+    if there is None and (why := unreadable(project, plan.target.name, part.name, version)):
+        return Problem("TK982", place, "precision", f"the engine of `{part.name}` is damaged: {why}", build)
     if there is None:
         if program.engine == "tensorrt":
             return None
@@ -53,7 +55,7 @@ def _problem(
         message = f"the engine of `{part.name}` was built before something changed: {'; '.join(changed)}"
         where = f"{FOLDER}/{there.target}/{there.model}/{there.version}"
         return Problem("TK981", place, "precision", message, f"{build}, or remove {where}")
-    if plan.target.name == EMBEDDED and _saturates(there):
+    if _saturates(there):
         message = (
             f"the int8 engine of `{part.name}` was built for processors with VNNI instructions, which this one lacks"
         )
@@ -66,8 +68,8 @@ def _problem(
 
 def _saturates(there: Installed) -> bool:
     """Whether an engine of 8-bit weights would run on this machine's processor, and needs what that does not have."""
-    if there.precision != "int8" or there.manifest.get("reduced_range"):
+    if there.engine != "onnxruntime" or there.precision != "int8" or there.manifest.get("reduced_range"):
         return False
-    from generator.engine.compile.onnxruntime import has_vnni
+    from generator.engine.compile.onnxruntime import overflows_here
 
-    return not has_vnni()
+    return overflows_here(there.target, on_cuda=False)  # no embedded server runs on a GPU

@@ -172,6 +172,10 @@ def _accuracy(project: Project, expanded: Expanded, collect: Collector) -> tuple
         if factory and not project.has_file(file := factory.rpartition(":")[0]):
             path = (*expanded.origins[key], "build", "factory")
             collect.error("TK201", path, f"there is no file `{file}`", "paths count from the root")
+        for index, plugin in enumerate([] if model.build is None else model.build.plugins):
+            if not project.has_file(plugin):
+                path = (*expanded.origins[key], "build", "plugins", index)
+                collect.error("TK201", path, f"there is no file `{plugin}`", "paths count from the root")
     for key, model in expanded.models.items():
         if model.accuracy is not None:
             path = (*expanded.origins[key], "accuracy", "data")

@@ -37,4 +37,6 @@ CODES = {
     "TK234": "An ONNX file has not been made yet",
     "TK235": "Which engine is the fastest has not been measured",
     "TK236": "The server has to be started with a flag",
+    "TK237": "An engine's memory on a GPU cannot be allocated once",
+    "TK238": "Packages that the server's Python needs",
 }

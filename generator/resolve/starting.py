@@ -16,5 +16,5 @@ def note_flags(plan: Plan, collect: Collector) -> None:
                 hint += ", with the paths that the libraries have there: a rendered repository does not hold them"
             collect.note(
                 "TK236", (*engine.part.source, "build", need.field),
-                f"on target `{plan.target.name}`, the server has to be started with `{need.flag}`: {need.why}", hint,
+                f"on target `{plan.target.name}`, the server has to be started with `{need.shown}`: {need.why}", hint,
             )  # fmt: skip

@@ -43,6 +43,10 @@ def read_graphs(
 
 
 def _read(project: Project, onnx: str, path: FieldPath, collect: Collector) -> OnnxGraph | None:
+    if project.has_folder(onnx):
+        hint = "name the ONNX file in it; a model that is a directory of files goes under `files:`"
+        collect.error("TK201", path, f"`{onnx}` is a folder, and no ONNX file", hint)
+        return None
     if not project.has_file(onnx):
         collect.error("TK201", path, f"there is no file `{onnx}`", f"paths count from {project.root.name}/")
         return None

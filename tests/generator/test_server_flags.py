@@ -69,5 +69,8 @@ def test_who_renders_is_told_and_so_is_who_reads_the_configuration(tmp_path: Pat
     [tree] = render_trees(work)
     config = " ".join(tree.files["one_engine/config.pbtxt"].decode().replace("\n#", "").split())
     assert f"The server has to be started with {COMPATIBLE}: a plan for several TensorRT versions" in config
-    assert "--backend-config=tensorrt,plugins=plugins/a.so;plugins/b.so" in config
+    # Both are pasted into a shell, where `;` ends a command.
+    flag = "'--backend-config=tensorrt,plugins=plugins/a.so;plugins/b.so'"
+    assert f"started with {flag}: " in config
+    assert f"`{flag}`" in notes[1][2]
     assert "backend-config" not in tree.files["one/config.pbtxt"].decode()

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from generator.engine.build.jobs import Job
 from generator.engine.errors import Finding
+from generator.engine.install.manifest import parsed
 from generator.engine.install.store import MANIFEST
 from generator.problems import UserError
 
@@ -22,17 +23,34 @@ class Limits:
 
 
 def read_manifest(path: Path) -> Mapping[str, Any]:
-    """An engine.json, or the one in a folder. Raises UserError."""
+    """An engine.json with what was measured, or the one in a folder. Raises UserError."""
     file = path / MANIFEST if path.is_dir() else path
+    hint = "name an engine.json, or its folder"
     try:
-        manifest = json.loads(file.read_bytes())
+        manifest = parsed(file.read_bytes())
     except OSError as error:
-        raise UserError(f"{file} cannot be read: {error.strerror}", "name an engine.json, or its folder") from error
+        raise UserError(f"{file} cannot be read: {error.strerror}", hint) from error
     except ValueError as error:
-        raise UserError(f"{file} is no engine.json: {error}", "name an engine.json, or its folder") from error
-    if not isinstance(manifest, dict) or not isinstance(manifest.get("measured"), dict):
-        raise UserError(f"{file} is no engine.json: it has no `measured`", "name an engine.json, or its folder")
+        raise UserError(f"{file} is no engine.json: {error}", hint) from error
+    if not manifest.get("measured", {}).get("latency_us"):
+        raise UserError(f"{file} is no engine.json: it has no `measured.latency_us` to compare with", hint)
     return manifest
+
+
+def check_same(old: Mapping[str, Any], jobs: Sequence[Job]) -> None:
+    """Raises UserError unless `old` is of an engine that is to be built: else nothing would be compared."""
+    if any(_is_same(old, job.plan.target.name, job.model.name) for job in jobs):
+        return
+    built = "; ".join(job.title for job in jobs) or "nothing"
+    raise UserError(
+        f"TK986: `--compare` names an engine of `{old.get('model')}` for target `{old.get('target')}`, and what is "
+        f"to be built is: {built}",
+        "name the spec and the target of that engine, or another engine.json",
+    )
+
+
+def _is_same(old: Mapping[str, Any], target: Any, model: Any) -> bool:
+    return (old.get("target"), old.get("model")) == (target, model)
 
 
 def worse(old: Mapping[str, Any] | None, new: Mapping[str, Any], limits: Limits) -> list[Finding]:
@@ -40,15 +58,20 @@ def worse(old: Mapping[str, Any] | None, new: Mapping[str, Any], limits: Limits)
 
     A latency counts where the intervals do not overlap.
     """
-    if old is None or (old.get("target"), old.get("model")) != (new.get("target"), new.get("model")):
+    if old is None or not _is_same(old, new.get("target"), new.get("model")):
         return []
     findings = _unlike(old, new)
     before, now = _metric(old), _metric(new)
     if before is not None and now is not None and before - now > limits.less_accurate + 1e-9:
         text = f"accuracy fell from {before:.4f} to {now:.4f}, by more than {limits.less_accurate:g}"
         findings.append(Finding("TK986", text, "", "accuracy"))
-    old_times, new_times = old["measured"].get("latency_us", {}), new["measured"].get("latency_us", {})
-    for size in sorted(set(old_times) & set(new_times), key=int):
+    old_times, new_times = old["measured"]["latency_us"], new["measured"]["latency_us"]
+    common = sorted(set(old_times) & set(new_times), key=int)
+    if not common:
+        sizes = [", ".join(sorted(times, key=int)) for times in (old_times, new_times)]
+        text = f"no latency can be compared: the one engine was timed at batch {sizes[0]}, the other at {sizes[1]}"
+        findings.append(Finding("TK986", text, "build the old one again with the batches of now", "engine"))
+    for size in common:
         then, measured = old_times[size], new_times[size]
         slower = measured["median_us"] / then["median_us"] - 1
         if slower > limits.slower and measured["low_us"] > then["high_us"]:

@@ -30,6 +30,8 @@ def finished(
         file=None if as_it_is else (one.compiled.file, one.compiled.data), facts=_facts(one, row, judge),
         measured={"latency_us": row.to_json()["latency_us"], "tried": tried, "chosen": why},
     )  # fmt: skip
+    if row.verdict is not None:
+        record.notes += [Finding("TK996", f"{choice.title}: {note}", "", "accuracy") for note in row.verdict.notes]
     found = worse(against, manifest, limits)
     if found:
         return Outcome(job, "refused", (*record.problems(), *job.problems(found)), record.rows, choice)

@@ -71,11 +71,10 @@ class Job:
         return [self._problem(finding, severity) for finding in findings]
 
     def _problem(self, finding: Finding, severity: Severity) -> Problem:
-        field = tuple(finding.about.split("."))
-        place = self.plan.places(*self.model.source, *field)
+        path = self.plan.path_of(self.model.source, *finding.about.split("."))
         message = f"{self.title}: {finding.message}"
-        return Problem(finding.code, place, ".".join(map(str, (*self.model.source, *field))), message,
-                       finding.hint, severity)  # fmt: skip
+        field = ".".join(map(str, path))
+        return Problem(finding.code, self.plan.places(*path), field, message, finding.hint, severity)
 
 
 def jobs_of(work: Workspace) -> list[Job]:

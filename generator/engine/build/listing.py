@@ -9,7 +9,7 @@ from typing import Any, Literal
 from generator.engine.build.candidates.presence import now_here, told
 from generator.engine.build.jobs import Job, jobs_of
 from generator.engine.install.request import differences
-from generator.engine.install.store import MANIFEST, all_installed, folder_of
+from generator.engine.install.store import all_installed, unreadable
 from generator.problems import errors
 from generator.project import Project
 from generator.workspace import Workspace
@@ -51,8 +51,8 @@ def listed_job(job: Job, project: Project) -> Listed:
     program = job.program
     asked = f"auto {program.asked_precision}" if program.asked == "auto" else f"{program.engine} {program.precision}"
     place = (job.plan.target.name, job.model.name, job.version, asked)
-    if there is None and folder_of(project, *place[:3]).exists():
-        return Listed(*place, "damaged", f"its {MANIFEST} cannot be read", None)
+    if there is None and (why := unreadable(project, *place[:3])):
+        return Listed(*place, "damaged", why, None)
     if there is None:
         needs = program.is_built or program.asked == "auto"
         return Listed(*place, "not built" if needs else "as it is", "", None)

@@ -44,7 +44,7 @@ class Record:
         return self.job.problems(dict.fromkeys(self.notes), Severity.NOTE)
 
     def failed(self, choice: Choice, findings: Sequence[Finding]) -> None:
-        """An engine that cannot even be judged."""
+        """An engine that cannot be compiled, or not even be judged: why, if nothing else can be installed."""
         self.rows.append(Row(choice, why="; ".join(finding.message for finding in findings)))
         self.failures += findings
 

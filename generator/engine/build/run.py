@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from generator.engine.build.candidates.choices import Choice, choices
-from generator.engine.build.candidates.compiling import Built, settings_of
+from generator.engine.build.candidates.compiling import Built
 from generator.engine.build.candidates.presence import now_here, told
 from generator.engine.build.candidates.profiles import profiles_of
 from generator.engine.build.candidates.trying import compiled, fastest, is_missing, judged, why_refused
@@ -16,7 +16,6 @@ from generator.engine.build.compare import Limits
 from generator.engine.build.finish import finished
 from generator.engine.build.gate.judge import Judge
 from generator.engine.build.jobs import Job
-from generator.engine.build.lower.lowered import Lowered
 from generator.engine.build.lower.lowerer import Lowerer
 from generator.engine.build.outcome import Outcome, Row
 from generator.engine.build.prepared.files import prepare, tensorrt_major
@@ -116,10 +115,11 @@ class Builder:
 
     def _take(self, file: Path, record: Record) -> Outcome:
         """The same from a file on that is compiled already. Raises StageError and Stop."""
+        from generator.engine.build.elsewhere.brought import path_text
         from generator.engine.build.elsewhere.taking import brought
 
         job = record.job
-        record.tell(f"looking into {file}")
+        record.tell(f"looking into {path_text(file)}")
         model, graph = job.read(self.project)
         profiles = profiles_of(job, model)
         one = brought(job, file, model, profiles, self.project.root)
@@ -130,7 +130,7 @@ class Builder:
     def _best(self, built: Sequence[Built], judge: Judge, graph: bytes, record: Record) -> Outcome:
         """The fastest of those that pass, installed. Raises StageError and Stop."""
         job = record.job
-        good = judged(built, judge, graph, record)
+        good = judged(built, judge, record)
         verdicts = {"verdicts.json": pretty([row.to_json() for row in record.rows])}
         if not good:
             record.keep(verdicts)
@@ -146,13 +146,12 @@ class Builder:
         job = record.job
         record.done("calibrate", {})
         choice = next((c for c in reversed(choices(job)) if c.engine == "tensorrt"), choices(job)[-1])
-        where = prepare(job, choice, profiles, lowerer, project=self.project, progress=record.tell)
+        prepared = prepare(job, choice, profiles, lowerer, project=self.project, progress=record.tell)
         record.notes += lowerer.notes
         record.done("precision", {})
-        settings = settings_of(job, choice, profiles, Lowered(b""), self.project)
-        record.notes += compile_prepared(job, where, settings, self.project, record.tell, again=self.force)
-        record.done(str(self.until), {})
-        return Outcome(job, "prepared", record.problems(), record.rows, where=where)
+        record.notes += compile_prepared(job, prepared, self.project, record.tell, again=self.force)
+        # What was asked for beyond, be it the gate, is not done: that is `prepared`, whatever `until` says.
+        return Outcome(job, "prepared", record.problems(), record.rows, where=prepared.folder)
 
 
 def _inspected(record: Record) -> tuple[onnx.ModelProto, bytes, tuple[Profile, ...]]:

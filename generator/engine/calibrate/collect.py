@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     Array = np.ndarray[Any, Any]
 
 Progress = Callable[[int, int], None]
-FORMAT = 3  # of what the same facts lead to; raised when an algorithm changes
+FORMAT = 4  # of what the same facts lead to; raised when an algorithm changes
 BOUND = "squared error"  # of entropy: no more of it than by the range of all values
 MEMORY_BYTES = 256 << 20  # of activations held at a time
 _DTYPES = {"float": "float32", "double": "float64"}  # others are NumPy's words already
@@ -33,13 +33,15 @@ def collect(
     percentile: float = 99.99,
     progress: Progress | None = None,
     *,
+    symmetric: bool = False,
     memory_bytes: int = MEMORY_BYTES,
 ) -> Ranges:
     """The range of each FP32 tensor that depends on the inputs: inputs, intermediates and outputs of the graph.
 
     `method`: `minmax` takes all that was seen; `percentile` what so many % of the absolute values lie below;
     `entropy` what keeps most information in 8 bits, of all ranges that change the values no more than `minmax` does
-    by squared error (the fact `bound`). `progress(done, total)` counts items.
+    by squared error (the fact `bound`): of INT8 around zero with `symmetric`, as TensorRT and fp8's ranges have it,
+    else of UINT8 with a zero point, ONNX Runtime's. `progress(done, total)` counts items.
     So many of a batch are run at once as keep all activations within `memory_bytes`.
     Tensors inside the branches of If and Loop are not looked at. Raises StageError (TK940-TK947).
     """
@@ -60,9 +62,11 @@ def collect(
     if method == "percentile":
         facts["percentile"] = percentile
     if method == "entropy":
-        facts["bound"] = BOUND
+        facts |= {"bound": BOUND, "symmetric": symmetric}
     ranges = {
-        name: _range(extent, percentile, method) for name, extent in extents.items() if extent.seen and extent.finite
+        name: _range(extent, percentile, method, symmetric=symmetric)
+        for name, extent in extents.items()
+        if extent.seen and extent.finite
     }
     if clipped := _clipped(extents, ranges):
         facts["clipped"] = clipped
@@ -74,7 +78,9 @@ def collect(
     )
 
 
-def cache_facts(model: onnx.ModelProto | bytes, samples: Samples, method: str, percentile: float) -> dict[str, Any]:
+def cache_facts(
+    model: onnx.ModelProto | bytes, samples: Samples, method: str, percentile: float, *, symmetric: bool = False
+) -> dict[str, Any]:
     """All that decides what `collect` returns, for generator.engine.cache."""
     import onnxruntime
 
@@ -87,18 +93,18 @@ def cache_facts(model: onnx.ModelProto | bytes, samples: Samples, method: str, p
         "samples": samples.items,
         "method": method,
         "percentile": percentile if method == "percentile" else None,
-        "bound": BOUND if method == "entropy" else None,
+        "symmetric": symmetric if method == "entropy" else None,
         "onnxruntime": onnxruntime.__version__,
     }
 
 
-def _range(extent: Extent, percentile: float, method: str) -> tuple[float, float]:
+def _range(extent: Extent, percentile: float, method: str, *, symmetric: bool) -> tuple[float, float]:
     if not isinstance(extent, Histogram):
         return extent.least, extent.greatest
     if method == "percentile":
         threshold = percentile_threshold(extent, percentile)
     else:
-        threshold = entropy_threshold(extent, bounded=True)
+        threshold = entropy_threshold(extent, symmetric=symmetric)
     # A constant tensor, or one of a single large value among zeros, keeps its extent.
     threshold = threshold or extent.largest
     return max(extent.least, -threshold), min(extent.greatest, threshold)

@@ -22,9 +22,9 @@ class Ranges(Mapping[str, tuple[float, float]]):
     """Tensor → (least, greatest) that it should be able to hold, and the facts of the calibration.
 
     `least` <= 0 <= `greatest` need not hold: a tensor that is never negative has a `least` of 0 or more. `facts` are
-    `method`, `percentile` or entropy's `bound` (of that method only), `samples`, `data_sha256`, and `clipped`: tensor
-    → the share of its values beyond its range, where that is more than MUCH_CLIPPED. `not_finite` are tensors that
-    held NaN or infinity, which no range can describe; `empty` are tensors that never held a value.
+    `method`, `percentile` or entropy's `bound` and `symmetric` (of that method only), `samples`, `data_sha256`, and
+    `clipped`: tensor → the share of its values beyond its range, where that is more than MUCH_CLIPPED.
+    `not_finite` are tensors that held NaN or infinity, which no range can describe; `empty` never held a value.
     """
 
     values_by_name: Mapping[str, tuple[float, float]]

@@ -31,11 +31,11 @@ def percentile_threshold(histogram: Histogram, percent: float) -> float:
     return min((index + float(inside)) * histogram.edge / BINS, histogram.largest)
 
 
-def entropy_threshold(histogram: Histogram, *, bounded: bool = False) -> float:
+def entropy_threshold(histogram: Histogram, *, symmetric: bool) -> float:
     """The threshold whose 8-bit copy of the distribution loses the least information (Kullback-Leibler).
 
-    Source: Szymon Migacz, «8-bit inference with TensorRT», GTC 2017. Of equally good thresholds the widest. `bounded`
-    looks only among those by which the values change no more than by the range of all of them: see `squared_errors`.
+    Source: Szymon Migacz, «8-bit inference with TensorRT», GTC 2017. Of equally good thresholds the widest; of those
+    alone by which the values change no more than by the range of all of them (see `squared_errors`).
     """
     import numpy as np
 
@@ -48,31 +48,32 @@ def entropy_threshold(histogram: Histogram, *, bounded: bool = False) -> float:
     # `top` bins end at the largest value or above it; in whole steps, rounded up: a sixteenth of it or more.
     least = -(-top // (LEAST_SHARE * STEP)) * STEP
     tried = np.array([*range(max(LEVELS, least), top, STEP), top])
-    if bounded:
-        errors = squared_errors(histogram, tried)
-        tried = tried[errors <= errors[-1]]
+    errors = squared_errors(histogram, tried, symmetric=symmetric)
+    tried = tried[errors <= errors[-1]]
     losses = [_divergence(histogram.counts, int(bins)) for bins in tried]
     best = max(int(bins) for bins, loss in zip(tried, losses, strict=True) if loss <= min(losses))
     return histogram.largest if best == top else min(best * histogram.edge / BINS, histogram.largest)
 
 
-def squared_errors(histogram: Histogram, bins: Array) -> Array:
+def squared_errors(histogram: Histogram, bins: Array, *, symmetric: bool) -> Array:
     """For each number of bins, the squared error of all values in 8 bits whose range ends there, FP64.
 
-    Entropy counts how many values are cut off, and not how far; and the finer the steps, the better it finds a copy
-    of many equal values, though any step is fine enough for these. A detector, whose images are mostly background,
-    lost by it what stands on that: F1 fell from 0.96 to 0.19. This measure weighs each value by what it loses. So
-    `bounded` needs no share of values that may be cut off: a share that saves one network ruins another. What it
-    costs: one damaged item in a calibration set is no longer cut off.
+    `symmetric`: of INT8 around zero, as TensorRT has it; else of UINT8 with a zero point, whose steps are half as
+    wide where no value is negative. Entropy counts how many values are cut off, and not how far; and the finer the
+    steps, the better it finds a copy of many equal values, though any step is fine enough for these. This measure
+    weighs each value by what it loses, and needs no share of values that may be cut off.
     """
     import numpy as np
 
     counts, width = histogram.counts.astype(np.float64), histogram.edge / BINS
     middles = (np.arange(BINS) + 0.5) * width
     ends = np.minimum(bins * width, histogram.largest)
-    # 255 steps over what is left of [least, greatest] and zero: none of them is spent where no value is.
-    low, high = max(-histogram.least, 0.0), max(histogram.greatest, 0.0)
-    steps = (np.minimum(low, ends) + np.minimum(high, ends)) / 255
+    if symmetric:
+        steps = ends / (LEVELS - 1)
+    else:
+        # 255 steps over what is left of [least, greatest] and zero: none of them is spent where no value is.
+        low, high = max(-histogram.least, 0.0), max(histogram.greatest, 0.0)
+        steps = (np.minimum(low, ends) + np.minimum(high, ends)) / 255
     # Sums over the first n bins of 1, x and x²: each error is a difference of them.
     ones, firsts, seconds = (np.append(0.0, np.cumsum(counts * middles**power)) for power in range(3))
     beyond = [sums[-1] - sums[bins] for sums in (ones, firsts, seconds)]

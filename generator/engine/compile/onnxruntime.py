@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 from generator.engine.compile.base import Compiled, Progress, Settings
 from generator.engine.errors import Finding, StageError
+from generator.project import EMBEDDED
 
 # The flags of a CPU that decide which of the library's kernels run, and with int8 also what they answer: without
 # VNNI, u8·s8 products are summed in 16 bits and may saturate.
@@ -37,7 +38,8 @@ class OnnxRuntimeCompiler:
         try:
             runtime = library()
         except ImportError:
-            return "the package `onnxruntime` is not installed; `pip install tritonkit[build]` brings it"
+            brings = "`pip install -c constraints.txt -e '.[build]'` brings it"
+            return f"the package `onnxruntime` is not installed; {brings}"
         if self.cuda and "CUDAExecutionProvider" not in runtime.get_available_providers():
             return (
                 "this `onnxruntime` has no CUDA provider; `pip install onnxruntime-gpu` brings it, beside an NVIDIA "
@@ -98,6 +100,18 @@ def has_vnni() -> bool:
     """Whether this machine's processor sums products of UINT8 and INT8 without saturating."""
     _, flags = cpu()
     return bool({"avx_vnni", "avx512_vnni", "amx_int8", "asimddp", "i8mm"} & set(flags))
+
+
+def saturates_here(*, on_cuda: bool) -> bool:
+    """Whether sums of weights of all 8 bits overflow in an int8 engine that runs here. A GPU sums in 32 bits."""
+    return not on_cuda and not has_vnni()
+
+
+def overflows_here(target: str, *, on_cuda: bool) -> bool:
+    """Whether they do where the engine of a target is served: the embedded server's processor is this one, and of
+    another's nothing is known.
+    """
+    return target == EMBEDDED and saturates_here(on_cuda=on_cuda)
 
 
 def _load(graph: bytes, level: Level, saved: Path, providers: Sequence[str]) -> list[str]:

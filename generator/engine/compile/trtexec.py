@@ -43,7 +43,9 @@ def arguments(settings: Settings, major: int, folder: str = ".") -> list[str]:
     given += ["--versionCompatible"] if settings.version_compatible else []
     given += [f"--hardwareCompatibilityLevel={_HARDWARE[settings.hardware]}"] if settings.hardware != "none" else []
     given += ["--refit"] if settings.refit else []
-    given += [f"--staticPlugins={library}" for library in settings.plugins]
+    # One without a folder lies beside the graph; the loader would look for it among the system's.
+    libraries = [library if "/" in library else f"{folder}/{library}" for library in settings.plugins]
+    given += [f"--staticPlugins={library}" for library in libraries]
     return [*given, f"--timingCacheFile={folder}/{TIMING_CACHE}", "--profilingVerbosity=detailed"]
 
 

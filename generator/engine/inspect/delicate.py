@@ -91,5 +91,5 @@ def _weights(model: onnx.ModelProto) -> Iterator[Delicate]:
         (coarse, "more than 5 % of values that are subnormal in FP16 (below 6e-5) and lose digits", "use bf16"),
     ):
         if nodes:
-            message = f"{listed(nodes)} holds {what}"
+            message = f"{listed(nodes)} {'holds' if len(nodes) == 1 else 'hold'} {what}"
             yield Delicate("TK917", message, f"keep the layers that use it in FP32, or {hint}", tuple(nodes))

@@ -17,19 +17,7 @@ if TYPE_CHECKING:
 _PART_ALONE = frozenset({"Gather", "GatherElements", "GatherND", "Slice"})
 # What scales and masks the scores of an attention.
 _BETWEEN = frozenset(
-    {
-        "Add",
-        "Mul",
-        "Div",
-        "Sub",
-        "Where",
-        "Cast",
-        "Clip",
-        "Max",
-        "Min",
-        "QuantizeLinear",
-        "DequantizeLinear",
-    }
+    {"Add", "Mul", "Div", "Sub", "Where", "Cast", "Clip", "Max", "Min", "QuantizeLinear", "DequantizeLinear"}
 )
 _AFTER_SOFTMAX = frozenset({"Cast", "Dropout", "Where", "QuantizeLinear", "DequantizeLinear"})
 

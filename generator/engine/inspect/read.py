@@ -21,16 +21,17 @@ _KNOWN_DOMAINS = frozenset({"", "ai.onnx", "ai.onnx.ml", "com.microsoft", "com.m
 _EXPORT_AGAIN = "export or copy it again"
 
 
-def read_graph(path: Path) -> onnx.ModelProto:
+def read_graph(path: Path, data: bytes | None = None) -> onnx.ModelProto:
     """The model in `path`, with the data beside it loaded and its local functions written out in the graph.
 
+    `data` is what is in `path`, where that was read already.
     Raises StageError: not there, not ONNX, damaged, data beside it missing or of another size, operators of an
     unknown domain, an ONNX release newer than the `onnx` package, or a graph that ONNX's own checker refuses.
     """
     import onnx
     import onnx.inliner
 
-    model = _parse(_bytes_of(path))
+    model = _parse(_bytes_of(path) if data is None else data)
     _refuse(wrong_names(model))
     _refuse_newer(model)
     _refuse(wrong_outside(model, path.parent))

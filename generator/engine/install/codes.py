@@ -17,4 +17,5 @@ CODES = {
     "TK993": "A setting of the build has no effect",
     "TK994": "An engine that was missing when `auto` was measured can be built here now",
     "TK995": "A plan was compiled that nothing here can judge",
+    "TK996": "How much the gate set says of the engine",
 }

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from generator.engine.cache import key_of
+from generator.engine.calibrate.collect import FORMAT as CALIBRATION_FORMAT
 from generator.plan import EngineProgram, FlowProgram, ModelPlan, Plan, PythonProgram, StepsProgram
 from generator.project import Project
 from generator.spec.build import Build
@@ -33,6 +34,7 @@ def request_of(plan: Plan, model: ModelPlan, version: int, project: Project) -> 
             "preferred": list(preferred),
         },
         **({"auto": program.asked_precision} if program.asked == "auto" else {}),
+        **({"calibration_format": CALIBRATION_FORMAT} if _is_calibrated(program) else {}),
         **_said("build", program.build if program.build != Build() else None),
         **_said("accuracy", accuracy),
         **_data(program, accuracy, project),
@@ -44,6 +46,13 @@ def accuracy_of(plan: Plan, model: ModelPlan) -> Accuracy | None:
     """What an engine's answers are held to: its own, else that of the pipeline's model that has one."""
     own = model.program.accuracy if isinstance(model.program, EngineProgram) else None
     return own or next((program.accuracy for *_, program in plan.engines() if program.accuracy is not None), None)
+
+
+def _is_calibrated(program: EngineProgram) -> bool:
+    """Whether ranges that `collect` finds decide what the engine answers; ModelOpt and TensorRT find their own."""
+    build = program.build
+    by_tensorrt = program.asked == "tensorrt" and build.int8_by == "tensorrt"
+    return program.asked_precision in {"int8", "fp8"} and build.quantizer == "tritonkit" and not by_tensorrt
 
 
 def key_of_request(request: Mapping[str, Any], asked: str) -> str:
@@ -77,6 +86,8 @@ def _difference(name: str, then: Any, now: Any) -> str:
             "pipeline_sha256": "the steps around the engine",
         }
         return f"{what.get(name, name)} changed"
+    if name == "calibration_format":
+        return "how ranges are found has changed"
     return f"{name}: {_short(then)}, now {_short(now)}"
 
 

@@ -12,11 +12,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from generator.engine.install.manifest import parsed
 from generator.project import Project
 
 FOLDER = "engines"
 MANIFEST = "engine.json"
-FORMAT = 1
 
 
 @dataclass(frozen=True)
@@ -81,21 +81,21 @@ def installed(project: Project, target: str, model: str, version: int) -> Instal
     """The engine that is there; None where there is none, or an engine.json that cannot be read as one."""
     folder = folder_of(project, target, model, version)
     try:
-        manifest = json.loads((folder / MANIFEST).read_bytes())
-    except (OSError, ValueError, RecursionError):
+        return Installed(target, model, version, folder, parsed((folder / MANIFEST).read_bytes()))
+    except (OSError, ValueError):
         return None
-    return Installed(target, model, version, folder, manifest) if _is_manifest(manifest) else None
 
 
-def _is_manifest(manifest: Any) -> bool:
-    """Whether it has what every engine.json of this format has."""
-    if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
-        return False
-    file = manifest.get("file")
-    whole = file is None or (
-        isinstance(file, dict) and all(isinstance(file.get(name), str) for name in ("name", "sha256"))
-    )
-    return whole and all(isinstance(manifest.get(name), str) for name in ("engine", "precision", "key"))
+def unreadable(project: Project, target: str, model: str, version: int) -> str:
+    """Why what is there is no engine that can be read, in words; empty where it can, or where nothing is."""
+    folder = folder_of(project, target, model, version)
+    try:
+        parsed((folder / MANIFEST).read_bytes())
+    except OSError as error:
+        return f"its {MANIFEST} cannot be read: {error.strerror}" if folder.exists() else ""
+    except ValueError as error:
+        return f"its {MANIFEST} cannot be read: {error}"
+    return ""
 
 
 def all_installed(project: Project) -> Iterator[Installed]:

@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from generator.engine.errors import Finding, StageError
-from generator.engine.install.store import FORMAT, MANIFEST, Installed, folder_of, own_sha256
+from generator.engine.install.manifest import FORMAT
+from generator.engine.install.store import MANIFEST, Installed, folder_of, own_sha256
 from generator.project import Project
 from generator.render.json_text import pretty
 from generator.write.exchange import exchange

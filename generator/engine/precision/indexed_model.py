@@ -172,11 +172,17 @@ class _Readers(Mapping[str, list[onnx.NodeProto]]):
 
 
 class IndexedQuantizer(QDQQuantizer):  # type: ignore[misc]
-    """The library's, on an IndexedModel from the first look at the graph on."""
+    """The library's, on an IndexedModel from the first look at the graph on.
+
+    This goes by the order of onnxruntime 1.31: BaseQuantizer.__init__ makes a model of its own, to which nothing is
+    done; then QDQQuantizer.__init__ calls `adjust_tensor_ranges`, once. A second call raises RuntimeError.
+    """
 
     model: ONNXModel
 
     def adjust_tensor_ranges(self) -> None:
         """What the library does first with a model of its own, as it is made."""
+        if type(self.model) is not ONNXModel:
+            raise RuntimeError("onnxruntime.quantization adjusts ranges twice: this is for version 1.31")
         self.model = IndexedModel(self.model.model)
         super().adjust_tensor_ranges()

@@ -97,5 +97,9 @@ def kept_nodes(model: onnx.ModelProto, keep: Keep) -> dict[str, str]:
 
 def _unknown(name: str, nodes: Collection[str]) -> Finding:
     close = difflib.get_close_matches(name, nodes, n=3)
-    hint = f"did you mean {' or '.join(f'`{c}`' for c in close)}?" if close else "the inspection lists all nodes"
+    hint = (
+        f"did you mean {' or '.join(f'`{c}`' for c in close)}?"
+        if close
+        else "`tritonkit inspect --layers` lists them"
+    )
     return Finding("TK930", f"the graph has no node `{name}`", hint, "build")

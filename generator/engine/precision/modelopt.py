@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     import onnx
 
 
+LAST_WORDS = 400  # characters
+
+
 def missing() -> str:
     """Why ModelOpt cannot be used here, in one sentence; empty if it can."""
     if importlib.util.find_spec("modelopt") is None:
@@ -43,7 +46,7 @@ def modelopt(
 ) -> onnx.ModelProto:  # fmt: skip
     """The graph as `modelopt.onnx.quantization.quantize` makes it; what is not 8 bits is `high_precision`.
 
-    It is given the samples batch by batch. What it prints goes nowhere.
+    It is given the samples batch by batch. What it prints is told where it fails, and goes nowhere else.
     Raises StageError: TK935 when it is missing or fails, or when the samples are not all of one shape; TK930.
     """
     import onnx
@@ -62,8 +65,8 @@ def modelopt(
         redirect_stdout(quiet), redirect_stderr(quiet),
     ):  # fmt: skip
         source, made = Path(folder) / "model.onnx", Path(folder) / "made.onnx"
-        onnx.save(graph_model, source)
         try:
+            onnx.save(graph_model, source)
             quantize = importlib.import_module("modelopt.onnx.quantization").quantize
             # It reads names to leave out as regular expressions.
             quantize(
@@ -73,7 +76,9 @@ def modelopt(
             )  # fmt: skip
             return onnx.load(made)
         except Exception as error:  # of any kind, from inside that package
-            raise StageError(Finding("TK935", f"ModelOpt failed: {error}", "", "precision")) from error
+            said = " ".join(quiet.getvalue().split())[-LAST_WORDS:]
+            hint = f"it printed last: {said}" if said else ""
+            raise StageError(Finding("TK935", f"ModelOpt failed: {error}", hint, "precision")) from error
 
 
 def left(model: onnx.ModelProto, made: onnx.ModelProto, keep: Keep) -> tuple[list[str], dict[str, str]]:

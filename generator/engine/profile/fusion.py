@@ -41,12 +41,13 @@ def origins(original: onnx.GraphProto, optimised: onnx.GraphProto) -> tuple[list
     return groups, tuple(name for name in order if name not in taken)
 
 
-def _plain(name: str) -> str:
+def plain_name(name: str) -> str:
+    """A node's name without what ONNX Runtime's optimisations add to it."""
     return _AFFIXES.sub("", name)
 
 
 def _is_named(node: onnx.NodeProto, by_name: Mapping[str, onnx.NodeProto]) -> bool:
-    return _plain(node.name) in by_name
+    return plain_name(node.name) in by_name
 
 
 def _given(
@@ -56,7 +57,7 @@ def _given(
     same = [name for name in node.output if name in maker]
     if same:
         return same
-    stands_for = by_name.get(node.name) or by_name.get(_plain(node.name))
+    stands_for = by_name.get(node.name) or by_name.get(plain_name(node.name))
     return [name for name in stands_for.output if name] if stands_for is not None else []
 
 

@@ -13,7 +13,7 @@ from generator.engine.errors import Finding, StageError
 from generator.engine.inspect.layers import layer_names, layers_of
 from generator.engine.inspect.shapes import fixed, infer
 from generator.engine.inspect.words import one_line
-from generator.engine.profile.fusion import origins
+from generator.engine.profile.fusion import origins, plain_name
 from generator.engine.profile.inputs import made_inputs
 from generator.engine.profile.ranges import nvtx_range
 from generator.engine.profile.rows import LayerTime, Profile, medians, profiled
@@ -50,13 +50,20 @@ def profile(
     by_run, totals = split(events, [node.name for node in optimised.node])
     groups, gone = origins(named.graph, optimised)
     times = medians(by_run[WARM_UP:])
+    ran = unlike([node.name for node in optimised.node])
+    shown = unlike([called(node.name, group) for node, group in zip(optimised.node, groups, strict=True)])
     rows = [
-        LayerTime(name, node.op_type, times.get(name, 0.0), group)
-        for name, node, group in zip(unlike([n.name for n in optimised.node]), optimised.node, groups, strict=True)
+        LayerTime(name, node.op_type, times.get(own, 0.0), group)
+        for own, name, node, group in zip(ran, shown, optimised.node, groups, strict=True)
     ]
     shapes = infer(model, given)
     counted = with_work(rows, named.graph, layers_of(named.graph, shapes), shapes)
     return profiled("onnxruntime", counted, by_run[WARM_UP:], totals[WARM_UP:], gone)
+
+
+def called(name: str, group: tuple[str, ...]) -> str:
+    """The graph's own name of a node that ONNX Runtime named after it: `conv_2` of `conv_2_token_4`."""
+    return next((own for own in group if own in {name, plain_name(name)}), name)
 
 
 def _traced(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +13,12 @@ from generator.engine.validate.ranked import rankings, ties_in_order
 
 if TYPE_CHECKING:
     from generator.engine.runner import Array, Tensors
+
+
+# How far apart two scores may be that these numbers make equal, as a share of the scores' range: one step of theirs.
+NEAR: Mapping[str, float] = {
+    "fp32": 0.0, "tf32": 2**-11, "fp16": 2**-11, "bf16": 2**-8, "int8": 1 / 127, "fp8": 2**-4,
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -79,12 +85,14 @@ class Comparison:
         return {"items": self.items, "outputs": {name: output.facts() for name, output in self.outputs.items()}}
 
 
-def compare(reference: Sequence[Tensors], candidate: Sequence[Tensors]) -> Comparison:
+def compare(reference: Sequence[Tensors], candidate: Sequence[Tensors], near: float = 0.0) -> Comparison:
     """Both are what Runner.run gave for the same batches: output name → [items, …]; float types may differ.
 
-    Values that are not finite are counted, and taken out of all else. Rows of equal scores, as behind NMS, may have
-    changed places. Raises StageError (TK979) when outputs, shapes or kinds of type differ, and when there is nothing
-    to compare.
+    Values that are not finite are counted, and taken out of all else. Rows to which the reference gives equal scores,
+    as behind NMS, may have changed places; so may those that are at most `near` of the range apart, where the
+    candidate has equal ones.
+
+    Raises StageError (TK979) when outputs, shapes or kinds of type differ, and when there is nothing to compare.
     """
     if not reference or len(reference) != len(candidate):
         raise StageError(
@@ -96,7 +104,7 @@ def compare(reference: Sequence[Tensors], candidate: Sequence[Tensors]) -> Compa
     if findings:
         raise StageError(dict.fromkeys(findings))
     ranks = rankings(reference)
-    candidate = [ties_in_order(a, b, ranks) for a, b in zip(reference, candidate, strict=True)]
+    candidate = [ties_in_order(a, b, ranks, near) for a, b in zip(reference, candidate, strict=True)]
     outputs = {}
     for name in reference[0]:
         parts = [_one(name, a[name], b[name]) for a, b in zip(reference, candidate, strict=True)]

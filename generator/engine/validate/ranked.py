@@ -6,26 +6,21 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from generator.engine.validate.numbers import is_float
+from generator.engine.validate.numbers import flat, is_float
 
 if TYPE_CHECKING:
     from generator.engine.runner import Array, Tensors
 
+Ranks = Mapping[str, Sequence[str]]
 
-def ranked_outputs(answers: Sequence[Tensors]) -> frozenset[str]:
-    """The float outputs with ranked rows: [items, k, …], where another output is a score [items, k] that never rises
-    and something goes with each score: integers [items, k], or rows of values [items, k, n].
+
+def rankings(answers: Sequence[Tensors]) -> dict[str, tuple[str, ...]]:
+    """Each score [items, k] that never rises, and the outputs of any type that go with it, row by row, if among them
+    are integers [items, k], or rows of values [items, k, n].
 
     `answers` are FP32's to several batches. The scores of classes do not fall from the first to the last of them for
     every item, and nothing goes with each.
     """
-    found = rankings(answers)
-    floats = {name for name, value in (answers[0] if answers else {}).items() if is_float(value)}
-    return frozenset(floats & {*found, *(name for beside in found.values() for name in beside)})
-
-
-def rankings(answers: Sequence[Tensors]) -> dict[str, tuple[str, ...]]:
-    """Each such score, and the outputs of any type that go with it, row by row."""
     if not answers:
         return {}
     found: dict[str, tuple[str, ...]] = {}
@@ -47,48 +42,71 @@ def _falls(scores: Sequence[Array]) -> bool:
     return all((step <= 0).all() for step in steps) and any((step < 0).any() for step in steps)
 
 
-def nearest_rows(reference: Array, candidate: Array) -> Array:
-    """`candidate` [items, k, …] with the rows of each item in the order of the reference's that they are nearest to.
-
-    Each row is taken once; what is not finite is far from everything. Arrays of unlike shapes stay as they are.
-    """
+def paired(cost: Array) -> Array:
+    """For each row of a matrix [n, m] a column of its own, [n], or -1: the cheapest pairs first; infinity is none."""
     import numpy as np
 
-    if reference.shape != candidate.shape:
-        return candidate
-    items, rows = reference.shape[:2]
-    a, b = (np.asarray(x, dtype=np.float64).reshape(items, rows, -1) for x in (reference, candidate))
-    order = np.empty((items, rows), dtype=np.int64)
-    for item in range(items):
-        free = np.ones(rows, dtype=bool)
-        for row in range(rows):
-            far = np.abs(b[item] - a[item, row]).sum(axis=1)
-            order[item, row] = np.argmin(np.where(free & np.isfinite(far), far, np.where(free, 1e300, np.inf)))
-            free[order[item, row]] = False
-    result: Array = candidate[np.arange(items)[:, None], order]
+    order = np.full(len(cost), -1, dtype=np.int64)
+    taken = np.zeros(cost.shape[1], dtype=bool)
+    values, left = cost.reshape(-1), min(cost.shape)
+    finite = np.flatnonzero(np.isfinite(values))
+    for place in finite[np.argsort(values[finite], kind="stable")]:
+        row, column = divmod(int(place), cost.shape[1])
+        if not left:
+            break
+        if order[row] < 0 and not taken[column]:
+            order[row], taken[column], left = column, True, left - 1
+    return order
+
+
+def apart(a: Array, b: Array, unit: float) -> Array:
+    """The largest difference of every row of `a` [n, …] to every one of `b` [m, …], [n, m], in units: infinite where
+    one is not finite, and where rows that are no floats are unlike."""
+    import numpy as np
+
+    x, y = (rows.reshape(len(rows), -1) for rows in (a, b))
+    if not is_float(a):
+        return np.array([np.where((row == y).all(axis=1), 0.0, np.inf) for row in x]).reshape(len(x), len(y))
+    x, y = (np.asarray(rows, dtype=np.float64) for rows in (x, y))
+    with np.errstate(invalid="ignore"):
+        far = [np.abs(row - y).max(axis=1, initial=0.0) for row in x]
+    result: Array = np.nan_to_num(np.array(far).reshape(len(x), len(y)) / unit, nan=np.inf, posinf=np.inf)
     return result
 
 
-def ties_in_order(reference: Tensors, candidate: Tensors, ranks: Mapping[str, Sequence[str]]) -> Tensors:
-    """`candidate` with rows of equal scores in the order of the reference's rows that they are nearest to.
+def in_nearest_order(reference: Tensors, candidate: Tensors, ranks: Ranks) -> Tensors:
+    """`candidate` with the ranked rows of each item, whole, in the order of the reference's that they are nearest to.
 
-    `ranks` is what `rankings` gives. Only rows move whose scores are equal in one of the two answers: which of them
-    comes first says nothing of an engine. All else stays where it is.
+    Near is the sum over outputs of the largest difference as a share of the output's range, of which more than 1 is
+    as far as can be. Each row is taken once.
     """
     import numpy as np
 
     changed = dict(candidate)
-    for score, beside in ranks.items():
-        names = [name for name in beside if name in candidate and candidate[name].shape == reference[name].shape]
-        if score not in candidate or candidate[score].shape != reference[score].shape:
+    for names in {frozenset((score, *beside)): (score, *beside) for score, beside in ranks.items()}.values():
+        if not _same_shapes(reference, candidate, names):
             continue
-        for item, rows in _ties(reference[score], candidate[score]):
-            apart = np.zeros((len(rows), len(rows)))
-            for name in names:
-                apart += _apart(reference[name][item, rows], candidate[name][item, rows])
-            if not np.diagonal(apart).any():
-                continue
-            order = rows[_nearest(apart)]
+        items, rows = reference[names[0]].shape[:2]
+        moved = [_nearest(reference, candidate, names, item, np.arange(rows)) for item in range(items)]
+        for name in names:
+            changed[name] = candidate[name][np.arange(items)[:, None], np.array(moved)]
+    return changed
+
+
+def ties_in_order(reference: Tensors, candidate: Tensors, ranks: Ranks, near: float = 0.0) -> Tensors:
+    """`candidate` with rows of equal scores in the order of the reference's rows that they are nearest to.
+
+    `ranks` is what `rankings` gives. Only rows move whose scores are equal in the reference: which of them comes
+    first says nothing of an engine. Those that it tells apart by at most `near` of the scores' range move where they
+    are equal in `candidate`: fewer bits make them so. All else stays where it is.
+    """
+    changed = dict(candidate)
+    for score, beside in ranks.items():
+        if not _same_shapes(reference, candidate, (score,)):
+            continue
+        names = [name for name in beside if _same_shapes(reference, candidate, (name,))]
+        for item, rows in _ties(reference[score], candidate[score], near * _range(reference[score])):
+            order = _nearest(reference, candidate, names, item, rows)
             for name in names:
                 if changed[name] is candidate[name]:
                     changed[name] = candidate[name].copy()
@@ -96,12 +114,60 @@ def ties_in_order(reference: Tensors, candidate: Tensors, ranks: Mapping[str, Se
     return changed
 
 
+def _same_shapes(reference: Tensors, candidate: Tensors, names: Sequence[str]) -> bool:
+    return all(name in candidate and candidate[name].shape == reference[name].shape for name in names)
+
+
+def _nearest(reference: Tensors, candidate: Tensors, names: Sequence[str], item: int, rows: Array) -> Array:
+    """The rows of the candidate's item, of those at `rows`, that go with the reference's there."""
+    import numpy as np
+
+    if all(np.array_equal(reference[name][item, rows], candidate[name][item, rows]) for name in names):
+        return rows
+    cost = np.zeros((len(rows), len(rows)))
+    for name in names:
+        a, b = reference[name][item, rows], candidate[name][item, rows]
+        cost += np.minimum(apart(a, b, _range(reference[name]) if is_float(a) else 1.0), 1.0)
+    result: Array = rows[paired(cost)]
+    return result
+
+
+def _range(values: Array) -> float:
+    """The largest absolute value that is finite, or 1."""
+    import numpy as np
+
+    finite = np.nan_to_num(np.asarray(values, dtype=np.float64), nan=0.0, posinf=0.0, neginf=0.0)
+    return float(np.abs(finite).max(initial=0.0)) or 1.0
+
+
+def _ties(a: Array, b: Array, near: float) -> Iterator[tuple[int, Array]]:
+    """Items, and places of neighbours [n] whose scores are as good as the first of them; both are [items, k]."""
+    import numpy as np
+
+    x, y = (np.asarray(scores, dtype=np.float64) for scores in (a, b))
+    for item in np.flatnonzero((x[:, :-1] - x[:, 1:] <= near).any(axis=1)):
+        start, count = 0, x.shape[1]
+        while start < count:
+            of_first = (x[item] == x[item, start]) | (
+                (np.abs(x[item] - x[item, start]) <= near) & (y[item] == y[item, start])
+            )
+            others = np.flatnonzero(~of_first[start:])
+            stop = start + int(others[0]) if len(others) else count
+            if stop - start > 1:
+                yield int(item), np.arange(start, stop)
+            start = max(stop, start + 1)
+
+
 @dataclass(frozen=True)
 class Rows:
-    """One item's ranked rows in two answers: `tied` are others of the same score, `strange` have no partner."""
+    """One item's ranked rows in two answers: `ours` and `theirs` are the places of those that are the same, pair by
+    pair. `tied` counts others of the same score; `real` all, and `strange` those without a partner, on the side that
+    has more of them.
+    """
 
-    outputs: tuple[str, ...]
     real: int
+    ours: Array
+    theirs: Array
     tied: int
     strange: int
 
@@ -110,29 +176,50 @@ def rows_of(
     reference: Tensors, candidate: Tensors, ranking: tuple[str, Sequence[str]], tolerances: Mapping[str, float],
     tie: float,
 ) -> Rows:  # fmt: skip
-    """Pairs the rows of one item, [1, k, …], with scores at most `tie` apart and the rest within its tolerances.
+    """Pairs the rows of one item, [1, k, …], that are within each output's tolerance; others may be tied.
 
-    Of overlapping boxes with equal scores a suppression keeps either: such rows are tied. What it drops for the one
-    that it keeps may differ too, and is strange. Rows without a score are padding; without boxes none is tied.
+    Of overlapping boxes with scores at most `tie` apart a suppression keeps either: such rows are tied, if they have
+    one label, or if another row of the item is the same. What it drops for the one that it keeps may differ too, and
+    is strange. Rows without a score are padding; without boxes none is tied.
     """
     import numpy as np
 
     score, beside = ranking
+    a, b = (np.asarray(answer[score], dtype=np.float64).reshape(-1) for answer in (reference, candidate))
+    real = max(int((a != 0).sum()), int((b != 0).sum()))
     boxes = [name for name in beside if name in tolerances and reference[name].shape[2:] == (4,)]
-    if not boxes or any(candidate[name].shape != reference[name].shape for name in (score, *beside)):
-        return Rows((), 0, 0, 0)
-    a, b = reference[score][0].astype(np.float64), candidate[score][0].astype(np.float64)
-    near = np.abs(a[:, None] - b[None]) <= tie
-    same, may = near.copy(), near & (a != 0)[:, None]
-    for name in beside:
-        x, y = reference[name][0].reshape(len(a), 1, -1), candidate[name][0].reshape(1, len(b), -1)
-        same &= ((np.abs(x - y) <= tolerances[name]) if name in tolerances else (x == y)).all(axis=2)
-        if name in boxes:
-            may &= _overlap(x, y)
-    left_a, left_b = _paired(same, np.ones(len(a), dtype=bool), np.ones(len(b), dtype=bool))
-    others = left_a.sum()
-    left_a, left_b = _paired(may, left_a, left_b)
-    return Rows((score, *beside), int((a != 0).sum()), int(others - left_a.sum()), int((left_a & (a != 0)).sum()))
+    names, none = (score, *beside), np.zeros(0, dtype=np.int64)
+    pairable = bool(boxes) and _same_shapes(reference, candidate, names)
+    if not pairable or _in_place(reference, candidate, names, tolerances):
+        return Rows(real, none, none, tied=0, strange=0)
+    far = {name: apart(reference[name][0], candidate[name][0], tolerances.get(name, 1.0)) for name in names}
+    cost = np.max(list(far.values()), axis=0)
+    order = paired(np.where(cost <= 1.0, cost, np.inf))
+    left, free = order < 0, ~np.isin(np.arange(len(b)), order)
+    may = (np.abs(a[:, None] - b[None]) <= tie) & (left & (a != 0))[:, None] & (free & (b != 0))[None]
+    for name in boxes:
+        may &= _overlap(reference[name][0][:, None], candidate[name][0][None])
+    if left[a != 0].all():
+        for name in set(beside) - set(tolerances):
+            may &= far[name] == 0
+    ties = paired(np.where(may, 0.0, np.inf))
+    tied = int((ties >= 0).sum())
+    strange = max(int((left & (a != 0)).sum()), int((free & (b != 0)).sum())) - tied
+    ours = np.flatnonzero(~left)
+    return Rows(real, ours, order[ours], tied, strange)
+
+
+def _in_place(
+    reference: Tensors, candidate: Tensors, names: Sequence[str], tolerances: Mapping[str, float]
+) -> bool:  # fmt: skip
+    """Whether every row is the same at its place: as a rule, and then there is nothing to pair."""
+    import numpy as np
+
+    def same(a: Array, b: Array, tolerance: float) -> bool:
+        with np.errstate(invalid="ignore"):
+            return bool((np.abs(flat(a) - flat(b)) <= tolerance).all()) if is_float(a) else np.array_equal(a, b)
+
+    return all(same(reference[name], candidate[name], tolerances.get(name, 0.0)) for name in names)
 
 
 def _overlap(x: Array, y: Array) -> Array:
@@ -142,46 +229,3 @@ def _overlap(x: Array, y: Array) -> Array:
     (x0, x1), (y0, y1) = ((np.minimum(z[..., :2], z[..., 2:]), np.maximum(z[..., :2], z[..., 2:])) for z in (x, y))
     common: Array = (np.minimum(x1, y1) > np.maximum(x0, y0)).all(axis=2)
     return common
-
-
-def _paired(fits: Array, left_a: Array, left_b: Array) -> tuple[Array, Array]:
-    """What is left of both sides when each row has taken the first of those that fit it."""
-    left_a, left_b = left_a.copy(), left_b.copy()
-    for row in range(len(left_a)):
-        free = fits[row] & left_b
-        if left_a[row] and free.any():
-            left_a[row] = left_b[int(free.argmax())] = False
-    return left_a, left_b
-
-
-def _ties(a: Array, b: Array) -> Iterator[tuple[int, Array]]:
-    """Items, and places of neighbours [n] with equal scores in `a` or `b`, both [items, k]."""
-    import numpy as np
-
-    for item, linked in enumerate((a[:, 1:] == a[:, :-1]) | (b[:, 1:] == b[:, :-1])):
-        if linked.any():
-            groups = np.split(np.arange(len(linked) + 1), np.flatnonzero(~linked) + 1)
-            yield from ((item, rows) for rows in groups if len(rows) > 1)
-
-
-def _apart(a: Array, b: Array) -> Array:
-    """How far every row of `a` [n, …] is from every row of `b`, [n, n]: a sum, or whether they differ."""
-    import numpy as np
-
-    x, y = (np.asarray(rows).reshape(len(rows), 1, -1) for rows in (a, b))
-    if not is_float(a):
-        unlike: Array = (x != y.transpose(1, 0, 2)).any(axis=2).astype(np.float64)
-        return unlike
-    far: Array = np.abs(x.astype(np.float64) - y.transpose(1, 0, 2)).sum(axis=2)
-    return np.nan_to_num(far, nan=1e300, posinf=1e300)
-
-
-def _nearest(apart: Array) -> Array:
-    """For each row of a matrix [n, n] a column of its own: the nearest that is left."""
-    import numpy as np
-
-    left, order = apart.copy(), np.empty(len(apart), dtype=np.int64)
-    for row in range(len(apart)):
-        order[row] = left[row].argmin()
-        left[:, order[row]] = np.inf
-    return order

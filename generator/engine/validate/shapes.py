@@ -10,7 +10,7 @@ from generator.engine.compile.base import Profile
 from generator.engine.errors import StageError
 from generator.engine.runner import Runner, Samples
 from generator.engine.validate.compare import Comparison, compare
-from generator.engine.validate.ranked import nearest_rows, ranked_outputs
+from generator.engine.validate.ranked import Ranks, in_nearest_order, rankings
 from generator.engine.validate.verdict import Check
 
 if TYPE_CHECKING:
@@ -103,8 +103,8 @@ def check_shapes(
                 items = () if random else places_of(shapes, samples)
                 result = ShapeResult(number, where, shapes, random, least, items=items)
                 found.append((result, _run(reference, candidate, tensors)))
-    ranked = ranked_outputs([pair[0] for _, pair in found if not isinstance(pair, str)])
-    return tuple(_compared(result, pair, ranked) for result, pair in found)
+    ranks = rankings([pair[0] for _, pair in found if not isinstance(pair, str)])
+    return tuple(_compared(result, pair, ranks) for result, pair in found)
 
 
 def against_gate(
@@ -189,17 +189,13 @@ def _run(reference: Runner, candidate: Runner, tensors: Tensors) -> tuple[Tensor
         return first_line(error)
 
 
-def _compared(result: ShapeResult, pair: tuple[Tensors, Tensors] | str, ranked: frozenset[str]) -> ShapeResult:
+def _compared(result: ShapeResult, pair: tuple[Tensors, Tensors] | str, ranks: Ranks) -> ShapeResult:
     if isinstance(pair, str):
         return replace(result, error=pair)
     expected, given = pair
     try:
         comparison = compare([expected], [given])
-        if ranked:
-            given = {n: nearest_rows(expected[n], v) if n in ranked else v for n, v in given.items()}
-            aligned = compare([expected], [given])
-        else:
-            aligned = comparison
+        aligned = compare([expected], [in_nearest_order(expected, given, ranks)]) if ranks else comparison
     except StageError as error:
         return replace(result, error=error.findings[0].message)
     # Random data may be nonsense to a model (a mask of nothing): there, only what FP32 computes counts.
@@ -209,7 +205,7 @@ def _compared(result: ShapeResult, pair: tuple[Tensors, Tensors] | str, ranked: 
     )
     floats = aligned.floats
     cosines = tuple(min(float(o.cosine[i]) for o in floats) for i in range(aligned.items)) if floats else ()
-    if not ranked:
+    if not ranks:
         return replace(result, cosine=min(cosines, default=1.0), not_finite=bad, cosines=cosines)
     least = min(result.least_cosine, LEAST_COSINE_RANKED)
     mean = sum(cosines) / len(cosines) if cosines else 1.0

@@ -8,6 +8,7 @@ import re
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
+from generator.engine.install.facts import facts_of, is_from_elsewhere
 from generator.lint.files import Folder
 from generator.lint.model import Model, kept
 from generator.lint.rule import ERROR, Finding, rule
@@ -88,8 +89,8 @@ def built_on_another_gpu(model: Model) -> Iterator[Finding]:
     A TensorRT plan holds kernels that were compiled and chosen for one GPU, and so does what Inductor compiles. On
     another compute capability it is refused, and on another GPU of the same it runs slower than one built there. The
     exceptions are plans built with `build: {hardware: same_compute_capability}`, and with `ampere_plus` for compute
-    capability 8.0 and higher. Before a server is started, the GPUs of its machine are asked; else it is the spec's
-    `gpu` that counts.
+    capability 8.0 and higher. Of a plan that was built elsewhere, the GPU counts on which it was judged. Before a
+    server is started, the GPUs of its machine are asked; else it is the spec's `gpu` that counts.
 
     Bad:
         -- m/1/engine.json --
@@ -99,15 +100,18 @@ def built_on_another_gpu(model: Model) -> Iterator[Finding]:
         {"engine": "tensorrt", "file": {"name": "model.plan"}, "compiled": {"gpu": "NVIDIA H200"}}
     """
     for engine in engines(model):
-        compiled, request = engine.said.get("compiled"), engine.said.get("request")
-        if engine.said.get("engine") not in _OF_ONE_GPU or not isinstance(compiled, dict):
+        facts, request = facts_of(engine.said), engine.said.get("request")
+        if engine.said.get("engine") not in _OF_ONE_GPU or not facts:
             continue
         build = request.get("build") if isinstance(request, dict) else None
         hardware = build.get("hardware", "none") if isinstance(build, dict) else "none"
-        built_on = Gpu(str(compiled.get("gpu") or ""), str(compiled.get("compute_capability") or ""))
+        built_on = Gpu(str(facts.get("gpu") or ""), str(facts.get("compute_capability") or ""))
+        if engine.said["engine"] != "tensorrt" and built_on == Gpu("", ""):
+            continue  # Inductor compiles for the CPU, too
         has = _instead(built_on, str(hardware), model.server)
         if has:
-            text = f"the engine was built on an {_shown(built_on)}, and {has}"
+            was = "judged" if is_from_elsewhere(engine.said) else "built"
+            text = f"the engine was {was} on an {_shown(built_on)}, and {has}"
             if hardware == "none":
                 hint = "build it on such a GPU, or with `build: {hardware: same_compute_capability}`"
             else:
@@ -117,7 +121,9 @@ def built_on_another_gpu(model: Model) -> Iterator[Finding]:
 
 def _instead(built_on: Gpu, hardware: str, server: Server) -> str:
     """What the server has on which the engine is not to run, in words; empty where it may."""
-    if server.machine:
+    if server.machine is not None:
+        if not server.machine:
+            return "this machine has no GPU"
         if any(_runs_on(gpu, built_on, hardware) for gpu in server.machine):
             return ""
         return f"this machine has {', '.join(dict.fromkeys(map(_shown, server.machine)))}"

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 from generator import lfs
+from generator.engine.install.facts import facts_of
 from generator.lint.files import Folder
 from generator.lint.model import Model, kept
 from generator.lint.rule import ERROR, NOTE, WARNING, Finding, rule
@@ -201,7 +202,7 @@ def _version_compatible(model: Model) -> set[str]:
     return {
         f"{engine.path.partition('/')[0]}/{file_of(engine)}"
         for engine in engines(model)
-        if isinstance(compiled := engine.said.get("compiled"), dict) and compiled.get("version_compatible") is True
+        if facts_of(engine.said).get("version_compatible") is True
     }
 
 

@@ -24,7 +24,7 @@ instance_group { kind: KIND_GPU }
 
 
 def found(
-    machine: tuple[Gpu, ...], manifest: dict[str, Any], *, tensorrt: tuple[int, ...] = (11, 1, 0, 0),
+    machine: tuple[Gpu, ...] | None, manifest: dict[str, Any], *, tensorrt: tuple[int, ...] = (11, 1, 0, 0),
     release: str = "26.07", gpu: str = "",
 ) -> list[tuple[str, str]]:  # fmt: skip
     """Code and message of what is wrong with a repository of one plan."""
@@ -49,7 +49,10 @@ def built_on(gpu: Gpu, hardware: str = "none", **compiled: Any) -> dict[str, Any
         ((H200,), H100, "none", False),  # of the same compute capability, and another chip
         ((H200,), Gpu("NVIDIA H200 MIG 1g.18gb", "9.0"), "none", True),
         ((A100, H200), H200, "none", True),
-        ((), A100, "none", True),  # no GPU here: nothing is known
+        (None, A100, "none", True),  # nobody has asked: nothing is known
+        ((), A100, "none", False),  # it was asked, and has none
+        ((), A100, "ampere_plus", False),
+        ((), Gpu("", ""), "none", False),
         ((H200,), H100, "same_compute_capability", True),
         ((H200,), A100, "same_compute_capability", False),
         ((H200,), A100, "ampere_plus", True),
@@ -58,7 +61,9 @@ def built_on(gpu: Gpu, hardware: str = "none", **compiled: Any) -> dict[str, Any
         ((H200,), Gpu("", ""), "none", True),  # an engine.json that does not say it
     ],
 )
-def test_the_gpus_of_the_machine_count(machine: tuple[Gpu, ...], built: Gpu, hardware: str, runs: bool) -> None:
+def test_the_gpus_of_the_machine_count(
+    machine: tuple[Gpu, ...] | None, built: Gpu, hardware: str, runs: bool
+) -> None:
     problems = found(machine, built_on(built, hardware))
     assert [code for code, _ in problems] == ([] if runs else ["TK797"])
 
@@ -74,7 +79,7 @@ def test_both_are_named() -> None:
 def test_the_machine_is_nearer_than_the_spec() -> None:
     """What the spec says of the target is about another machine, if they differ."""
     assert found((A100,), built_on(A100), gpu="h200") == []
-    assert [code for code, _ in found((), built_on(A100), gpu="h200")] == ["TK797"]
+    assert [code for code, _ in found(None, built_on(A100), gpu="h200")] == ["TK797"]
 
 
 @pytest.mark.parametrize(("engine", "codes"), {"inductor": ["TK797"], "onnxruntime": []}.items())
@@ -82,6 +87,13 @@ def test_engines_of_one_gpu(engine: str, codes: list[str]) -> None:
     assert [code for code, _ in found((H200,), {**built_on(A100), "engine": engine})] == codes
     on_the_cpu = {"engine": engine, "compiled": {"cpu": "a processor"}}
     assert found((H200,), on_the_cpu) == []
+    if engine == "inductor":
+        assert found((), on_the_cpu) == []
+
+
+def test_a_machine_without_a_gpu_is_said_to_have_none() -> None:
+    [(_, message)] = found((), built_on(H200))
+    assert message.endswith("and this machine has no GPU")
 
 
 @pytest.mark.parametrize(
@@ -94,12 +106,12 @@ def test_engines_of_one_gpu(engine: str, codes: list[str]) -> None:
     ],
 )
 def test_an_older_plan_is_loaded_if_it_was_built_for_that(manifest: dict[str, Any], codes: list[str]) -> None:
-    problems = found((), built_on(H200, **manifest), tensorrt=(10, 9, 0, 34))
+    problems = found(None, built_on(H200, **manifest), tensorrt=(10, 9, 0, 34))
     assert [code for code, _ in problems] == codes
 
 
 def test_a_newer_plan_is_not() -> None:
-    problems = found((), built_on(H200, version_compatible=True), tensorrt=(11, 1, 0, 0), release="25.03")
+    problems = found(None, built_on(H200, version_compatible=True), tensorrt=(11, 1, 0, 0), release="25.03")
     assert [code for code, _ in problems] == ["TK703"]
 
 

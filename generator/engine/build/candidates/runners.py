@@ -13,10 +13,10 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-def runner_of(choice: Choice, compiled: Compiled, program: EngineProgram, root: Path | None = None) -> Runner:
+def runner_of(choice: Choice, compiled: Compiled, program: EngineProgram, root: Path) -> Runner:
     """What was compiled, loaded as it is served: with its threads on the CPU, and its plugins.
 
-    `root` is where a torch factory is looked for.
+    `root` is the project's, from which the paths of plugins and of a torch factory are.
     """
     if choice.engine == "tensorrt":
         from generator.engine.compile.tensorrt import TensorRTRunner
@@ -32,6 +32,6 @@ def runner_of(choice: Choice, compiled: Compiled, program: EngineProgram, root: 
     )
 
 
-def plugins_of(program: EngineProgram, root: Path | None = None) -> list[str]:
+def plugins_of(program: EngineProgram, root: Path) -> list[str]:
     """The libraries of plugins that the spec names; their paths are from the project's root."""
-    return [path if root is None else str(root / path) for path in program.build.plugins]
+    return [str(root / path) for path in program.build.plugins]

@@ -11,12 +11,12 @@ from generator.engine.build.candidates.presence import seems_here
 from generator.engine.build.candidates.runners import runner_of
 from generator.engine.build.gate.judge import Judge
 from generator.engine.build.lower.lowered import QUANTISED, Lowered
-from generator.engine.build.lower.lowerer import Lowerer
+from generator.engine.build.lower.lowerer import Lowerer, words_of
 from generator.engine.build.outcome import Row
 from generator.engine.build.record import Record
 from generator.engine.compile.base import Profile
 from generator.engine.errors import Finding, StageError
-from generator.engine.runner import OnnxRunner, Runner
+from generator.engine.runner import Runner
 from generator.engine.validate.shapes import first_line
 from generator.problems import Problem
 
@@ -42,7 +42,7 @@ def compiled(
     except StageError as error:
         if alone or any(finding.code == "TK964" for finding in error.findings):
             raise
-        record.rows.append(Row(choice, why="; ".join(finding.message for finding in error.findings)))
+        record.failed(choice, error.findings)
         return None
 
 
@@ -51,7 +51,7 @@ def _lowered(choice: Choice, lowerer: Lowerer, record: Record) -> Lowered:
     build = record.job.program.build
     by_tensorrt = choice.engine == "tensorrt" and build.int8_by == "tensorrt"
     if choice.precision in QUANTISED and build.quantizer == "tritonkit" and not by_tensorrt:
-        ranges = {"ranges.json": lowerer.ranges(record.tell).text()}
+        ranges = {"ranges.json": lowerer.ranges(words_of(choice.engine), record.tell).text()}
     record.done("calibrate", ranges)
     in_graph = getattr(compiler_of(choice, record.job.program, record.project), "precision_in_graph", True)
     lowered = lowerer.lower(choice.engine, choice.precision, record.tell, in_graph=in_graph)
@@ -62,16 +62,15 @@ def _lowered(choice: Choice, lowerer: Lowerer, record: Record) -> Lowered:
     return lowered
 
 
-def judged(built: Sequence[Built], judge: Judge, graph: bytes, record: Record) -> list[Built]:
+def judged(built: Sequence[Built], judge: Judge, record: Record) -> list[Built]:
     """Those that pass; every verdict goes into the rows."""
     good = []
-    fp32 = OnnxRunner(graph, threads=1)
     for one in built:
         record.tell(f"the gate set through {one.choice.title}")
         try:
             runner = runner_of(one.choice, one.compiled, record.job.program, record.project.root)
             try:
-                verdict = judge.verdict(runner, fp32, one.choice.precision)
+                verdict = judge.verdict(runner, one.choice.precision)
             finally:
                 runner.close()
         except StageError as error:
@@ -84,7 +83,6 @@ def judged(built: Sequence[Built], judge: Judge, graph: bytes, record: Record) -
         record.rows.append(Row(one.choice, verdict, size_bytes=len(one.compiled.data)))
         if verdict.passed:
             good.append(one)
-    fp32.close()
     return good
 
 

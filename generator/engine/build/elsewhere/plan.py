@@ -7,7 +7,7 @@ from typing import Any
 
 from generator.engine.build.candidates.compiling import Built
 from generator.engine.build.candidates.runners import plugins_of
-from generator.engine.build.elsewhere.brought import Brought, refusal
+from generator.engine.build.elsewhere.brought import Brought, path_text, refusal
 from generator.engine.build.elsewhere.face import Face, face_of_plan
 from generator.engine.errors import StageError
 from generator.plan_header import instead_of, is_older, read_header, shown
@@ -26,9 +26,9 @@ def checked_plan(one: Brought) -> Built:
     here = TensorRT().probe()
     if here.get("reason"):
         raise StageError(
-            refusal(f"{one.file} cannot be judged on this machine: {here['reason']}", where_it_can_be(one))
+            refusal(f"{path_text(one.file)} cannot be judged on this machine: {here['reason']}", where_it_can_be(one))
         )
-    _check_runtime(one, version, str(here["tensorrt"]))
+    proven = _check_runtime(one, version, str(here["tensorrt"]))
     runner = TensorRTRunner(one.data, plugins=plugins_of(one.job.program, one.root))
     try:
         found = face_of_plan(runner)
@@ -41,8 +41,10 @@ def checked_plan(one: Brought) -> Built:
     judged_with: dict[str, Any] = {
         name: here[name] for name in ("tensorrt", "gpu", "compute_capability", "cuda") if name in here
     }
+    if proven:
+        judged_with["version_compatible"] = True
     built_by = {} if version is None else {"tensorrt": shown(version)}
-    return one.built(one.data, judged_with, elsewhere={"file": one.file.name, **built_by})
+    return one.built(one.data, judged_with, elsewhere={"file": one.name, **built_by})
 
 
 def where_it_can_be(one: Brought) -> str:
@@ -75,12 +77,24 @@ def _of_the_target(one: Brought) -> Version | None:
     return header.version
 
 
-def _check_runtime(one: Brought, version: Version | None, here: str) -> None:
-    """Raises StageError for a plan of another TensorRT than the one here, which could not load it."""
+def _check_runtime(one: Brought, version: Version | None, here: str) -> bool:
+    """Whether the plan is of an older TensorRT than the one here: then it loads only if it is version-compatible.
+
+    Its header does not tell that. Raises StageError for a plan of another TensorRT, which could not be loaded, and
+    for an older one than the target's, of which nothing here shows that the target's loads it.
+    """
     has = tuple(int(part) for part in here.split(".")[:3] if part.isdigit())
-    if version is None or version[: len(has)] == has:
-        return
+    if version is None:
+        return False
+    if version[: len(has)] == has:
+        release = one.job.plan.target.server
+        instead = instead_of(version, release)
+        if instead is not None:
+            text = f"is of TensorRT {shown(version)}, as the one here; whether Triton {release} loads it, which has"
+            one.refuse([f"{text} {instead.has}, does not show here"], "judge it with the TensorRT of that release")
+        return False
     if one.job.program.build.version_compatible and is_older(version, has):
-        return
+        return True
     text = f"was built by TensorRT {shown(version)}, and here is {here}, which cannot load it"
-    one.refuse([text], "judge it where that TensorRT is, or build it with the one here")
+    hint = "judge it where that TensorRT is, or build it with the one here"
+    raise StageError(refusal(f"{path_text(one.file)} {text}", hint))

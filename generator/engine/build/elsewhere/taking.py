@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from generator.engine.build.candidates.choices import choices
 from generator.engine.build.candidates.compiling import Built
-from generator.engine.build.elsewhere.brought import Brought, refusal
+from generator.engine.build.elsewhere.brought import Brought, path_text, refusal
 from generator.engine.build.elsewhere.face import face_of_graph
 from generator.engine.build.jobs import Job
 from generator.engine.compile.base import Profile
@@ -22,8 +23,10 @@ if TYPE_CHECKING:
 def one_of(jobs: Sequence[Job], given: str) -> tuple[Job, Path]:
     """The job and the file that `[MODEL[/VERSION]=]FILE` names. Raises UserError unless it is one job."""
     name, _, file = given.partition("=")
+    if not given.rpartition("=")[2]:
+        raise UserError("`--from` names no file", "say `--from FILE`, or `--from MODEL=FILE`")
     named = [job for job in jobs if name in {job.model.name, f"{job.model.name}/{job.version}"}]
-    if not file or (not named and Path(given).exists()):
+    if not file or (not named and os.path.exists(given)):  # noqa: PTH110  (Path's raises for a name that is too long)
         name, file, named = "", given, list(jobs)
     if len(named) == 1:
         return named[0], Path(file)
@@ -45,12 +48,12 @@ def brought(job: Job, file: Path, model: onnx.ModelProto, profiles: Sequence[Pro
     if found is not None:
         raise StageError(found)
     [choice] = choices(job)
-    if file.exists() and not file.is_file():
-        raise StageError(refusal(f"{file} is not an ordinary file"))
     try:
+        if file.exists() and not file.is_file():  # a pipe, say, would be waited for
+            raise StageError(refusal(f"{path_text(file)} is not an ordinary file"))
         data = file.read_bytes()
     except OSError as error:
-        raise StageError(refusal(f"{file} cannot be read: {error.strerror}")) from error
+        raise StageError(refusal(f"{path_text(file)} cannot be read: {error.strerror}")) from error
     one = Brought(job, choice, file, data, face_of_graph(model), profiles, root)
     if choice.engine == "tensorrt":
         from generator.engine.build.elsewhere.plan import checked_plan

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 
 from generator.engine.build.candidates.choices import Choice
 from generator.engine.build.candidates.runners import runner_of
 from generator.engine.build.jobs import Job, job_of
 from generator.engine.compile.base import Compiled
+from generator.engine.errors import Finding, StageError
 from generator.engine.install.store import Installed
 from generator.engine.runner import Runner
+from generator.engine.validate.shapes import first_line
 from generator.plan import EngineProgram
 from generator.project import Project
 
@@ -31,15 +34,26 @@ def installed_beside(job: Job, project: Project) -> list[Beside]:
 
 
 @contextmanager
-def running(engines: Sequence[Beside]) -> Iterator[Mapping[str, Runner]]:
-    """Each of them loaded, by its model's name."""
+def running(engines: Sequence[Beside], root: Path) -> Iterator[Mapping[str, Runner]]:
+    """Each of them loaded, by its model's name. `root` is the project's.
+
+    Raises StageError (TK978) for one that cannot be.
+    """
     runners: dict[str, Runner] = {}
     try:
         for there, program in engines:
-            data = (there.folder / str(there.file)).read_bytes()
-            choice = Choice(there.engine, there.precision)
-            runners[there.model] = runner_of(choice, Compiled(str(there.file), data, {}), program)
+            runners[there.model] = _loaded(there, program, root)
         yield runners
     finally:
         for runner in runners.values():
             runner.close()
+
+
+def _loaded(there: Installed, program: EngineProgram, root: Path) -> Runner:
+    choice, file = Choice(there.engine, there.precision), there.folder / str(there.file)
+    try:
+        return runner_of(choice, Compiled(file.name, file.read_bytes(), {}), program, root)
+    except Exception as error:
+        text = f"the engine of `{there.model}`, which is served beside it, cannot be loaded: {first_line(error)}"
+        hint = f"build `{there.model}` anew (`tritonkit build --force`), or delete {there.folder}"
+        raise StageError(Finding("TK978", text, hint, "accuracy")) from error

@@ -7,13 +7,14 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from generator.engine.build.gate.beside import installed_beside, running
+from generator.engine.build.gate.labels import check_labels
 from generator.engine.build.gate.pipeline import Passed, Pipeline, samples_of, sha256_of, sha256_of_tensors
 from generator.engine.build.gate.reference import Reference
 from generator.engine.build.jobs import Job
 from generator.engine.compile.base import Profile
 from generator.engine.errors import Finding, StageError
 from generator.engine.runner import Lifted, Runner, Samples
-from generator.engine.validate.compare import Comparison, compare
+from generator.engine.validate.compare import NEAR, Comparison, compare
 from generator.engine.validate.data import check_gate_set, expected_inputs
 from generator.engine.validate.judge import Gate, check_floor, judge
 from generator.engine.validate.metrics import Boxes, Score, score_cosine, score_f1, score_top1
@@ -63,29 +64,31 @@ class Judge:
         """The items of the gate set, as a client would send them; none where the data is random."""
         return () if self._data.items is None else self._data.items.items
 
-    def verdict(self, runner: Runner, fp32: Runner, precision: str) -> Verdict:
+    def verdict(self, runner: Runner, precision: str) -> Verdict:
         """What the gate says of an engine. Raises StageError when it cannot be compared at all."""
-        return self._whole(runner, fp32, precision, *self._compared(runner))
+        return self._whole(runner, precision, *self._compared(runner, precision))
 
     def is_good(self, runner: Runner, precision: str) -> bool:
         """Whether the verdict would be that it passes: a search must not end at what is refused in the end."""
-        compared, score = self._compared(runner)
+        compared, score = self._compared(runner, precision)
         if not judge(precision, self._data.gate, compared, reference=self._data.score, candidate=score).passed:
             return False  # the other checks take longer than this one
-        try:
-            return self._whole(runner, self._fp32, precision, compared, score).passed
-        finally:
-            self._fp32.close()
+        return self._whole(runner, precision, compared, score).passed
 
-    def _whole(
-        self, runner: Runner, fp32: Runner, precision: str, compared: Comparison, score: Score | None
-    ) -> Verdict:  # fmt: skip
+    def _whole(self, runner: Runner, precision: str, compared: Comparison, score: Score | None) -> Verdict:
         """The verdict on what was compared already, and on shapes and neighbours."""
         data, sizes = self._data, self._sizes()
-        pair = (fp32, runner) if data.samples.batched else (Lifted(fp32), Lifted(runner))
+        fp32 = self._fp32
+        lifted = not data.samples.batched
+        try:
+            shapes = check_shapes(
+                Lifted(fp32) if lifted else fp32, Lifted(runner) if lifted else runner,
+                self.profiles, data.samples, seed=SEED,
+            )  # fmt: skip
+        finally:
+            fp32.close()
         return judge(
-            precision, data.gate, compared, reference=data.score, candidate=score,
-            shapes=check_shapes(*pair, self.profiles, data.samples, seed=SEED),
+            precision, data.gate, compared, reference=data.score, candidate=score, shapes=shapes,
             neighbours=check_neighbours(
                 runner, data.samples, sizes, TOLERANCES[precision], scores=data.gate.metric == "top1", seed=SEED
             ) if sizes else None,
@@ -125,6 +128,8 @@ class Judge:
         _check_metric(accuracy.metric, items, fp32)
         check_gate_set(samples, inputs, accuracy.metric, items.labels if accuracy.metric != "cosine" else None)
         score = _score(gate, items, fp32, fp32)
+        if score.metric == "top1" and score.value == 0:
+            check_labels(_first_classes(fp32), items.labels)
         check_floor(gate, score)
         return _Data(gate, samples, fp32, score, items)
 
@@ -139,19 +144,20 @@ class Judge:
         plain.close()
         return _Data(Gate.unlabelled(scores=False), samples, passed, None, None)
 
-    def _compared(self, runner: Runner) -> tuple[Comparison, Score | None]:
+    def _compared(self, runner: Runner, precision: str) -> tuple[Comparison, Score | None]:
         """The engine's outputs beside those of FP32, and how right the answers are."""
-        data = self._data
+        data, near = self._data, NEAR[precision]
         if self._pipeline is None or data.items is None:
-            return compare(data.fp32.given, self._given(runner)), None
+            return compare(data.fp32.given, self._given(runner), near), None
         if not self._others or data.gate.metric == "cosine":
-            passed = self._pipeline.run(data.items.items, runner)
-            return compare(data.fp32.given, passed.given), _score(data.gate, data.items, passed, data.fp32)
-        # Losses add up: the answers are those with the other engines as they are served, the outputs its own.
-        with running(self._others) as others:
-            together = self._pipeline.run(data.items.items, runner, others)
-        own = together.given if _took_the_same(together, data.fp32) else self._given(runner)
-        return compare(data.fp32.given, own), _score(data.gate, data.items, together, data.fp32)
+            together = self._pipeline.run(data.items.items, runner)
+            own: Sequence[Mapping[str, Array]] = together.given
+        else:  # losses add up: the answers are those with the other engines as they are served, the outputs its own
+            with running(self._others, self.project.root) as others:
+                together = self._pipeline.run(data.items.items, runner, others)
+            own = together.given if _took_the_same(together, data.fp32) else self._given(runner)
+        score = _score(data.gate, data.items, together, data.fp32, near)
+        return compare(data.fp32.given, own, near), score
 
     def _given(self, runner: Runner) -> list[dict[str, Array]]:
         """What the engine alone answers to what it is given in FP32's pipeline."""
@@ -191,17 +197,21 @@ def _check_metric(metric: str, items: GateSet, fp32: Passed) -> None:
         raise StageError(Finding("TK970", text, "use `top1`, or `f1`", "accuracy"))
 
 
-def _score(gate: Gate, items: GateSet, passed: Passed, fp32: Passed) -> Score:
+def _score(gate: Gate, items: GateSet, passed: Passed, fp32: Passed, near: float = 0.0) -> Score:
     """How right the pipeline's answers are by the spec's metric."""
     if gate.metric == "cosine":
-        return score_cosine(compare(fp32.given, passed.given), gate.floor)
+        return score_cosine(compare(fp32.given, passed.given, near), gate.floor)
     if gate.metric == "f1":
         return score_f1([_boxes(answer) for answer in passed.answers], [_truth(label) for label in items.labels])
+    return score_top1(_first_classes(passed), items.labels)
+
+
+def _first_classes(passed: Passed) -> list[Array | None]:
+    """The answers' labels, best first: of the output `label`, else of the first that holds no scores."""
     some: Mapping[str, Array] = next((answer for answer in passed.answers if answer is not None), {})
     labels = [name for name, value in some.items() if value.dtype.kind != "f"]
     name = "label" if "label" in some else next(iter([*labels, *some]), "")
-    answers = [None if answer is None else _first_class(answer[name]) for answer in passed.answers]
-    return score_top1(answers, items.labels)
+    return [None if answer is None else _first_class(answer[name]) for answer in passed.answers]
 
 
 def _first_class(answer: Array) -> Array:

@@ -46,7 +46,7 @@ def in_fp32(plan: Plan, version: Mapping[str, int] | None = None) -> Plan:
 def _plain(model: ModelPlan, version: int | None) -> ModelPlan:
     if not isinstance(model.program, EngineProgram):
         return model
-    program = replace(model.program, engine="onnxruntime", precision="fp32", asked="onnxruntime")
+    program = replace(model.program, engine="onnxruntime", precision="fp32", asked="onnxruntime", buffers=None)
     if version is not None:
         one = replace(program.file_of(version), number=1)
         program, model = replace(program, versions=(one,), newest=1), replace(model, versions=None)
@@ -129,8 +129,9 @@ def sha256_of_tensors(batches: Sequence[Tensors]) -> str:
     digest = hashlib.sha256()
     for batch in batches:
         for name, value in sorted(batch.items()):
-            data = b"\0".join(map(bytes, value.reshape(-1))) if value.dtype == object else value.tobytes()
-            digest.update(f"{name}:{value.dtype}{value.shape}:".encode() + data)
+            digest.update(f"{name}:{value.dtype}{value.shape}:".encode())
+            for part in map(bytes, value.reshape(-1)) if value.dtype == object else [value.tobytes()]:
+                digest.update(f"{len(part)}:".encode() + part)
     return digest.hexdigest()
 
 

@@ -7,7 +7,6 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Literal
 
 from generator.engine.cache import Cache
-from generator.engine.compile.onnxruntime import has_vnni
 from generator.engine.errors import Finding, StageError
 from generator.engine.runner import Samples
 from generator.spec.build import Calibration
@@ -20,11 +19,13 @@ if TYPE_CHECKING:
 
 def by_modelopt(
     model: onnx.ModelProto, samples: Samples, keep: Keep, calibration: Calibration, *,
-    mode: Literal["int8", "fp8"], words: str, in_graph: bool, cache: Cache, progress: Callable[[str], None],
+    mode: Literal["int8", "fp8"], words: str, in_graph: bool, overflows: bool, cache: Cache,
+    progress: Callable[[str], None],
 ) -> tuple[bytes, dict[str, Any]]:  # fmt: skip
     """The graph's bytes, and what the manifest says of them. Raises StageError (TK935, TK930).
 
     What is not 8 bits is fp16 for TensorRT, unless its flags decide that (`in_graph=False`), and fp32 elsewhere.
+    `overflows`: where it is served, sums of weights of all 8 bits do.
     """
     import onnx
 
@@ -32,7 +33,7 @@ def by_modelopt(
 
     if why := missing():
         raise StageError(Finding("TK935", why, "`quantizer: tritonkit` needs nothing else", "build"))
-    if words == "onnxruntime" and not has_vnni():
+    if overflows:
         text = "ModelOpt's int8 has all 8 bits, whose sums overflow on this processor: it has no VNNI instructions"
         hint = "`quantizer: tritonkit` leaves a bit free on such processors"
         raise StageError(Finding("TK935", text, hint, "build"))

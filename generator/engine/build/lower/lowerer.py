@@ -6,20 +6,22 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any, Literal
 
+from generator.engine.build.candidates.choices import has_cuda
 from generator.engine.build.gate.judge import Judge
 from generator.engine.build.gate.pipeline import Pipeline, samples_of, sha256_of_tensors
 from generator.engine.build.jobs import Job
 from generator.engine.build.lower.by_modelopt import by_modelopt
 from generator.engine.build.lower.lowered import IN_GRAPH, QUANTISED, Lowered
-from generator.engine.build.lower.unused import unused
+from generator.engine.build.lower.unused import unused, unused_of_lowering
 from generator.engine.cache import Cache
-from generator.engine.compile.onnxruntime import has_vnni
+from generator.engine.compile.onnxruntime import overflows_here, saturates_here
 from generator.engine.errors import Finding, StageError
 from generator.engine.runner import OnnxRunner, Samples
+from generator.engine.validate.verdict import FORMAT
 from generator.gate_set import read_gate_set
 from generator.problems import UserError
 from generator.project import Project
-from generator.spec.build import Build, Calibration
+from generator.spec.build import Calibration
 
 if TYPE_CHECKING:
     import onnx
@@ -38,28 +40,15 @@ class Lowerer:
     def __init__(self, job: Job, model: onnx.ModelProto, judge: Judge, project: Project, cache: Cache) -> None:
         self.job, self.model, self.judge, self.project, self.cache = job, model, judge, project, cache
         self.notes: list[Finding] = []
-        self._ranges: Ranges | None = None
+        self._ranges: dict[bool, Ranges] = {}  # by whether they are for symmetric 8 bits
         fold, keep = job.program.fold, job.program.build.keep
-        self._note_unused(job.program.build)
-        self.notes += unused(job.program, on_gpu=job.plan.target.gpu is not None)
+        self.notes += [
+            *unused_of_lowering(job.program, {node.op_type for node in model.graph.node}),
+            *unused(job.program, on_gpu=job.plan.target.gpu is not None),
+        ]
         # Steps that were folded in are no layers of the network: they stay as exact as they were outside of it.
         self.keep = keep if fold is None else keep.model_copy(update={"nodes": [*keep.nodes, *fold.nodes]})
         self._samples: Samples | None = None
-
-    def _note_unused(self, build: Build) -> None:
-        """What the spec says of lowering that means nothing to this graph and precision."""
-        there = {node.op_type for node in self.model.graph.node}
-        for operator in build.keep.operators:
-            if operator not in there:
-                text = f"`keep` names the operator {operator}, of which the graph has none"
-                self.notes.append(Finding("TK930", text, "`tritonkit inspect --layers` lists what it has", "build"))
-        if build.mixed and self.job.program.asked_precision != "int8":
-            text = f"`mixed` is for int8, and the precision is {self.job.program.asked_precision}"
-            self.notes.append(Finding("TK993", text, "remove it", "build"))
-        asked = f"{self.job.program.asked} {self.job.program.asked_precision}"
-        if build.int8_by != "qdq" and asked not in {"tensorrt int8", "auto int8"}:
-            text = f"`int8_by` is for TensorRT in int8, and this target's engine is {asked}"
-            self.notes.append(Finding("TK993", text, "it counts where the engine is TensorRT", "build"))
 
     def lower(self, engine: str, precision: str, progress: Progress, *, in_graph: bool = True) -> Lowered:
         """For an engine; `in_graph=False` leaves fp16 and bf16 to the compiler's flags. Raises StageError."""
@@ -96,24 +85,27 @@ class Lowerer:
             return Lowered(_bytes(made.model), facts={"stay": dict(made.stay), "clipped": dict(made.clipped)})
         return Lowered(_bytes(self.model))
 
-    def ranges(self, progress: Progress) -> Ranges:
+    def ranges(self, words: Words, progress: Progress) -> Ranges:
         """The ranges of all tensors, from the cache where data, graph and method are the same. Raises StageError."""
         from generator.engine.calibrate import cache_facts, collect, from_text
 
-        if self._ranges is not None:
-            return self._ranges
         calibration, samples = self.samples(progress)
-        facts = cache_facts(self.model, samples, calibration.method, calibration.percentile)
+        symmetric = words == "tensorrt" and calibration.method == "entropy"  # other methods find the same for both
+        if symmetric in self._ranges:
+            return self._ranges[symmetric]
+        asked = (self.model, samples, calibration.method, calibration.percentile)
 
         def make() -> bytes:
             def told(done: int, total: int) -> None:
                 progress(f"calibrating ({calibration.method}): {done} of {total} items")
 
-            return collect(self.model, samples, calibration.method, calibration.percentile, told).text().encode()
+            return collect(*asked, told, symmetric=symmetric).text().encode()
 
-        self._ranges = self.cache.value("calibrate", facts, make, lambda data: from_text(str(data, "utf-8")))
-        self.notes += self._ranges.warnings
-        return self._ranges
+        facts = cache_facts(*asked, symmetric=symmetric)
+        found: Ranges = self.cache.value("calibrate", facts, make, lambda data: from_text(str(data, "utf-8")))
+        self.notes += [note for note in found.warnings if note not in self.notes]
+        self._ranges[symmetric] = found
+        return found
 
     def samples(self, progress: Progress) -> tuple[Calibration, Samples]:
         """What the spec says of calibrating, and the engine's inputs of its data. Raises StageError."""
@@ -136,19 +128,23 @@ class Lowerer:
     def _quantised(self, engine: str, precision: str, progress: Progress, *, in_graph: bool) -> Lowered:
         from generator.engine.precision import cast, fp8, quantized
 
-        build, words = self.job.program.build, _words(engine)
+        build, words, target = self.job.program.build, words_of(engine), self.job.plan.target
+        on_cuda = target.gpu is not None and has_cuda()
+        is_int8_here = words == "onnxruntime" and precision == "int8"
         if build.quantizer == "modelopt":
             calibration, samples = self.samples(progress)
             graph, told = by_modelopt(
                 self.model, samples, self.keep, calibration, words=words, in_graph=in_graph,
+                overflows=is_int8_here and overflows_here(target.name, on_cuda=on_cuda),
                 mode="fp8" if precision == "fp8" else "int8", cache=self.cache, progress=progress,
             )  # fmt: skip
             return Lowered(graph, facts=told)
         if engine == "tensorrt" and precision == "int8" and build.int8_by != "qdq":
             return self._without_qdq(progress, in_graph=in_graph)
-        ranges = self.ranges(progress)
+        ranges = self.ranges(words, progress)
         facts: dict[str, Any] = {"calibration": self._calibration_facts(ranges)}
-        reduced = words == "onnxruntime" and not has_vnni()
+        # It is judged here, wherever it is served: with sums that overflow, no engine would pass.
+        reduced = is_int8_here and saturates_here(on_cuda=on_cuda)
         if reduced:
             facts["reduced_range"] = True
         layers: Sequence[str] | None = None
@@ -178,7 +174,7 @@ class Lowerer:
             )
             self.notes.append(Finding("TK993", text, "`int8_by: qdq` keeps them as exact as they are", "build"))
         if by != "tensorrt":
-            ranges = self.ranges(progress)
+            ranges = self.ranges("tensorrt", progress)
             return Lowered(
                 _bytes(self.model), ranges, {"calibration": self._calibration_facts(ranges), "int8_by": by}
             )
@@ -201,7 +197,7 @@ class Lowerer:
         few = _few(self._samples)
         facts = {
             "request": dict(self.job.request), "engine": words, "ranges": ranges.text(), "data": few.sha256,
-            "reduced": reduced, "in_graph": in_graph, "gate": self.judge.facts(),
+            "reduced": reduced, "in_graph": in_graph, "gate": self.judge.facts(), "rules": FORMAT,
             "onnxruntime": onnxruntime.__version__,
         }  # fmt: skip
 
@@ -280,7 +276,7 @@ def _few(samples: Samples) -> Samples:
     return replace(samples, batches=samples.batches[:chosen])
 
 
-def _words(engine: str) -> Words:
+def words_of(engine: str) -> Words:
     """Whose Q/DQ it is."""
     return "tensorrt" if engine == "tensorrt" else "onnxruntime"
 

@@ -24,8 +24,8 @@ FILES = {"aotinductor": "model.pt2", "torch.compile": "model.inductor.zip"}
 
 
 class InductorCompiler:
-    """`device` is cpu or cuda. `factory` makes the module instead of the graph: `module:function` or
-    `path/file.py:function` below `root`, a function without arguments that returns a torch.nn.Module.
+    """`device` is cpu or cuda. `factory` makes the module instead of the graph: `path/file.py:function` below `root`,
+    a function without arguments that returns a torch.nn.Module.
 
     `python` is the interpreter that has torch. `options` are Inductor's, as in `{"max_autotune": True}`.
     """
@@ -46,7 +46,7 @@ class InductorCompiler:
         if absent:
             return (
                 f"engine inductor needs {' and '.join(f'`{name}`' for name in absent)}, which this Python does not "
-                "have; `pip install 'tritonkit[inductor]'` brings it"
+                "have; `pip install -c constraints.txt -e '.[inductor]'` brings it"
             )
         if not any(shutil.which(name) for name in (os.environ.get("CXX") or "g++", "clang++")):
             return "engine inductor needs a C++ compiler, and there is no g++ or clang++ on PATH"

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from generator.engine.compile.inductor import worker
+from generator.engine.compile.inductor import answers, worker
 
 if TYPE_CHECKING:
     from generator.engine.runner import Array, Tensors
@@ -48,7 +48,7 @@ class InductorRunner:
             if self._cuda_graphs:
                 found = self._replay(given)
             else:
-                found = worker.as_tuple(self._run(*(tensor.to(self.device) for tensor in given)))
+                found = answers.as_tuple(self._run(*(tensor.to(self.device) for tensor in given)))
             return {
                 name: (t.float() if t.dtype is torch.bfloat16 else t).cpu().numpy()
                 for name, t in zip(self.outputs, found, strict=True)
@@ -96,7 +96,7 @@ def capture(torch: Any, run: Any, buffers: list[Any]) -> tuple[Any, list[Any], t
     torch.cuda.current_stream().wait_stream(side)
     graph = torch.cuda.CUDAGraph()
     with torch.cuda.graph(graph):
-        outputs = worker.as_tuple(run(*buffers))
+        outputs = answers.as_tuple(run(*buffers))
     return graph, buffers, outputs
 
 

@@ -2,7 +2,8 @@
 
 FOLDER/request.json says what; beside it stands graph.onnx, unless a torch factory makes the module. Written are
 FOLDER/engine (a .pt2 package, or a .zip of a model with torch.compile's cache) and FOLDER/result.json. It needs
-torch, and onnx2torch for a graph, and nothing of this project, so that any interpreter with torch can run it.
+torch, onnx2torch for a graph, and of this project only `answers.py` beside it, so that any interpreter with torch can
+run it.
 """
 
 from __future__ import annotations
@@ -21,6 +22,11 @@ from operator import attrgetter
 from pathlib import Path
 from types import ModuleType
 from typing import Any
+
+if __package__:
+    from generator.engine.compile.inductor import answers
+else:  # run as a file, whose folder is the first that modules are looked for in
+    import answers  # type: ignore[import-not-found, no-redef]
 
 HALF = {"fp16": "float16", "bf16": "bfloat16"}
 LAYOUTS = {True: "NHWC, as asked", False: "NCHW, as asked", None: "left to Inductor"}
@@ -56,9 +62,10 @@ def compile_model(request: Mapping[str, Any], folder: Path, at: Callable[[str], 
     examples = example_inputs(torch, request)
     with torch.no_grad():
         found = module(*examples.values())
-        outputs = output_names(request, found)
+        answers.check_tensors(found, torch.Tensor)
+        outputs = answers.output_names(request, found)
         if request["factory"]:
-            check_outputs(as_tuple(found), request["expected"])
+            answers.check_outputs(answers.as_tuple(found), request["expected"])
         facts = {
             "torch": torch.__version__, "device": request["device"], "inputs": list(examples), "outputs": outputs,
             "precision": request["precision"], "ranges": request["ranges"],
@@ -100,18 +107,10 @@ def ahead_of_time(
     differences = []
     for where in ("opt", "min", "max"):
         given = example_inputs(torch, request, where).values()
-        differences += [
-            difference(*pair) for pair in zip(as_tuple(loaded(*given)), as_tuple(module(*given)), strict=True)
-        ]
+        both = zip(answers.as_tuple(loaded(*given)), answers.as_tuple(module(*given)), strict=True)
+        differences += [answers.difference(*pair, request["precision"]) for pair in both]
     path.replace(folder / "engine")
     return {"largest_difference": max(differences)}
-
-
-def difference(found: Any, expected: Any) -> float:
-    """The largest one. Raises ValueError for another shape: Inductor's kernels may have one length alone."""
-    if found.shape != expected.shape:
-        raise ValueError(f"the package answers {list(found.shape)}, and the module {list(expected.shape)}")
-    return float((found.float() - expected.float()).abs().max()) if found.numel() else 0.0
 
 
 def in_time(request: Mapping[str, Any], module: Any, facts: Mapping[str, Any], folder: Path) -> None:
@@ -167,7 +166,7 @@ def ready(module: Any, request: Mapping[str, Any]) -> Any:
     """On its device, in its layout and precision."""
     torch = library("torch")
     module = module.eval().to(request["device"])
-    if request["channels_last"]:
+    if request.get("channels_last"):  # engines that were built before there was a choice do not say it
         module = module.to(memory_format=torch.channels_last)  # weights of four axes; the inputs stay as they come
     if request["factory"] and request["precision"] in HALF:
         module = narrow(module, getattr(torch, HALF[request["precision"]]))
@@ -232,14 +231,9 @@ def reshaped(tensor: Any, lengths: list[int]) -> Any:
 
 
 def factory(name: str, root: str) -> Callable[[], Any]:
-    """`module:function` or `path/file.py:function` below `root`. Raises ValueError."""
+    """`path/file.py:function` below `root`. Raises ValueError."""
     where, _, function = name.rpartition(":")
-    if where.endswith(".py"):
-        module = _module_in(Path(root) / where, where)
-    else:
-        sys.path.insert(0, root)
-        module = importlib.import_module(where)
-    made = getattr(module, function, None)
+    made = getattr(_module_in(Path(root) / where, where), function, None)
     if not callable(made):
         raise ValueError(f"{where} has no function {function}")
     return made  # type: ignore[no-any-return]
@@ -279,7 +273,8 @@ def narrow(module: Any, dtype: Any) -> Any:
 
         def forward(self, *tensors: Any) -> Any:
             found = self.inner(*(t.to(dtype) if t.is_floating_point() else t for t in tensors))
-            widened = tuple(t.float() if t.is_floating_point() else t for t in as_tuple(found))
+            answers.check_tensors(found, torch.Tensor)
+            widened = tuple(t.float() if t.is_floating_point() else t for t in answers.as_tuple(found))
             return widened if isinstance(found, (tuple, list)) else widened[0]
 
     return Narrow().eval()
@@ -348,23 +343,6 @@ def in_order_of(forward: Callable[..., Any], ranges: Mapping[str, Any]) -> dict[
     return {name: ranges[name] for name in names} if set(names) == set(ranges) else dict(ranges)
 
 
-def check_outputs(found: tuple[Any, ...], expected: list[dict[str, Any]]) -> None:
-    """The types and shapes of the graph's outputs. Raises ValueError with all that differ."""
-    differing = []
-    for tensor, entry in zip(found, expected, strict=False):
-        dtype, dims = str(tensor.dtype).removeprefix("torch."), list(tensor.shape)
-        wanted = entry["dims"]
-        fits = wanted is None or (
-            len(dims) == len(wanted) and all(b is None or a == b for a, b in zip(dims, wanted, strict=True))
-        )
-        if dtype != entry["dtype"] or not fits:
-            lengths = ", ".join("?" if length is None else str(length) for length in wanted or [])
-            shape = "of any shape" if wanted is None else f"[{lengths}]"
-            differing.append(f"`{entry['name']}` is {dtype} {dims}, and {entry['dtype']} {shape} in the ONNX file")
-    if differing:
-        raise ValueError("; ".join(differing))
-
-
 def as_forward_takes(forward: Callable[..., Any], shapes: tuple[Any, ...]) -> tuple[Any, ...]:
     """One entry a parameter: those that a `*tensors` takes are one tuple."""
     kinds = [parameter.kind for parameter in inspect.signature(forward).parameters.values()]
@@ -372,20 +350,6 @@ def as_forward_takes(forward: Callable[..., Any], shapes: tuple[Any, ...]) -> tu
         return shapes
     named = kinds.index(inspect.Parameter.VAR_POSITIONAL)
     return (*shapes[:named], shapes[named:])
-
-
-def output_names(request: Mapping[str, Any], outputs: Any) -> list[str]:
-    """The graph's; of a factory that does not say them, `output_0` and so on."""
-    count = len(as_tuple(outputs))
-    names: list[str] = request["outputs"] or [f"output_{index}" for index in range(count)]
-    if len(names) != count:
-        raise ValueError(f"the module gives {count} outputs, and {len(names)} are named: {', '.join(names)}")
-    return names
-
-
-def as_tuple(outputs: Any) -> tuple[Any, ...]:
-    """A module's outputs, one or several."""
-    return tuple(outputs) if isinstance(outputs, (tuple, list)) else (outputs,)
 
 
 def set_precision(torch: Any, precision: str) -> None:

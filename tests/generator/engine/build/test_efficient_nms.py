@@ -21,6 +21,7 @@ from generator.engine.build.jobs import jobs_of
 from generator.engine.build.outcome import Outcome
 from generator.engine.build.run import Builder
 from generator.engine.compile.base import Compiled, Settings
+from generator.engine.validate.neighbours import MOST_TIED
 from generator.workspace import open_workspace
 
 Array = np.ndarray[Any, Any]
@@ -85,6 +86,7 @@ def test_it_passes_the_whole_gate(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     assert row.verdict is not None
     names = [check.name for check in row.verdict.checks]
     assert {"NaN or Inf", "f1, floor", "f1, drop", "alone and among others"} <= set(names)
+    assert row.verdict.facts["neighbours"]["tied"] < 0.75 * MOST_TIED  # the bound is no close call
     if precision != "int8":
         assert row.verdict.facts["metric"]["fp32"] == pytest.approx(row.verdict.facts["metric"]["value"], abs=0.005)
     plan = onnx.load_model_from_string((done.where / "model.plan").read_bytes())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,8 +12,10 @@ import numpy as np
 import onnx
 import pytest
 from engine_projects import digits_graph, digits_project, files, int8, loud_channel, merged, model, with_batch
+from google.protobuf.message import EncodeError
 from onnx import numpy_helper
 
+from generator.engine.build.elsewhere import graph
 from generator.engine.build.elsewhere.taking import one_of
 from generator.engine.build.jobs import Job, jobs_of
 from generator.engine.build.run import Builder, Outcome
@@ -52,6 +55,25 @@ def quantised_of(folder: Path, graph: bytes | None = None) -> bytes:
 @pytest.fixture(scope="module")
 def quantised(tmp_path_factory: pytest.TempPathFactory) -> bytes:
     return quantised_of(tmp_path_factory.mktemp("quantised") / "project")
+
+
+@pytest.mark.parametrize("name", [b"\xff2.onnx", b"two\nlines.onnx"])
+def test_a_file_of_any_name_is_taken(project: Project, quantised: bytes, tmp_path: Path, name: bytes) -> None:
+    file = Path(os.fsdecode(os.fsencode(tmp_path) + b"/" + name))
+    file.write_bytes(quantised)
+    outcome = take(project, file)
+    assert outcome.status == "installed", outcome.problems
+    assert outcome.installed is not None
+    said = json.loads((outcome.installed.folder / "engine.json").read_text(encoding="utf-8"))["elsewhere"]["file"]
+    assert said == {b"\xff2.onnx": "\\xff2.onnx", b"two\nlines.onnx": "two\\nlines.onnx"}[name]
+    file.write_bytes(b"hello")
+    assert all("\n" not in problem.message for problem in take(project, file).problems)
+
+
+@pytest.mark.parametrize("given", ["", "digits_engine/1=", "digits_engine="])
+def test_no_file_is_no_file(project: Project, given: str) -> None:
+    with pytest.raises(UserError, match="`--from` names no file"):
+        one_of(jobs(project), given)
 
 
 @pytest.fixture
@@ -169,6 +191,12 @@ def test_a_file_that_is_not_there(project: Project, tmp_path: Path) -> None:
     [problem] = take(project, tmp_path).problems
     assert problem.code == "TK992"
     assert "is not an ordinary file" in problem.message
+    [problem] = take(project, tmp_path / ("x" * 300)).problems
+    assert problem.code == "TK992"
+    assert "cannot be read: File name too long" in problem.message
+    [job] = jobs(project)
+    with pytest.raises(UserError, match="there is no engine"):
+        one_of([job], f"{'x' * 300}=a.onnx")
 
 
 def test_a_quantised_file_is_not_fp16(quantised: bytes, tmp_path: Path) -> None:
@@ -176,7 +204,7 @@ def test_a_quantised_file_is_not_fp16(quantised: bytes, tmp_path: Path) -> None:
     [problem] = take(project, written(tmp_path, quantised)).problems
     assert "is quantised, and the spec asks for fp16" in problem.message
     [problem] = take(project, written(tmp_path, digits_graph())).problems
-    assert "has nothing in fp16, which the spec asks for" in problem.message
+    assert "has no layer in fp16, which the spec asks for" in problem.message
 
 
 @pytest.mark.parametrize(
@@ -210,6 +238,32 @@ def test_data_beside_it_is_taken_in(project: Project, quantised: bytes, tmp_path
         tensor.name: numpy_helper.to_array(tensor) for tensor in onnx.load_from_string(quantised).graph.initializer
     }
     assert all(np.array_equal(numpy_helper.to_array(one), whole[one.name]) for one in kept.graph.initializer)
+
+
+def test_data_beside_it_that_makes_it_too_large(
+    project: Project, quantised: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Beyond 2 GB protobuf writes nothing."""
+    onnx.save(
+        onnx.load_from_string(quantised), tmp_path / "theirs.onnx", save_as_external_data=True,
+        location="theirs.data", size_threshold=0,
+    )  # fmt: skip
+
+    class TooLarge:
+        def __init__(self, model: onnx.ModelProto) -> None:
+            self.model = model
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(self.model, name)
+
+        def SerializeToString(self, **_options: Any) -> bytes:  # noqa: N802
+            raise EncodeError("Failed to serialize proto")
+
+    read = graph.read_graph
+    monkeypatch.setattr(graph, "read_graph", lambda *given: TooLarge(read(*given)))
+    [problem] = take(project, tmp_path / "theirs.onnx").problems
+    assert problem.code == "TK992"
+    assert "is too large for one file with the data beside it" in problem.message
 
 
 def test_weights_of_7_bits_are_seen(project: Project, quantised: bytes, tmp_path: Path) -> None:

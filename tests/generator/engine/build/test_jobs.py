@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
-from engine_projects import digits_project, floats_project, int8, model, of_any_length
+from engine_projects import digits_project, floats_project, int8, merged, model, of_any_length
 
 from generator.engine.build.candidates.choices import choices
 from generator.engine.build.candidates.profiles import profiles_of
@@ -17,6 +17,7 @@ from generator.engine.build.candidates.speed import sizes_of
 from generator.engine.build.jobs import Job, jobs_of
 from generator.engine.compile.base import ShapeRange
 from generator.engine.errors import StageError
+from generator.engine.install import request
 from generator.engine.install.request import differences
 from generator.project import Project
 from generator.workspace import open_workspace
@@ -52,6 +53,27 @@ CHANGES: Mapping[str, tuple[Mapping[str, Any], list[str]]] = {
     "steps": ({"postprocess": [{"top_k": {"k": 3, "labels": "data/digits.labels"}}]},
               ["the steps around the engine changed"]),
 }  # fmt: skip
+
+
+CALIBRATED: Mapping[str, tuple[Mapping[str, Any], bool]] = {
+    "fp32": ({}, False),
+    "fp16": (model(precision="fp16"), False),
+    "int8": (int8(), True),
+    "auto": (merged(int8(), model(engine="auto")), True),
+    "by ModelOpt": (merged(int8(), model(build={"quantizer": "modelopt"})), False),
+}
+
+
+@pytest.mark.parametrize("what", CALIBRATED)
+def test_an_engine_is_built_again_when_ranges_are_found_in_another_way(
+    tmp_path: Path, what: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    changes, differs = CALIBRATED[what]
+    before = digits(tmp_path / "project", changes)
+    monkeypatch.setattr(request, "CALIBRATION_FORMAT", 1)
+    now = job_of(Project(tmp_path / "project"))
+    assert (before.key != now.key) is differs
+    assert differences(before.request, now.request) == ["how ranges are found has changed"] * differs
 
 
 @pytest.mark.parametrize("what", CHANGES)

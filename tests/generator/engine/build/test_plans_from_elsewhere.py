@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -12,6 +13,10 @@ from typing import Any
 import pytest
 from engine_projects import digits_graph, digits_project, files, merged, model, with_batch
 from trtexec_stand_in import plan, program
+
+from generator.lint.check import check
+from generator.lint.files import MemoryFolder
+from generator.lint.server import Gpu, Server
 
 Run = Callable[..., "subprocess.CompletedProcess[str]"]
 PRODUCTION = {"targets": {"production": {"server": "25.03", "engine": "tensorrt", "gpu": "h200"}, "embedded": None}}
@@ -51,11 +56,11 @@ def refused(done: subprocess.CompletedProcess[str], root: Path) -> str:
 
 
 def test_a_good_plan_is_judged_and_installed(root: Path, command: Run) -> None:
-    done = command(root, *TAKE, put(root, good()), tensorrt="10.9.0")
+    done = command(root, *TAKE, put(root, good()), tensorrt="10.9.0", STAND_IN_GPU_NAME="NVIDIA H200")
     assert done.returncode == 0, done.stderr
     found = manifest(root)
     assert found["elsewhere"] == {"file": "model.plan", "tensorrt": "10.9.0.34"}
-    assert found["judged_with"]["gpu"] == "Stand-in GPU"
+    assert (found["judged_with"]["gpu"], found["judged_with"]["compute_capability"]) == ("NVIDIA H200", "9.0")
     assert found["accuracy"]["metric"]["value"] >= 0.98
     assert "compiled" not in found
     listed = json.loads(command(root, "engines", "--json").stdout)
@@ -91,11 +96,52 @@ def test_what_is_refused_before_it_runs(root: Path, command: Run, data: bytes, t
     assert said in refused(command(root, *TAKE, put(root, data), tensorrt=tensorrt), root)
 
 
-def test_a_version_compatible_plan_may_be_older(tmp_path: Path, command: Run) -> None:
-    root = digits_project(tmp_path / "p", merged(FP16, model(build={"version_compatible": True}))).root
-    done = command(root, *TAKE, put(root, good((10, 4, 0, 26))), tensorrt="10.9.0")
+@pytest.fixture
+def compatible(tmp_path: Path) -> Path:
+    return digits_project(tmp_path / "p", merged(FP16, model(build={"version_compatible": True}))).root
+
+
+def test_a_version_compatible_plan_may_be_older(compatible: Path, command: Run) -> None:
+    root, here = compatible, {"tensorrt": "10.9.0", "STAND_IN_GPU_NAME": "NVIDIA H200"}
+    done = command(root, *TAKE, put(root, good((10, 4, 0, 26))), **here)
     assert done.returncode == 0, done.stderr
     assert manifest(root)["elsewhere"]["tensorrt"] == "10.4.0.26"
+    assert manifest(root)["judged_with"]["version_compatible"] is True
+    # A server is rendered with it: what was seen here is what TK703 goes by.
+    done = command(root, "render", "--target", "production")
+    assert done.returncode == 0, done.stderr
+    assert command(root, *TAKE, put(root, good()), **here).returncode == 0
+    assert "version_compatible" not in manifest(root)["judged_with"], "of a plan of the same version nothing shows it"
+
+
+def test_the_target_may_not_load_what_the_older_tensorrt_here_does(compatible: Path, command: Run) -> None:
+    said = refused(command(compatible, *TAKE, put(compatible, good((10, 4, 0, 26))), tensorrt="10.4.0"), compatible)
+    assert "whether Triton 25.03 loads it, which has 10.9.0, does not show here" in said
+    assert "judge it with the TensorRT of that release" in said
+
+
+def test_the_gpu_that_it_was_judged_on_has_to_be_the_servers(root: Path, command: Run) -> None:
+    a100 = {"STAND_IN_GPU_NAME": "NVIDIA A100-SXM4-80GB", "STAND_IN_GPU_MAJOR": "8"}
+    assert command(root, *TAKE, put(root, good()), tensorrt="10.9.0", **a100).returncode == 0
+    done = command(root, "render", "--target", "production")
+    assert done.returncode == 1
+    said = " ".join(done.stderr.split())
+    assert "TK797" in said
+    assert "the engine was judged on an NVIDIA A100-SXM4-80GB (compute capability 8.0), and the server runs" in said
+    # And where the machine itself is asked, by the manifest that was written:
+    folder = root.joinpath("engines/production/digits_engine/1")
+    served = {
+        "m/config.pbtxt": b'platform: "tensorrt_plan"\ninstance_group { kind: KIND_GPU }\n',
+        **{f"m/1/{file.name}": file.read_bytes() for file in folder.iterdir()},
+    }
+
+    def codes(*machine: Gpu) -> set[str]:
+        server = Server("25.03", frozenset({"tensorrt"}), gpus=1, machine=machine)
+        return {problem.code for problem in check([MemoryFolder(served, "")], server).problems}
+
+    h200 = codes(Gpu("NVIDIA H200", "9.0"))
+    assert h200 - codes(Gpu("NVIDIA A100-SXM4-80GB", "8.0")) == {"TK797"}
+    assert "TK797" in codes()
 
 
 def test_several_engines_are_refused_by_name(root: Path, command: Run) -> None:
@@ -130,6 +176,9 @@ def test_trtexec_builds_a_plan_that_waits_for_its_judge(root: Path, command: Run
     assert note["hint"].endswith(way)
     assert not (root / "engines").exists()
     assert (root / PREPARED / "model.plan").is_file()
+    said = command(root, "build", "--target", "production", gpu=True, TRTEXEC=trtexec).stderr
+    assert "graph, commands and plan are in" in said
+    assert "without tensorrt" not in said
     # Where TensorRT is, that very command brings it in.
     done = command(root, *way.strip("`").split()[1:], tensorrt="10.9.0")
     assert done.returncode == 0, done.stderr
@@ -147,12 +196,14 @@ def test_a_plan_stays_while_graph_and_command_do(root: Path, command: Run, trtex
     file = root / PREPARED / "model.plan"
     file.write_bytes(b"built in the image meanwhile")
     # As after build.sh: nothing builds it again, and nobody needs a trtexec to be told of it.
-    for more in ({}, {"TRTEXEC": trtexec}):
+    for more in (dict[str, str](), {"TRTEXEC": trtexec}):
         assert build(command, root, **more)[1][0]["code"] == "TK995"
         assert file.read_bytes() == b"built in the image meanwhile"
     build(command, root, "--force", TRTEXEC=trtexec)
     assert file.read_bytes().startswith(b"ftrt")
     spec = root / "specs" / "digits.yaml"
+    spec.write_text(spec.read_text().replace("max_drop: 0.005", "max_drop: 0.006"))
+    assert build(command, root)[1][0]["code"] == "TK995", "how it is judged changes no plan"
     spec.write_text(spec.read_text().replace("precision: fp16", "precision: tf32"))
     outcome, problems = build(command, root)
     assert (outcome["status"], problems) == ("prepared", [])
@@ -166,9 +217,77 @@ def test_one_of_another_version_is_not_used(root: Path, command: Run, trtexec: s
     assert not (root / PREPARED / "model.plan").exists()
 
 
+def test_one_of_an_older_version_is_used_for_a_version_compatible_plan(
+    compatible: Path, command: Run, trtexec: str
+) -> None:
+    outcome, [note] = build(command, compatible, TRTEXEC=trtexec, TRTEXEC_VERSION="100400")
+    assert (outcome["status"], note["code"]) == ("prepared", "TK995")
+    assert (compatible / PREPARED / "model.plan").is_file()
+    (compatible / PREPARED / "model.plan").unlink()
+    assert build(command, compatible, TRTEXEC=trtexec, TRTEXEC_VERSION="101100")[1][0]["code"] == "TK987"
+
+
+def test_a_trtexec_that_is_not_there_is_told(root: Path, command: Run) -> None:
+    outcome, [note] = build(command, root, TRTEXEC="/opt/nowhere/trtexec")
+    assert (outcome["status"], note["code"], note["severity"]) == ("prepared", "TK987", "note")
+    assert "TRTEXEC names /opt/nowhere/trtexec, and there is no such program" in note["message"]
+
+
+def test_a_changed_plugin_makes_the_plan_anothers(tmp_path: Path, command: Run, trtexec: str) -> None:
+    root = digits_project(tmp_path / "p", merged(FP16, model(build={"plugins": ["plugins/a.so"]}))).root
+    library = root / "plugins" / "a.so"
+    library.parent.mkdir()
+    library.write_bytes(b"one")
+    assert build(command, root, TRTEXEC=trtexec)[1][0]["code"] == "TK995"
+    assert build(command, root)[1][0]["code"] == "TK995"
+    library.write_bytes(b"another")
+    assert build(command, root)[1] == []
+    assert not (root / PREPARED / "model.plan").exists()
+
+
+def test_the_command_counts_from_the_current_folder(tmp_path: Path, command: Run, trtexec: str) -> None:
+    root = digits_project(tmp_path / "p", FP16).root
+    (root / "some where").mkdir()
+    _, [note] = build(command, root / "some where", TRTEXEC=trtexec)
+    told = shlex.split(note["hint"].partition("`")[2].rstrip("`"))
+    done = command(root / "some where", *told[1:], tensorrt="10.9.0")
+    assert done.returncode == 0, done.stderr
+    assert manifest(root)["elsewhere"]["file"] == "model.plan"
+
+
+@pytest.mark.parametrize("stage", ["compile", "validate", "measure"])
+def test_until_a_stage_that_nothing_here_reaches(root: Path, command: Run, trtexec: str, stage: str) -> None:
+    outcome, [note] = build(command, root, "--until", stage, TRTEXEC=trtexec)
+    assert (outcome["status"], note["code"]) == ("prepared", "TK995")
+
+
 def test_without_a_gpu_it_is_not_tried(root: Path, command: Run, trtexec: str) -> None:
-    outcome, problems = build(command, root, gpu=False, TRTEXEC=trtexec, TRTEXEC_FAILS="no device")
-    assert (outcome["status"], problems) == ("prepared", [])
+    outcome, [note] = build(command, root, gpu=False, TRTEXEC=trtexec, TRTEXEC_FAILS="no device")
+    assert (outcome["status"], note["code"], note["severity"]) == ("prepared", "TK987", "note")
+    assert f"{trtexec} is here and not used: it builds on a GPU, and NVIDIA's driver" in note["message"]
+
+
+@pytest.mark.parametrize(
+    ("bytes_", "said"),
+    [
+        (b"", "is empty"),
+        (b"hello", "is no TensorRT plan"),
+        (plan(b"", (10, 9, 0, 34), [])[:-1], "has 44 bytes, and its header tells of 45"),
+    ],
+)
+def test_a_worthless_plan_is_not_believed(root: Path, command: Run, tmp_path: Path, bytes_: bytes, said: str) -> None:
+    worthless, file = tmp_path / "worthless.plan", tmp_path / "trtexec"
+    worthless.write_bytes(bytes_)
+    file.write_text(
+        "#!/bin/sh\n"
+        "if [ $1 = --help ]; then echo '[TensorRT v100900]'; exit 0; fi\n"
+        f'for word in "$@"; do case $word in --saveEngine=*) cp {worthless} "${{word#*=}}";; esac; done\n'
+    )
+    file.chmod(0o755)
+    outcome, [error] = build(command, root, TRTEXEC=str(file))
+    assert (outcome["status"], error["code"]) == ("refused", "TK955")
+    assert f"ended well and wrote no plan: model.plan {said}" in error["message"]
+    assert not (root / PREPARED / "model.plan").exists()
 
 
 def test_its_errors_are_the_builds(root: Path, command: Run, trtexec: str) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 import onnx
 import pytest
 import yaml
-from engine_projects import digits_project
+from engine_projects import digits_project, model
 
 from generator.engine.build.candidates.choices import Choice
 from generator.engine.build.candidates.profiles import profiles_of
@@ -33,7 +33,7 @@ def prepared(root: Path, choice: Choice, given: Sequence[Profile] | None = None)
     model, graph = job.read(project)
     profiles = profiles_of(job, model) if given is None else given
     lowerer = Lowerer(job, model, Judge(job, graph, project, profiles), project, Cache(root / "cache"))
-    return prepare(job, choice, profiles, lowerer, project=project, progress=lambda _text: None)
+    return prepare(job, choice, profiles, lowerer, project=project, progress=lambda _text: None).folder
 
 
 def test_the_graph_and_the_commands_are_written(tmp_path: Path) -> None:
@@ -44,6 +44,25 @@ def test_the_graph_and_the_commands_are_written(tmp_path: Path) -> None:
     assert "trtexec" in (folder / "build.sh").read_text()
     assert {part["kind"] for part in yaml.safe_load_all((folder / "job.yaml").read_text())} >= {"Job"}
     assert not (tmp_path / "project" / "engines").exists()
+
+
+def test_plugins_lie_beside_the_graph(tmp_path: Path) -> None:
+    root = tmp_path / "project"
+    project = digits_project(
+        root, {"targets": {"production": PRODUCTION}, **model(build={"plugins": ["plugins/x.so"]})}
+    )
+    (root / "plugins").mkdir()
+    (root / "plugins" / "x.so").write_bytes(b"a library")
+    [job] = jobs_of(open_workspace(project, target="production"))
+    read, graph = job.read(project)
+    profiles = profiles_of(job, read)
+    lowerer = Lowerer(job, read, Judge(job, graph, project, profiles), project, Cache(root / "cache"))
+    choice = Choice("tensorrt", "fp16")
+    folder = prepare(job, choice, profiles, lowerer, project=project, progress=lambda _text: None).folder
+    assert (folder / "plugin-0-x.so").read_bytes() == b"a library"
+    assert "--staticPlugins=./plugin-0-x.so" in (folder / "build.sh").read_text()
+    assert "--staticPlugins=/work/plugin-0-x.so" in (folder / "job.yaml").read_text()
+    assert not any(str(tmp_path) in (folder / name).read_text() for name in ("build.sh", "job.yaml"))
 
 
 def test_other_engines_have_no_command(tmp_path: Path) -> None:

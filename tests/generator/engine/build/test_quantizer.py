@@ -17,8 +17,8 @@ import pytest
 from engine_projects import digits_project, int8, merged, model
 
 from generator.engine.build.jobs import jobs_of
-from generator.engine.build.lower import by_modelopt as subject
 from generator.engine.build.run import Builder, Outcome
+from generator.engine.compile import onnxruntime as processor
 from generator.project import Project
 from generator.workspace import open_workspace
 
@@ -55,7 +55,7 @@ def calls(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Any]
     (package / "__init__.py").touch()
     (package / "quantization.py").write_text(STAND_IN)
     monkeypatch.syspath_prepend(tmp_path / "packages")
-    monkeypatch.setattr(subject, "has_vnni", lambda: True)
+    monkeypatch.setattr(processor, "has_vnni", lambda: True)
     yield importlib.import_module("modelopt.onnx.quantization").calls
     for name in ("modelopt", "modelopt.onnx", "modelopt.onnx.quantization"):
         sys.modules.pop(name, None)
@@ -121,9 +121,23 @@ def test_where_it_is_missing(tmp_path: Path) -> None:
 
 @pytest.mark.usefixtures("calls")
 def test_a_processor_on_which_its_sums_overflow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(subject, "has_vnni", lambda: False)
+    monkeypatch.setattr(processor, "has_vnni", lambda: False)
     [problem] = built(digits_project(tmp_path / "p", MODELOPT)).problems
     assert (problem.code, "no VNNI" in problem.message) == ("TK935", True)
+
+
+def test_of_another_processor_nothing_is_known(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, calls: list[Any]
+) -> None:
+    monkeypatch.setattr(processor, "has_vnni", lambda: False)
+    changes = merged(MODELOPT, {"targets": {"elsewhere": {"server": "25.03"}}})
+    work = open_workspace(digits_project(tmp_path / "p", changes), target="elsewhere")
+    work.stop_on_errors()
+    [job] = jobs_of(work)
+    assert job.program.engine == "onnxruntime"
+    outcome = Builder(work.project, lambda _text: None, until="precision").build(job)
+    assert outcome.status == "looked", [problem.message for problem in outcome.problems]
+    assert [mode for mode, *_ in calls] == ["int8"]
 
 
 @pytest.mark.parametrize(

@@ -31,7 +31,11 @@ OLD = manifest(0.99, _1=(95, 100, 105), _8=(380, 400, 420))
         (manifest(0.99, _1=(106, 109, 112)), []),  # slower, by less than a tenth
         (manifest(0.99, _1=(104, 200, 300)), []),  # slower, and the intervals overlap
         (manifest(0.99, _1=(106, 112, 118)), ["batch 1 takes 112 µs, 12% more than 100 µs; 10% is allowed"]),
-        (manifest(0.99, _16=(1000, 1000, 1000)), []),  # a size that the old one was not timed at
+        (manifest(0.99, _1=(95, 100, 105), _16=(1000, 1000, 1000)), []),  # a size that the old one was not timed at
+        (
+            manifest(0.99, _16=(1000, 1000, 1000)),
+            ["no latency can be compared: the one engine was timed at batch 1, 8, the other at 16"],
+        ),
         (manifest(None, _1=(95, 100, 105)), ["the one engine was judged by top1, the other by none"]),
     ],
 )

@@ -165,12 +165,25 @@ def test_the_key_changes_with_all_that_decides_and_nothing_else() -> None:
         cache_facts(graph(LINE), given, "entropy", 99.9),
         cache_facts(digits(), samples("pixels", digits_pixels(11)), "entropy", 99.9),
         cache_facts(digits(), type(given)(given.batches, "other"), "entropy", 99.9),
+        cache_facts(digits(), given, "entropy", 99.9, symmetric=True),
     ]
-    assert len({key, *map(key_of, others)}) == 7
+    assert len({key, *map(key_of, others)}) == 8
+    both = [cache_facts(digits(), given, "minmax", 99.9, symmetric=symmetric) for symmetric in (False, True)]
+    assert both[0] == both[1], "only entropy goes by it"
 
 
-def test_entropy_says_what_bounds_it() -> None:
+@pytest.mark.parametrize("symmetric", [False, True])
+def test_entropy_says_what_bounds_it(symmetric: bool) -> None:
     given = samples("pixels", digits_pixels(10))
-    bounds = {method: collect(digits(), given, method).facts.get("bound") for method in METHODS}
-    assert bounds == {"entropy": "squared error", "minmax": None, "percentile": None}
-    assert {m: cache_facts(digits(), given, m, 99.99)["bound"] for m in METHODS} == bounds
+    facts = {method: collect(digits(), given, method, symmetric=symmetric).facts for method in METHODS}
+    said = {name: (of.get("bound"), of.get("symmetric")) for name, of in facts.items()}
+    assert said == {"entropy": ("squared error", symmetric), "minmax": (None, None), "percentile": (None, None)}
+
+
+def test_the_ranges_are_those_of_the_engine_that_computes_with_them() -> None:
+    """A Relu's: one large value costs INT8 around zero more than UINT8."""
+    values = np.random.default_rng(7).normal(size=200_000).astype(np.float32)
+    given = samples("x", np.append(values, values.max() * np.float32(1.5))[None])
+    model = graph("(float[b, 200001] x) => (float[b, 200001] y) { y = Relu(x) }")
+    wide, narrow = (collect(model, given, symmetric=symmetric)["y"][1] for symmetric in (False, True))
+    assert narrow < 0.8 * wide

@@ -83,3 +83,34 @@ def test_models_are_quantised_as_the_library_alone_does(
     monkeypatch.setattr(qdq_quantizer, "find_by_name", find_by_name)
     alone = quantize(given, ranges, for_engine=engine)
     assert ours.SerializeToString(deterministic=True) == alone.SerializeToString(deterministic=True)
+
+
+@pytest.mark.parametrize("engine", ["onnxruntime", "tensorrt"])
+def test_the_library_looks_at_the_graph_in_the_order_that_the_model_is_changed_by(
+    engine: Literal["onnxruntime", "tensorrt"], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its own model is made, nothing is done to that, and from the one call of adjust_tensor_ranges on ours is used."""
+    given = onnx.load(MODELS / "digits.onnx")
+    made: list[str] = []
+    graphs: list[onnx.GraphProto] = []
+
+    def noted(self: ONNXModel, of: onnx.ModelProto) -> None:
+        made.append(type(self).__name__)
+        graphs.append(onnx.GraphProto.FromString(of.graph.SerializeToString()))
+        created(self, of)
+
+    created = ONNXModel.__init__
+    monkeypatch.setattr(ONNXModel, "__init__", noted)
+    tensors = [*(value.name for value in given.graph.input), *(n for node in given.graph.node for n in node.output)]
+    quantize(given, dict.fromkeys(tensors, (-1.0, 2.0)), for_engine=engine)
+    assert made == ["ONNXModel", "IndexedModel"]
+    assert graphs[0] == graphs[1]
+
+
+def test_ranges_that_are_adjusted_twice_are_another_version_of_the_library() -> None:
+    quantizer = indexed_model.IndexedQuantizer.__new__(indexed_model.IndexedQuantizer)
+    quantizer.model, quantizer.tensors_range = ONNXModel(model()), None
+    quantizer.adjust_tensor_ranges()
+    assert isinstance(quantizer.model, IndexedModel)
+    with pytest.raises(RuntimeError, match="adjusts ranges twice"):
+        quantizer.adjust_tensor_ranges()

@@ -19,7 +19,7 @@ from generator.engine.precision import Kept, modelopt
 from generator.engine.runner import Samples
 
 STAND_IN = """
-import numpy, shutil
+import numpy, shutil, sys
 calls = []
 
 def quantize(onnx_path, quantize_mode="int8", calibration_data_reader=None, calibration_method=None,
@@ -33,6 +33,8 @@ def quantize(onnx_path, quantize_mode="int8", calibration_data_reader=None, cali
     calibration_data_reader.rewind()
     assert calibration_data_reader.get_next() is first
     calls[-1]["read"] = read
+    print("\\n".join(f"line {number}" for number in range(99)))
+    print("the last word", file=sys.stderr)
     if quantize_mode == "int8":
         raise RuntimeError("no such luck")
     shutil.copy(onnx_path, output_path)
@@ -87,6 +89,19 @@ def test_the_call(capfd: pytest.CaptureFixture[str]) -> None:
 def test_a_failure_inside_it_is_one_sentence() -> None:
     finding = said(digits(), "int8", samples(pixels=digits_data()[0][:8]))
     assert (finding.code, finding.message) == ("TK935", "ModelOpt failed: no such luck")
+    assert finding.hint.startswith("it printed last: ")
+    assert finding.hint.endswith("line 98 the last word")
+    assert len(finding.hint) < 500
+
+
+@pytest.mark.usefixtures("stand_in")
+def test_a_graph_that_cannot_be_written_is_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+    def save(*_given: object) -> None:
+        raise ValueError("2 GB are the most")
+
+    monkeypatch.setattr(onnx, "save", save)
+    finding = said(digits(), "fp8", samples(pixels=digits_data()[0][:8]))
+    assert (finding.code, finding.message, finding.hint) == ("TK935", "ModelOpt failed: 2 GB are the most", "")
 
 
 @pytest.mark.usefixtures("stand_in")

@@ -11,7 +11,7 @@ from generator.engine.errors import StageError
 from generator.engine.inspect import inspect, read_graph
 from generator.engine.profile import profile
 from generator.engine.profile.inputs import made_inputs
-from generator.engine.profile.onnxruntime import split
+from generator.engine.profile.onnxruntime import called, split
 from written_graphs import written
 
 DIGITS = Path(__file__).parents[4] / "models" / "digits.onnx"
@@ -99,3 +99,10 @@ def test_control_flow_is_timed_as_one_row() -> None:
                      else_branch = e () => (float[N] q) { q = Neg(x) }> }""")
     found = profile(model, {}, 2, runs=2, threads=1)
     assert [(row.op_type, row.layers, row.flops) for row in found.rows] == [("If", ("If_0",), None)]
+
+
+def test_what_runs_is_called_by_its_node_in_the_graph() -> None:
+    found = profile(read_graph(DIGITS), {}, 1, runs=1, threads=1)
+    assert [row.name for row in found.rows if row.layers and row.name not in row.layers] == []
+    assert called("conv_2_token_4", ("conv_2", "relu_3")) == "conv_2"
+    assert called("ReorderOutput", ()) == "ReorderOutput"

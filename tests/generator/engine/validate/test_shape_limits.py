@@ -11,7 +11,7 @@ from generator.engine.compile.base import ShapeRange
 from generator.engine.runner import Samples
 from generator.engine.validate.compare import compare
 from generator.engine.validate.judge import Gate, judge
-from generator.engine.validate.ranked import nearest_rows, ranked_outputs
+from generator.engine.validate.ranked import in_nearest_order, rankings
 from generator.engine.validate.shapes import check_shapes
 from generator.engine.validate.verdict import Check
 
@@ -122,7 +122,7 @@ def test_a_value_that_is_not_finite_at_one_size() -> None:
 
 
 def test_rows_of_equal_scores_may_change_places() -> None:
-    assert ranked_outputs([detect(X)]) == {"boxes", "score"}
+    assert rankings([detect(X)]) == {"score": ("boxes", "label")}
     checks = shape_checks(detect, swapped)
     assert all(check.passed for check in checks)
     assert all(check.value == "1.00000" for check in checks)
@@ -133,6 +133,7 @@ def test_rows_of_equal_scores_may_change_places() -> None:
     lambda a: {n: -v for n, v in a.items()},
     lambda a: {n: v * 0 for n, v in a.items()},
     lambda a: {**a, "boxes": a["boxes"][..., [2, 3, 0, 1]] * [1, 1, -1, 1]},
+    lambda a: {**a, "boxes": np.roll(a["boxes"], 1, axis=1)},
 ])  # fmt: skip
 def test_wrong_boxes_at_one_size(wrong: Callable[[Answers], Answers], size: int) -> None:
     checks = shape_checks(detect, at(size, wrong, swapped))
@@ -140,17 +141,30 @@ def test_wrong_boxes_at_one_size(wrong: Callable[[Answers], Answers], size: int)
 
 
 def test_scores_of_classes_are_not_ranked() -> None:
-    assert ranked_outputs([plain(X)]) == frozenset()
+    assert rankings([plain(X)]) == {}
     falling = -np.sort(-X, axis=1)
-    assert ranked_outputs([{"y": falling}]) == frozenset()
-    assert ranked_outputs([{"y": falling, "index": np.argsort(-X)}]) == {"y"}
-    assert ranked_outputs([{"y": X, "index": np.argsort(-X)}]) == frozenset()
-    assert ranked_outputs([]) == frozenset()
+    assert rankings([{"y": falling}]) == {}
+    assert rankings([{"y": falling, "index": np.argsort(-X)}]) == {"y": ("index",)}
+    assert rankings([{"y": X, "index": np.argsort(-X)}]) == {}
+    assert rankings([]) == {}
 
 
-def test_each_row_is_paired_once() -> None:
-    reference = np.array([[[1.0], [1.1], [5.0]]])
-    np.testing.assert_array_equal(nearest_rows(reference, np.array([[[5.0], [1.0], [1.0]]])), [[[1], [1], [5]]])
-    np.testing.assert_array_equal(
-        nearest_rows(reference, np.array([[[5.0], [np.nan], [1.0]]])), [[[1], [5], [np.nan]]]
-    )
+@pytest.mark.parametrize(("given", "ordered"), [([5.0, 1.0, 1.0], [1, 1, 5]), ([5.0, np.nan, 1.0], [1, np.nan, 5])])
+def test_each_row_is_paired_once(given: list[float], ordered: list[float]) -> None:
+    ranks = {"score": ["boxes"]}
+    reference = {"boxes": np.array([[[1.0], [1.1], [5.0]]]), "score": np.ones((1, 3))}
+    found = in_nearest_order(reference, {**reference, "boxes": np.array(given).reshape(1, 3, 1)}, ranks)
+    np.testing.assert_array_equal(found["boxes"].reshape(-1), ordered)
+
+
+def test_a_row_moves_as_a_whole() -> None:
+    """A box that has the score of another one does not get its own back."""
+    boxes = np.array([[[0.0, 0.0, 9.0, 9.0], [90.0, 90.0, 99.0, 99.0]]])
+    reference = {"boxes": boxes, "score": np.array([[0.9, 0.2]])}
+    mixed = {"boxes": boxes[:, ::-1], "score": reference["score"]}
+    found = in_nearest_order(reference, mixed, rankings([reference]))
+    np.testing.assert_array_equal(found["boxes"], boxes)
+    np.testing.assert_array_equal(found["score"], [[0.2, 0.9]])
+    whole = {name: value[:, ::-1] for name, value in reference.items()}
+    found = in_nearest_order(reference, whole, rankings([reference]))
+    assert all(np.array_equal(found[name], reference[name]) for name in reference)

@@ -54,15 +54,43 @@ def test_rows_of_equal_scores_come_in_the_references_order(rows: list[int]) -> N
     assert [output.equal.tolist() for output in comparison.outputs.values()] == [[1, 1]] * 4
 
 
-def test_scores_that_are_equal_in_one_of_them_alone_are_a_tie_too() -> None:
-    """As where a lower precision rounds two scores to one, or tells apart what FP32 cannot."""
+def test_scores_that_only_the_candidate_tells_apart_are_a_tie() -> None:
     reference = detections()
-    candidate = in_rows(reference, [0, 1, 2, 4, 3, 5])
-    candidate["score"][0, 3:5] = 0.5
-    assert compare([reference], [candidate]).outputs["boxes"].equal.min() == 1
     other = in_rows(reference, [0, 3, 1, 2, 4, 5])
     other["score"][0, 1:4] = [0.7002, 0.7001, 0.7]
     assert compare([reference], [other]).outputs["boxes"].equal.min() == 1
+
+
+@pytest.mark.parametrize(("second", "equal"), [(0.6999, 1), (0.69, 0)])
+def test_scores_that_the_candidate_makes_equal_are_one_if_they_were_near(second: float, equal: int) -> None:
+    """As where fewer bits round two scores to one; a candidate to which all scores are equal is no such thing."""
+    reference = detections()
+    reference["score"][0] = [0.9, 0.7, second, 0.5, 0.2, 0.0]
+    candidate = in_rows(reference, [0, 2, 1, 3, 4, 5])
+    candidate["score"][0, 1:3] = 0.7
+    assert compare([reference], [candidate], near=2**-11).outputs["boxes"].equal.min() == equal
+    assert compare([reference], [candidate]).outputs["boxes"].equal.min() == 0
+    candidate["score"][0, 1:3] = [0.7, 0.6999]  # it tells them apart, and wrongly
+    assert compare([reference], [candidate], near=2**-11).outputs["boxes"].equal.min() == 0
+
+
+def test_labels_the_wrong_way_round_are_not_made_right_by_equal_scores() -> None:
+    random = np.random.default_rng(0)
+    score = np.sort(random.dirichlet(np.full(5, 3000.0), 64), axis=1)[:, ::-1].astype(np.float32)
+    label = np.argsort(random.random((64, 10)), axis=1)[:, :5]
+    candidate = {"score": np.full_like(score, 0.2), "label": label[:, ::-1]}
+    found = compare([{"score": score, "label": label}], [candidate], near=2**-11).outputs["label"]
+    assert (found.top1.mean(), found.equal.mean()) == (0, 0)
+
+
+def test_ties_do_not_chain() -> None:
+    """Each is near the next, and the last is not near the first."""
+    reference = detections()
+    reference["score"][0] = [0.7, 0.6998, 0.6996, 0.6994, 0.2, 0.0]
+    far, close = (in_rows(reference, rows) for rows in ([3, 1, 2, 0, 4, 5], [1, 0, 3, 2, 4, 5]))
+    for candidate, equal in ((far, 0), (close, 1)):
+        candidate["score"][0, :4] = 0.7
+        assert compare([reference], [candidate], near=4e-4).outputs["boxes"].equal.min() == equal
 
 
 @pytest.mark.parametrize("rows", [[1, 0, 2, 3, 4, 5], [4, 1, 2, 3, 0, 5]])
@@ -168,7 +196,7 @@ def judged(engine: Deciding) -> Neighbours:
 def test_either_of_two_boxes_with_equal_scores_may_be_kept() -> None:
     found = judged(Deciding())
     assert found.passed, found.check().text
-    assert 0.2 < found.tied < 0.8
+    assert 0.05 < found.tied < 0.2  # one row of four, in every second placement
     assert found.strange == 0
 
 
@@ -192,3 +220,75 @@ def test_a_label_that_changes_is_no_tie_of_boxes() -> None:
     found = judged(Deciding(labels=True))
     assert not found.passed
     assert found.tied == 0
+
+
+@dataclass
+class Systematic:
+    """Four objects [k, 4] an item with scores, labels and a count, of eight rows; `wrong` says what becomes of those
+    that are among others."""
+
+    wrong: str
+
+    def run(self, tensors: Mapping[str, Array]) -> Answer:
+        x = tensors["x"]
+        items, alone = len(x), bool((x == x[:1]).all())
+        answer: Answer = {
+            "boxes": np.zeros((items, 8, 4), np.float32), "score": np.zeros((items, 8), np.float32),
+            "label": np.zeros((items, 8), np.int64), "count": np.full((items, 1), 4),
+        }  # fmt: skip
+        for item in range(items):
+            random = np.random.default_rng(int(x[item, 0] * 10))
+            corner = random.random((4, 2)) * 100
+            answer["boxes"][item, :4] = np.concatenate([corner, corner + 20], axis=1)
+            answer["score"][item, :4] = np.sort(random.random(4))[::-1]
+            answer["label"][item, :4] = random.integers(0, 9, 4)
+        if not alone:
+            getattr(self, f"_{self.wrong}")(answer)
+        return answer
+
+    def _shift(self, answer: Answer) -> None:
+        answer["boxes"][:, :4] += 8
+
+    def _rename(self, answer: Answer) -> None:
+        answer["label"][:, :4] = (answer["label"][:, :4] + 1) % 9
+
+    def _rename_tied(self, answer: Answer) -> None:
+        self._shift(answer)
+        self._rename(answer)
+
+    def _add(self, answer: Answer) -> None:
+        answer["boxes"][:, 0] += 8
+        answer["boxes"][:, 4:] = [0, 0, 50, 50]
+        answer["score"][:, 4:] = answer["score"][:, 3:4] * np.float32(0.9)
+        answer["count"][:] = 8
+
+    def _miscount(self, answer: Answer) -> None:
+        answer["boxes"][:, 0] += 8
+        answer["count"][:] = 5
+
+    def _blur(self, answer: Answer) -> None:
+        """One row is tied in a few items; another output of all of them is wrong there."""
+        few = answer["boxes"][:, 0, 0] > 60
+        answer["boxes"][few, 0] += 8
+        answer["boxes"][few, 1] += 60
+
+    def close(self) -> None:
+        """Nothing to free."""
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ("shift", "1.000 of the rows are other boxes of the same score"),
+        ("rename", "answers that are no floats are equal in"),
+        ("rename_tied", "answers that are no floats are equal in"),
+        ("add", "0.500 of the rows are others where candidates of equal scores take turns"),
+        ("miscount", "answers that are no floats are equal in"),
+        ("blur", "of the rows are others where candidates of equal scores take turns"),
+    ],
+)
+def test_what_neighbours_change_everywhere_is_no_tie(wrong: str, said: str) -> None:
+    x = np.arange(1, 17, dtype=np.float32)[:, None] / 10
+    found = check_neighbours(Systematic(wrong), Samples(({"x": x},), ""), [8], TOLERANCES["int8"])
+    assert not found.passed
+    assert said in found.check().text, found.check().text

@@ -5,8 +5,16 @@ typedef unsigned long long u64;
 static u64 ticks;
 int cuInit(unsigned flags) { return 0; }
 int cuDeviceGet(int *device, int number) { *device = 0; return 0; }
-int cuDeviceGetName(char *name, int size, int device) { strncpy(name, "Stand-in GPU", size); return 0; }
-int cuDeviceGetAttribute(int *value, int which, int device) { *value = which == 75 ? 9 : 0; return 0; }
+int cuDeviceGetName(char *name, int size, int device) {
+  const char *told = getenv("STAND_IN_GPU_NAME");
+  strncpy(name, told ? told : "Stand-in GPU", size);
+  return 0;
+}
+int cuDeviceGetAttribute(int *value, int which, int device) {
+  const char *told = getenv("STAND_IN_GPU_MAJOR");
+  *value = which == 75 ? (told ? atoi(told) : 9) : 0;
+  return 0;
+}
 int cuDriverGetVersion(int *version) { *version = 13000; return 0; }
 int cuDevicePrimaryCtxRetain(void **context, int device) { *context = &ticks; return 0; }
 int cuCtxSetCurrent(void *context) { return 0; }
