@@ -108,7 +108,7 @@ def main():
     """Installs for the target named on the command line."""
     extra = EXTRAS.get(sys.argv[1] if len(sys.argv) > 1 else "")
     if extra is None:
-        sys.exit(__doc__)
+        sys.exit("error: say what to install for: python3 scripts/bootstrap.py " + "|".join(EXTRAS))
     lacking = list(missing())
     if lacking:
         sys.exit("\n\n".join("error: {}\nmend:  {}".format(*pair) for pair in lacking))

@@ -71,12 +71,13 @@ class Driver:
         return gpu
 
 
-def with_driver(monkeypatch: pytest.MonkeyPatch, driver: Driver) -> tuple[Gpu, ...]:
+def with_driver(monkeypatch: pytest.MonkeyPatch, driver: Driver) -> tuple[Gpu, ...] | None:
     monkeypatch.setattr(ctypes, "CDLL", lambda _name: driver)
     return machine.gpus()
 
 
-def test_without_a_driver_it_is_known_at_once() -> None:
+def test_without_a_driver_it_is_known_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(machine, "_DEVICES", ())
     start = time.monotonic()
     assert machine.gpus("libnvidia-ml-that-nobody-has.so.1") == ()
     assert time.monotonic() - start < 5
@@ -98,6 +99,15 @@ def test_a_driver_that_does_not_start_has_none(monkeypatch: pytest.MonkeyPatch) 
     driver = Driver(H200, status=9)
     assert with_driver(monkeypatch, driver) == ()
     assert driver.ended == 0
+
+
+def test_where_the_driver_does_not_answer_nothing_is_known(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    assert with_driver(monkeypatch, Driver(H200, status=999)) is None
+    assert with_driver(monkeypatch, Driver(None)) is None
+    assert with_driver(monkeypatch, Driver()) == ()
+    monkeypatch.undo()
+    monkeypatch.setattr(machine, "_DEVICES", (tmp_path,))  # a container with the device and without the library
+    assert machine.gpus("libnvidia-ml-that-nobody-has.so.1") is None
 
 
 # Before a server starts ----------------------------------------------------------------------------------------------
@@ -130,6 +140,22 @@ def test_serving_refuses_a_plan_of_another_gpu(
     said = " ".join(capsys.readouterr().err.split())
     assert "TK797" in said
     assert "this machine has NVIDIA H200" in said
+
+
+def test_serving_refuses_a_plan_where_there_is_no_gpu(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    repository = own_plan(tmp_path / "repository", A100)
+    (repository / "plan" / "config.pbtxt").write_text(
+        'backend: "python"\ninput { name: "x" data_type: TYPE_FP32 dims: 1 }\n'
+        'output { name: "y" data_type: TYPE_FP32 dims: 1 }\n'
+    )
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(machine, "gpus", tuple)
+    assert main(["serve", "--repository", "repository"]) == 1
+    said = " ".join(capsys.readouterr().err.split())
+    assert "TK797" in said
+    assert "this machine has no GPU" in said
 
 
 def test_rendering_for_a_server_refuses_it_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shlex
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -81,3 +82,11 @@ class Session:
 
 
 At = Callable[[Path], Session]
+
+
+def refused(ended: Ended, code: str, words: str) -> None:
+    """It ended with this error of a spec, and said the words (a regular expression)."""
+    assert ended.status == 1, ended.err
+    assert f"error[{code}]: specs/" in ended.err
+    assert re.search(words, ended.err)
+    assert "Traceback" not in ended.err

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from engine_projects import digits_project, model
 
 from generator.project import Project
 from generator_projects import make_project
@@ -54,3 +55,15 @@ def deaf_port() -> Iterator[int]:
     with socket.socket() as held:
         held.bind(("127.0.0.1", 0))
         yield int(held.getsockname()[1])
+
+
+@pytest.fixture(scope="module")
+def fp16(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A project whose engine was built in FP16."""
+    import tritonkit.cli
+
+    project = digits_project(tmp_path_factory.mktemp("fp16") / "project", model(precision="fp16"))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(project.root)
+        assert tritonkit.cli.main(["build"]) == 0
+    return project.root

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -11,7 +10,7 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
-from cli_session import At, Ended
+from cli_session import At, refused
 from engine_projects import (
     CLONE,
     digits_graph,
@@ -23,7 +22,6 @@ from engine_projects import (
     of_any_length,
     with_batch,
     with_custom_operator,
-    write_spec,
 )
 
 GRAPH, GATE, OWN = "models/digits.onnx", "data/digits-gate.npz", "data/own.npz"
@@ -54,6 +52,10 @@ def images(*shape: int, dtype: Any = np.uint8) -> Any:
     return np.random.default_rng(0).integers(0, 255, shape).astype(dtype)
 
 
+def other_labels(root: Path) -> None:
+    np.savez(root / GATE, **{**gate_arrays(), "labels": gate_arrays()["labels"] + 100})
+
+
 # Name → the change of the spec, what is done to the project, the code, and words of the message.
 CASES: Mapping[str, tuple[Mapping[str, Any], Bad, str, str]] = {
     "half a graph": ({}, graph(digits_graph()[:100_000]), "TK202", "not an ONNX file, or a damaged one"),
@@ -72,28 +74,14 @@ CASES: Mapping[str, tuple[Mapping[str, Any], Bad, str, str]] = {
     "a floor above FP32": (model(accuracy={"floor": 0.999}), lambda root: None, "TK971", "FP32 itself has top1 0.9972"),
     "no labels": ({}, npz(GATE, image=images(40, 8, 8)), "TK970", "no array `labels`"),
     "too few labels": ({}, npz(GATE, image=images(40, 8, 8), labels=np.zeros(5)), "TK970", "differ in length"),
+    "images without pixels": ({}, npz(GATE, image=images(40, 8, 0), labels=np.zeros(40)), "TK970", r"uint8 \[40, 8, 0\]"),
+    "images of two channels": ({}, npz(GATE, image=images(4, 8, 8, 2), labels=np.zeros(4)), "TK970", "1 or 3 channels"),
+    "no plugin": (model(build={"plugins": ["plugins/x.so"]}), lambda root: None, "TK201", "no file `plugins/x.so`"),
+    "a folder for a graph": (model(onnx="models"), lambda root: None, "TK201", "`models` is a folder"),
+    "labels of other numbers": ({}, other_labels, "TK970", "none of the labels"),
     "no gate set": ({}, lambda root: (root / GATE).unlink(), "TK201", "no file `data/digits-gate.npz`"),
     "a node that is not there": (int8(keep={"nodes": ["conv_1"]}), lambda root: None, "TK930", "no node `conv_1`"),
 }  # fmt: skip
-
-
-@pytest.fixture(scope="module")
-def fp16(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A project whose engine was built in FP16."""
-    import tritonkit.cli
-
-    project = digits_project(tmp_path_factory.mktemp("fp16") / "project", model(precision="fp16"))
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(project.root)
-        assert tritonkit.cli.main(["build"]) == 0
-    return project.root
-
-
-def refused(ended: Ended, code: str, words: str) -> None:
-    assert ended.status == 1, ended.err
-    assert f"error[{code}]: specs/" in ended.err
-    assert re.search(words, ended.err)
-    assert "Traceback" not in ended.err
 
 
 @pytest.mark.parametrize("case", CASES)
@@ -209,122 +197,46 @@ def test_a_cached_build_has_the_same_manifest_as_a_fresh_one(at: At, tmp_path: P
     assert list((project.root / "build" / "engines" / "mixed").iterdir())
 
 
-# Against an earlier one ------------------------------------------------------------------------------------
-
-
-def test_what_is_worse_than_before_is_refused(fp16: Path, at: At, tmp_path: Path) -> None:
-    session = at(fp16)
-    before = files(fp16)
-    old = json.loads(before["engines/embedded/digits_engine/1/engine.json"])
-    same = tmp_path / "same.json"
-    same.write_text(json.dumps({**old, "measured": {**old["measured"], "latency_us": {}}}))
-    assert session.quietly("build", "--compare", str(same)).status == 0
-    quicker = {
-        size: {key: value / 100 for key, value in of.items()} for size, of in old["measured"]["latency_us"].items()
-    }
-    better = tmp_path / "better.json"
-    better.write_text(json.dumps({
-        **old, "measured": {**old["measured"], "latency_us": quicker},
-        "accuracy": {**old["accuracy"], "metric": {**old["accuracy"]["metric"], "value": 1.01}},
-    }))  # fmt: skip
-    before = files(fp16)
-    ended = session.quietly("build", "--compare", str(better))
-    assert ended.status == 1
-    assert "accuracy fell from 1.0100 to 0.9972, by more than 0.005" in ended.err
-    assert ended.err.count("error[TK986]") == 1 + len(quicker)
-    assert "10% is allowed" in ended.err
-    assert files(fp16) == before
-    ended = session.quietly("build", "--compare", str(better), "--max-slower", "100000", "--max-drop", "0.02")
+def test_a_small_gate_set_is_told_of(at: At, tmp_path: Path) -> None:
+    project = digits_project(tmp_path / "project", model(precision="fp16", accuracy={"floor": 0.5}))
+    few = {name: array[:1] for name, array in gate_arrays().items()}
+    np.savez(project.root / GATE, **few)
+    ended = at(project.root).quietly("build")
     assert ended.status == 0, ended.err
+    assert "note[TK996]: specs/digits.yaml" in ended.err
+    assert "the gate set has only 1 item" in " ".join(ended.err.split())
 
 
-@pytest.mark.parametrize(
-    ("text", "words"),
-    [
-        (None, "cannot be read"),
-        ("{", "is no engine.json"),
-        ("[]", "is no engine.json"),
-        ("{}", "it has no `measured`"),
-    ],
-)
-def test_what_is_no_manifest_cannot_be_compared_with(
-    fp16: Path, at: At, tmp_path: Path, text: str | None, words: str
-) -> None:
-    file = tmp_path / "old.json"
-    if text is not None:
-        file.write_text(text)
-    ended = at(fp16).quietly("build", "--compare", str(file))
-    assert (ended.status, ended.out) == (1, "")
-    assert words in ended.err
+# Of a model's settings, what only TensorRT goes by -> the words of the note for ONNX Runtime.
+OF_TENSORRT: Mapping[str, Mapping[str, Any]] = {
+    "`plugins`": {"plugins": ["plugins/x.so"]},
+    "`version_compatible`": {"version_compatible": True},
+    "`nms`": {"nms": "efficient"},
+}
 
 
-# What there is ---------------------------------------------------------------------------------------------
+@pytest.mark.parametrize("setting", OF_TENSORRT)
+def test_a_setting_of_tensorrt_is_told_of_where_it_does_nothing(at: At, tmp_path: Path, setting: str) -> None:
+    targets = {"production": {"server": "26.07", "engine": "tensorrt", "gpu": "h200"}}
+    changes = {**model(precision="fp16", build=OF_TENSORRT[setting]), "targets": targets}
+    project = digits_project(tmp_path / "project", changes)
+    (project.root / "plugins").mkdir()
+    (project.root / "plugins" / "x.so").write_bytes(b"a library")
+    ended = at(project.root).quietly("build", "--target", "embedded")
+    assert ended.status == 0, ended.err
+    assert f"{setting}: for TensorRT alone, and this target's engine is onnxruntime" in ended.err
 
 
-def states(ended: Ended) -> dict[str, str]:
-    return {one["model"]: one["state"] for one in json.loads(ended.out)}
-
-
-def test_edits_make_an_engine_stale_and_render_refuses_it(at: At, tmp_path: Path) -> None:
-    project = digits_project(tmp_path / "project", model(precision="fp16"))
-    session = at(project.root)
-    assert states(session.quietly("engines", "--json")) == {"digits_engine": "not built"}
-    assert session.quietly("engines", "--check").status == 1
-    ended = session.quietly("render")
-    refused(ended, "TK980", "runs in fp16, and it is not built")
-    assert "`tritonkit build" in ended.err
-    assert session.quietly("build").status == 0
-    assert states(session.quietly("engines", "--json")) == {"digits_engine": "current"}
-    assert session.quietly("engines", "--check").status == 0
-    assert session.quietly("render").status == 0
-    rendered = project.root / "model_repository" / "embedded" / "digits_engine" / "1" / "model.onnx"
-    engine = project.root / "engines" / "embedded" / "digits_engine" / "1" / "model.onnx"
-    assert rendered.read_bytes() == engine.read_bytes()
-
-    for changes, words in (
-        (model(precision="fp16", build={"keep": {"first": 1}}), "build.keep.first: not given, now 1"),
-        (model(precision="fp16", accuracy={"floor": 0.9}), "accuracy.floor: 0.98, now 0.9"),
-        ({**model(precision="fp16"), "batching": {"max_batch_size": 16, "preferred": []}}, "batch.max: 32, now 16"),
-    ):
-        write_spec(project.root, changes)
-        ended = session.quietly("engines")
-        assert "stale" in ended.out
-        assert words in " ".join(ended.out.split())
-        ended = session.quietly("render")
-        refused(ended, "TK981", "was built before something changed")
-        assert "`tritonkit build" in ended.err
-        assert session.quietly("engines", "--check").status == 1
-
-    write_spec(project.root, model(precision="fp16"))
-    (project.root / GATE).write_bytes((project.root / GATE).read_bytes() + b"\0")
-    assert "the gate set changed" in " ".join(session.quietly("engines").out.split())
-
-
-def test_damage_is_found(at: At, tmp_path: Path) -> None:
-    project = digits_project(tmp_path / "project", model(precision="fp16"))
-    session = at(project.root)
-    assert session.quietly("build").status == 0
-    engine = project.root / "engines" / "embedded" / "digits_engine" / "1" / "model.onnx"
-    whole = engine.read_bytes()
-    for spoil in (lambda: engine.write_bytes(whole[:-1] + b"\0"), engine.unlink):
-        spoil()
-        assert states(session.quietly("engines", "--json")) == {"digits_engine": "damaged"}
-        assert session.quietly("engines", "--check").status == 1
-        ended = session.quietly("render")
-        refused(ended, "TK982", "of the engine of `digits_engine`, model.onnx")
-        assert "`tritonkit build" in ended.err
-    ended = session.quietly("build")
-    assert ended.status == 0
-    assert engine.read_bytes() == whole
-    assert session.quietly("engines", "--check").status == 0
-
-
-def test_what_no_spec_asks_for_is_left_over(at: At, tmp_path: Path) -> None:
-    project = digits_project(tmp_path / "project", model(precision="fp16"))
-    session = at(project.root)
-    assert session.quietly("build").status == 0
-    write_spec(project.root, {"name": "figures", **model(precision="fp16")})
-    assert states(session.quietly("engines", "--json")) == {
-        "figures_engine": "not built",
-        "digits_engine": "left over",
-    }
+def test_a_note_on_the_precision_of_a_target_points_at_it(at: At, tmp_path: Path) -> None:
+    targets = {"production": {"server": "26.07", "engine": "tensorrt", "precision": "fp16", "gpu": "h200"}}
+    project = digits_project(tmp_path / "project", {**model(precision="fp32"), "targets": targets})
+    made = onnx.load(project.root / GRAPH)
+    for weights in made.graph.initializer:
+        if weights.data_type == onnx.TensorProto.FLOAT:
+            weights.CopyFrom(onnx.numpy_helper.from_array(onnx.numpy_helper.to_array(weights) * 1e-7, weights.name))
+    onnx.save(made, project.root / GRAPH)
+    ended = at(project.root).quietly("build", "--target", "production", "--until", "inspect")
+    text = (project.root / "specs" / "digits.yaml").read_text().splitlines()
+    line = next(number for number, said in enumerate(text, 1) if said == "    precision: fp16")
+    assert f"note[TK917]: specs/digits.yaml:{line}:" in ended.err
+    assert "targets.production.precision" in ended.err

@@ -41,7 +41,7 @@ def command(
 
     An engine that misses its accuracy is not installed, and what was there stays.
     """
-    from generator.engine.build.compare import Limits, read_manifest
+    from generator.engine.build.compare import Limits, check_same, read_manifest
     from generator.engine.build.elsewhere.taking import one_of
     from generator.engine.build.jobs import jobs_of
     from generator.engine.build.make import make_missing
@@ -68,6 +68,8 @@ def command(
         work.stop_on_errors()
         builder = Builder(project, tell, force=force, until=until, keep=keep, against=against, limits=limits)
         jobs = jobs_of(work)
+        if against is not None:
+            check_same(against, jobs)
         taken = None if brought is None else one_of(jobs, brought)
         if taken is not None or not all(builder.is_done(job) for job in jobs):
             with interrupted_later(), suppress(ImportError):  # what lacks one says so itself
@@ -111,7 +113,7 @@ def _report(outcomes: Sequence[Outcome]) -> None:
     for outcome in outcomes:
         untried: dict[str, list[str]] = {}
         for row in outcome.rows:
-            if row.verdict is None:
+            if row.verdict is None and not (outcome.status == "prepared" and _has_plan(outcome.where)):
                 untried.setdefault(row.why, []).append(row.choice.title)
         for why, titles in untried.items():
             say(f"{outcome.job.title}: without {', '.join(titles)}: {why}")
@@ -126,9 +128,13 @@ def _report(outcomes: Sequence[Outcome]) -> None:
         say(f"{outcome.job.title}: {said}{where}")
 
 
-def _prepared(where: Path | None) -> str:
+def _has_plan(where: Path | None) -> bool:
     from generator.engine.compile.trtexec import PLAN
 
-    if where is not None and (where / PLAN).exists():
+    return where is not None and (where / PLAN).exists()
+
+
+def _prepared(where: Path | None) -> str:
+    if _has_plan(where):
         return "cannot be judged here; graph, commands and plan are in"
     return "cannot be compiled here; graph and commands are in"

@@ -13,7 +13,8 @@ if TYPE_CHECKING:
 @click.command("engines")
 @click.option("--json", "as_json", is_flag=True, help="Print the list as JSON.")
 @click.option("--check", is_flag=True, help="Exit 1 if any engine is missing, stale or damaged.")
-def command(as_json: bool, check: bool) -> None:
+@click.option("--target", help="Only the engines of this target.")
+def command(as_json: bool, check: bool, target: str | None) -> None:
     """List the engines of the project, and whether each is what its spec asks for now."""
     from generator.engine.build.listing import listed
     from generator.problems import errors
@@ -22,9 +23,9 @@ def command(as_json: bool, check: bool) -> None:
     from tritonkit.cli.output import print_json, show_problems
 
     project = Project.find()
-    work = open_workspace(project)
+    work = open_workspace(project, target=target)
     show_problems(work.problems)
-    found = listed(work)
+    found = [one for one in listed(work) if target in {None, one.target}]
     if as_json:
         print_json([_as_json(one) for one in found])
     elif found:
