@@ -248,12 +248,18 @@ def rows(results: Mapping[str, Any]) -> list[list[str]]:
                 time, of_fp32 = found["latency_us"][size], engines["fp32"]["latency_us"][size]
                 share = "" if name == "fp32" else f"; {of_fp32['median_us'] / time['median_us']:.2f} times as fast"
                 cells.append(f"{time['median_us']:,.0f} ({time['low_us']:,.0f} to {time['high_us']:,.0f}){share}")
-            low, high = found["interval"]
-            right = f"{found['metric']} {found['accuracy']:.4f} ({low:.4f} to {high:.4f})"
-            state = right if found["passed"] else f"{right}, refused"
+            state = _accuracy(found) if found["passed"] else f"{_accuracy(found)}, refused"
             made.append([model, name, state, f"{found['bytes'] / 1000:,.0f}", *cells])
         made += [[model, name, f"not built: {why}", *[""] * 4] for name, why in result["not_built"].items()]
     return made
+
+
+def _accuracy(found: Mapping[str, Any]) -> str:
+    """The metric with its interval; a cosine's is that of the share of items that reach the floor."""
+    low, high = found["interval"]
+    if found["metric"] == "cosine":
+        return f"least cosine {found['accuracy']:.4f} ({low:.0%} to {high:.0%} of items reach the floor)"
+    return f"{found['metric']} {found['accuracy']:.4f} ({low:.4f} to {high:.4f})"
 
 
 def tell(text: str) -> None:
