@@ -60,7 +60,9 @@ def test_what_is_refused(session: Session, spec: Path) -> None:
 
 def test_a_target_that_has_errors_is_left(session: Session, spec: Path) -> None:
     session.quietly("render")
-    spec.write_text(BOTH.replace("gpu: h200,", "gpu: h200, layout: fused,"))
+    on_cpu = BOTH.replace("gpu: h200, instances: [{kind: gpu", "gpu: h200, layout: fused, instances: [{kind: cpu")
+    assert on_cpu != BOTH
+    spec.write_text(on_cpu)
     ended = session.quietly("rollback", "small")
     assert ended.status == 0, ended.err
     assert "the repository of target `production` stays as it is: layout `fused` runs " in ended.err
