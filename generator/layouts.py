@@ -14,11 +14,12 @@ from generator.problems import ProblemsError, UserError, errors
 from generator.project import EMBEDDED, OneRun
 from generator.render import Files
 from generator.render.parameters import as_json
-from generator.resolve import resolve
+from generator.resolve.other_layout import in_layout
 from generator.spec import Spec, Target
+from generator.spec.pipeline import Layout
 from generator.workspace import Workspace
 
-LAYOUTS = ("ensemble", "fused", "folded")
+LAYOUTS: tuple[Layout, ...] = ("ensemble", "fused", "folded")
 
 
 @dataclass(frozen=True)
@@ -67,11 +68,9 @@ def in_layouts(work: Workspace) -> Layouts:
     return Layouts(own, found, left_out)
 
 
-def _in_layout(work: Workspace, spec: Spec, own: Plan, layout: str) -> LaidOut:
+def _in_layout(work: Workspace, spec: Spec, own: Plan, layout: Layout) -> LaidOut:
     """Raises ProblemsError with what keeps the spec from this layout."""
-    target = (spec.targets.get(EMBEDDED) or Target()).model_copy(update={"layout": layout})
-    changed = spec.model_copy(update={"layout": layout, "targets": {**spec.targets, EMBEDDED: target}})
-    resolved = resolve(changed, EMBEDDED, OneRun(work.project.root), own.places, own.spec_file)
+    resolved = in_layout(spec, own, layout, OneRun(work.project.root))
     [tree] = checked_trees(Workspace(work.project, {EMBEDDED: [resolved]}, specs=work.specs))
     plan = renamed(resolved.plan, f"_{layout}")
     return LaidOut(layout, plan, _renamed_files(tree.files, plan, f"_{layout}"))

@@ -126,14 +126,19 @@ def own_plan(root: Path, built_on: Gpu) -> Path:
     return root
 
 
+def configure(repository: Path, runs: str) -> None:
+    """Gives the model of `own_plan` its configuration; `runs` is the line that names what runs it."""
+    (repository / "plan" / "config.pbtxt").write_text(
+        f'{runs}\ninput {{ name: "x" data_type: TYPE_FP32 dims: 1 }}\n'
+        'output { name: "y" data_type: TYPE_FP32 dims: 1 }\n'
+    )
+
+
 def test_serving_refuses_a_plan_of_another_gpu(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     repository = own_plan(tmp_path / "repository", A100)
-    (repository / "plan" / "config.pbtxt").write_text(
-        'backend: "python"\ninput { name: "x" data_type: TYPE_FP32 dims: 1 }\n'
-        'output { name: "y" data_type: TYPE_FP32 dims: 1 }\n'
-    )
+    configure(repository, 'backend: "python"')
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(machine, "gpus", lambda: (H200,))
     assert main(["serve", "--repository", "repository"]) == 1
@@ -146,10 +151,7 @@ def test_serving_refuses_a_plan_where_there_is_no_gpu(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     repository = own_plan(tmp_path / "repository", A100)
-    (repository / "plan" / "config.pbtxt").write_text(
-        'backend: "python"\ninput { name: "x" data_type: TYPE_FP32 dims: 1 }\n'
-        'output { name: "y" data_type: TYPE_FP32 dims: 1 }\n'
-    )
+    configure(repository, 'backend: "python"')
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(machine, "gpus", tuple)
     assert main(["serve", "--repository", "repository"]) == 1
@@ -177,10 +179,7 @@ def test_the_embedded_server_refuses_every_plan_of_tritons_own_backend(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     repository = own_plan(tmp_path / "repository", H200)
-    (repository / "plan" / "config.pbtxt").write_text(
-        'platform: "tensorrt_plan"\ninput { name: "x" data_type: TYPE_FP32 dims: 1 }\n'
-        'output { name: "y" data_type: TYPE_FP32 dims: 1 }\n'
-    )
+    configure(repository, 'platform: "tensorrt_plan"')
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(machine, "gpus", lambda: (H200,))
     assert main(["serve", "--repository", "repository"]) == 1

@@ -29,7 +29,7 @@ def report(
     work = open_workspace(project, [ROOT / "specs" / "digits.yaml"], target)
     work.stop_on_errors()
     [resolved] = work.resolved[target]
-    plan = resolved.plan if layout is None else in_layout(resolved, layout, project).plan
+    plan = resolved.plan if layout is None else in_layout(resolved.spec, resolved.plan, layout, project).plan
     return copies_of(plan, protocol, Sizes(**sizes, given={"image": _IMAGE, "label": 1}))
 
 

@@ -90,7 +90,7 @@ def _resolved(spec: Path, target: str | None, layout: Literal["ensemble", "fused
         return resolved
     from generator.resolve.other_layout import in_layout
 
-    return in_layout(resolved, layout, project)
+    return in_layout(resolved.spec, resolved.plan, layout, project)
 
 
 def _show(report: Report) -> None:
