@@ -185,6 +185,19 @@ def paste(program: Sequence[str], text: str, folder: Path) -> str:
     return done.stdout
 
 
+@contextmanager
+def children_heed_interrupts() -> Iterator[None]:
+    """A job in the background of a script ignores Ctrl-C, and so would all that it starts.
+
+    With a handler here, what starts within begins with the system's own.
+    """
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
 class Serving:
     """A running `tritonkit serve` on ports of the system's choice, and everything that it started."""
 
@@ -194,22 +207,16 @@ class Serving:
         self.temporary = folder / "tmp"
         self.temporary.mkdir()
         ports = [word for name in ("http", "grpc", "metrics") for word in (f"--{name}-port", "0")]
-        # A job in the background of a script ignores Ctrl-C, and so would all that it starts; with a handler here
-        # the new process starts with the system's own.
-        before = signal.signal(signal.SIGINT, signal.default_int_handler)
-        try:
-            with self._out.open("wb") as out, self._err.open("wb") as err:
-                self.process = subprocess.Popen(
-                    command_line("serve", *ports, *options),
-                    cwd=folder,
-                    env={**_environment(), "TMPDIR": str(self.temporary)},
-                    stdin=subprocess.DEVNULL,
-                    stdout=out,
-                    stderr=err,
-                    start_new_session=True,
-                )
-        finally:
-            signal.signal(signal.SIGINT, before)
+        with children_heed_interrupts(), self._out.open("wb") as out, self._err.open("wb") as err:
+            self.process = subprocess.Popen(
+                command_line("serve", *ports, *options),
+                cwd=folder,
+                env={**_environment(), "TMPDIR": str(self.temporary)},
+                stdin=subprocess.DEVNULL,
+                stdout=out,
+                stderr=err,
+                start_new_session=True,
+            )
         self.family: list[psutil.Process] = []
         self.prefix = ""
 

@@ -17,7 +17,7 @@ import onnx
 import pytest
 from engine_projects import PLACE, digits_project, files, int8, merged, model, of_nodes, write_spec
 from onnx import helper
-from story_tools import command_line, eventually, tritonkit
+from story_tools import children_heed_interrupts, command_line, eventually, tritonkit
 
 from generator.project import Project
 
@@ -58,17 +58,11 @@ class Building:
         temporary.mkdir()
         self.temporary = temporary
         self.told = temporary.with_suffix(".err")
-        before = signal.signal(
-            signal.SIGINT, signal.default_int_handler
-        )  # else a background job's children ignore it
-        try:
-            with self.told.open("wb") as err:
-                self.process = subprocess.Popen(
-                    command_line("build", "--force"), cwd=root, stdout=subprocess.DEVNULL, stderr=err,
-                    stdin=subprocess.DEVNULL, env={**os.environ, "TMPDIR": str(temporary)},
-                )  # fmt: skip
-        finally:
-            signal.signal(signal.SIGINT, before)
+        with children_heed_interrupts(), self.told.open("wb") as err:
+            self.process = subprocess.Popen(
+                command_line("build", "--force"), cwd=root, stdout=subprocess.DEVNULL, stderr=err,
+                stdin=subprocess.DEVNULL, env={**os.environ, "TMPDIR": str(temporary)},
+            )  # fmt: skip
 
     def says(self, words: str) -> bool:
         """Whether it has come to that line, or has ended."""

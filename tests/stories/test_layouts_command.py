@@ -18,7 +18,7 @@ import psutil
 import pytest
 from engine_projects import digits_project, model
 from onnx import numpy_helper
-from story_tools import command_line, eventually, lives, tritonkit
+from story_tools import children_heed_interrupts, command_line, eventually, lives, tritonkit
 
 from generator import layouts as laying_out
 from generator.layouts import Layouts
@@ -170,17 +170,11 @@ class Measuring:
     def __init__(self, root: Path, folder: Path) -> None:
         self.temporary, self.told = folder / "temporary", folder / "told"
         self.temporary.mkdir()
-        before = signal.signal(
-            signal.SIGINT, signal.default_int_handler
-        )  # else a background job's children ignore it
-        try:
-            with self.told.open("wb") as err:
-                self.process = subprocess.Popen(
-                    command_line("layouts", SPEC, "--rounds", "1000"), cwd=root, stdout=subprocess.PIPE, stderr=err,
-                    stdin=subprocess.DEVNULL, env={**os.environ, "TMPDIR": str(self.temporary)},
-                )  # fmt: skip
-        finally:
-            signal.signal(signal.SIGINT, before)
+        with children_heed_interrupts(), self.told.open("wb") as err:
+            self.process = subprocess.Popen(
+                command_line("layouts", SPEC, "--rounds", "1000"), cwd=root, stdout=subprocess.PIPE, stderr=err,
+                stdin=subprocess.DEVNULL, env={**os.environ, "TMPDIR": str(self.temporary)},
+            )  # fmt: skip
         self.family: list[psutil.Process] = []
 
     def wait_for(self, words: str) -> None:
