@@ -84,7 +84,7 @@ class _Connection:
     """One socket with at most one request in flight."""
 
     def __init__(self, host: str, port: int) -> None:
-        self.socket = socket.create_connection((host, port))
+        self.socket = socket.create_connection((host.strip("[]"), port))
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.socket.setblocking(False)
         self.received = bytearray()

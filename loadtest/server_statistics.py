@@ -10,6 +10,16 @@ from dataclasses import dataclass
 from typing import Any
 
 
+class _Stay(urllib.request.HTTPRedirectHandler):
+    """A server that points elsewhere is not followed: it is the only one that was asked for."""
+
+    def redirect_request(self, *_: Any) -> None:
+        """None makes an HTTPError of it, which is an OSError."""
+
+
+_DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}), _Stay)  # itself, whatever the proxy
+
+
 @dataclass(frozen=True)
 class Counts:
     """Of one model since the server started: items inferred, and batches executed."""
@@ -19,10 +29,20 @@ class Counts:
 
 
 def model_statistics(http_address: str, *, timeout_s: float = 5.0) -> list[dict[str, Any]]:
-    """What Triton says of every version of every model, in its own words. Raises OSError."""
-    with urllib.request.urlopen(f"http://{http_address}/v2/models/stats", timeout=timeout_s) as reply:
-        found: list[dict[str, Any]] = json.load(reply)["model_stats"]
+    """What Triton says of every version of every model, in its own words.
+
+    Raises OSError, and ValueError for an answer that is none of Triton's.
+    """
+    with _DIRECT.open(f"http://{http_address}/v2/models/stats", timeout=timeout_s) as reply:
+        told = json.load(reply)
+    found = told.get("model_stats") if isinstance(told, dict) else None
+    if not isinstance(found, list) or not all(_is_named(model) for model in found):
+        raise ValueError(f"{http_address} answers, and not as Triton does")
     return found
+
+
+def _is_named(model: Any) -> bool:
+    return isinstance(model, dict) and isinstance(model.get("name"), str)
 
 
 def read_counts(http_address: str, *, timeout_s: float = 5.0) -> dict[str, Counts]:

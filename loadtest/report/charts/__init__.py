@@ -1,0 +1,1 @@
+"""The charts of a report, each with its words and its data."""

@@ -1,0 +1,1 @@
+"""Whether one load test is better or worse than another."""

@@ -1,0 +1,183 @@
+"""One load test on a server that runs: sent, merged, believed or not, and judged."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from loadtest.run import preflight
+from loadtest.run.asked import Asked
+from loadtest.run.problem import refused
+from loadtest.run.room import Room
+from loadtest.run.sending import GONE, INTERRUPTED, Load, Sent, send
+from loadtest.run.session import Session
+from loadtest.run.writing import SEGMENT, is_full, unwritable
+from loadtest.sender.orders import NOT_KEPT
+from loadtest.statistics.looks import Looks
+from loadtest.traffic.arrivals import draw
+
+if TYPE_CHECKING:
+    from loadtest.results.run import Run
+    from loadtest.run.serving import Serving
+    from loadtest.traffic.payloads import Payloads
+    from loadtest.traffic.schedule import Schedule
+
+LEAD_S = 1.0  # of every segment but the first: until its queue is as full as the one before it left its own
+
+
+@dataclass(frozen=True)
+class Segment:
+    """A piece of a run that is sent in one go, `lead_s` of it not counted; it is judged as sure as `confidence`.
+
+    Without `seconds` it is a whole trace.
+    """
+
+    number: int
+    seconds: float | None
+    lead_s: float
+    confidence: float
+
+
+def measure(
+    asked: Asked,
+    serving: Serving,
+    payloads: Mapping[str, Payloads],
+    folder: Path,
+    progress: Callable[[str], None],
+    *,
+    extend: bool = False,
+    checked: bool = False,
+) -> Run:
+    """Sends it and judges it; `folder` gets run.json and samples.bin.
+
+    With `extend`, segments follow each other until the verdict is decided or `asked.budget_s` has been sent; the
+    first is `asked.duration_s` or a little longer. Every payload is asked once before, unless it was `checked`.
+    An interrupt keeps the samples so far, in a run that is marked as stopped, and is raised again.
+    Raises ProblemsError with what a user can mend; TK875, with the run kept too, when the server goes away.
+    """
+    segments = list(segments_of(asked, extend=extend))
+    schedule = schedule_of(asked, payloads, segments[0])
+    about = {} if checked else preflight.check(serving, payloads, progress)
+    session = Session(asked, serving, payloads, folder, about)
+    session.begin()
+    with Room(folder) as room:
+        for segment in segments:
+            if segment.number:
+                schedule = schedule_of(asked, payloads, segment)
+            room.take(len(schedule))
+            tell = _teller(progress, segment, len(segments), schedule)
+            sent = _sent(Load(asked, serving, payloads, schedule), folder, segment, tell)
+            room.give_back()
+            session.add(schedule, sent.paths, sent.reports, lead_us=round(segment.lead_s * 1e6))
+            if sent.stopped != INTERRUPTED:
+                progress("putting the samples together, and judging them")
+            run = session.result(stopped=sent.stopped, confidence=segment.confidence)
+            if sent.stopped or run.judgement.verdict != "undecided":
+                break
+    session.tidy()
+    if sent.stopped == INTERRUPTED:
+        raise KeyboardInterrupt
+    if sent.stopped == GONE:
+        raise _gone(serving, run, folder)
+    if sent.stopped:
+        raise _ended_early(sent.stopped, run, folder)
+    return run
+
+
+def _sent(load: Load, folder: Path, segment: Segment, tell: Callable[[int, int], None]) -> Sent:
+    try:
+        return send(load, folder / f"{SEGMENT}{segment.number}", tell)
+    except OSError as error:  # what a sender reads has no room
+        if not is_full(error):
+            raise
+        raise unwritable(folder, error) from error
+
+
+def segments_of(asked: Asked, *, extend: bool) -> Iterator[Segment]:
+    """What is sent in one go. Those of a run that extends are planned before it: see loadtest.statistics.looks.
+
+    Raises ProblemsError (TK878).
+    """
+    bound_ms = max(promise.p99_ms for promise in asked.promises.values())
+    if asked.deadline_us <= bound_ms * 1000:
+        raise refused(
+            "TK878", "--deadline-ms",
+            f"a deadline of {asked.deadline_us / 1000:g} ms is within the bound of {bound_ms:g} ms on the p99, so "
+            "that what fails would count as fast enough", f"give more than {bound_ms:g}; ten times as much is usual",
+        )  # fmt: skip
+    if not extend:
+        yield Segment(0, asked.duration_s, 0.0, asked.confidence)
+        return
+    if asked.rate_rps is None or asked.duration_s is None or asked.kind not in {"poisson", "constant"}:
+        raise refused(
+            "TK878", "--until-decided", f"arrivals `{asked.kind}` have a beginning and an end, and cannot go on",
+            "a run that goes on needs --arrivals poisson or constant",
+        )  # fmt: skip
+    budget_s = asked.budget_s or asked.duration_s
+    if budget_s < asked.duration_s:
+        raise refused(
+            "TK878", "--budget", f"a budget of {budget_s:g} s ends before the first {asked.duration_s:g} s",
+            "give a longer --budget, or a shorter --duration",
+        )  # fmt: skip
+    per_s = asked.rate_rps
+    looks = Looks.plan(max(1, math.ceil(budget_s * per_s)), max(1, math.floor(asked.duration_s * per_s)))
+    before = 0
+    for number, at in enumerate(looks.at):
+        lead_s = LEAD_S if number else 0.0
+        yield Segment(number, (at - before) / per_s + lead_s, lead_s, looks.confidence(number, asked.confidence))
+        before = at
+
+
+def schedule_of(asked: Asked, payloads: Mapping[str, Payloads], segment: Segment) -> Schedule:
+    """Its arrivals, from a seed of its own. Raises ProblemsError."""
+    return draw(
+        asked.kind, asked.rate_rps, segment.seconds, seed_of(asked.seed, segment.number), mix=asked.mix,
+        payloads={name: len(of) for name, of in payloads.items()}, trace=asked.trace, **asked.shape,
+    )  # fmt: skip
+
+
+def seed_of(seed: int, segment: int) -> int:
+    """Of a segment: the run's own for the first. No later one is that of a segment of a run with a seed near by."""
+    if not segment:
+        return seed
+    return int(np.random.SeedSequence(seed, spawn_key=(segment,)).generate_state(1, np.uint64)[0] >> np.uint64(1))
+
+
+def _teller(
+    progress: Callable[[str], None], segment: Segment, of: int, schedule: Schedule
+) -> Callable[[int, int], None]:
+    """Says how far it is: once a look."""
+    began, total = time.monotonic(), len(schedule)
+    which = f"part {segment.number + 1} of at most {of}: " if of > 1 else ""
+
+    def tell(sent: int, done: int) -> None:
+        left_s = max(0.0, schedule.duration_s - (time.monotonic() - began))
+        progress(f"{which}sent {sent:,} of {total:,}, answered {done:,}, {left_s:.0f} s left")
+
+    return tell
+
+
+def _ended_early(stopped: str, run: Run, folder: Path) -> Exception:
+    kept = f"the {run.requests:,} samples so far are kept there, marked as stopped"
+    if NOT_KEPT in stopped:
+        return refused("TK876", str(folder), f"a sender ended early: {stopped}",
+                       f"{kept}; free some space, or give --out on another disk, and run it again")  # fmt: skip
+    return refused("TK875", str(folder), f"a sender ended early: {stopped}", kept)
+
+
+def _gone(serving: Serving, run: Run, folder: Path) -> Exception:
+    ended = serving.failure()
+    why = ", and did not come back"
+    if ended is not None:  # its first paragraph is the cause; the log's last lines follow it
+        cause, _, _ = ended.message.partition("\n\n")
+        why = f": {' '.join(cause.split())}"
+    return refused(
+        "TK875", serving.http_address, f"the server went away during the run{why}",
+        f"the {run.requests:,} samples so far are kept in {folder}, marked as stopped",
+    )  # fmt: skip

@@ -1,0 +1,1 @@
+"""How requests are sent: raw HTTP and raw gRPC over one epoll, and tritonclient's HTTP and gRPC."""

@@ -1,0 +1,1 @@
+"""Many load tests, of settings that compete."""

@@ -1,0 +1,1 @@
+"""What is sent, and when: drawn before a run, from a seed."""
