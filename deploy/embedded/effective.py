@@ -6,28 +6,21 @@ import http.client
 import json
 import urllib.error
 import urllib.request
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from deploy.embedded import stubs
+from generator.config.served import Difference, compare
 from generator.problems import ProblemsError, UserError
 
 if TYPE_CHECKING:
     from tritonclient.grpc.model_config_pb2 import ModelConfig
 
-
 PROCESS_ENDED = "a Python process of it has ended"
 
-
-@dataclass(frozen=True)
-class Difference:
-    """One field (`dynamic_batching.max_queue_delay_microseconds`): as it was rendered, and as it is served."""
-
-    field: str
-    rendered: str
-    served: str
+_DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # the server itself, whatever the proxy
 
 
 @dataclass(frozen=True)
@@ -111,45 +104,6 @@ def rendered_configs(repository: Path) -> dict[str, ModelConfig]:
     return configs
 
 
-def compare(rendered: ModelConfig, served: Mapping[str, Any]) -> list[Difference]:
-    """Fields in which the server's configuration (as its JSON) differs from the rendered one.
-
-    What the server fills in where nothing was rendered (a default) is no difference.
-    """
-    from google.protobuf import json_format
-    from tritonclient.grpc.model_config_pb2 import ModelConfig
-
-    effective = json_format.ParseDict(dict(served), ModelConfig(), ignore_unknown_fields=True)
-    wanted = json_format.MessageToDict(rendered, preserving_proto_field_name=True)
-    given = json_format.MessageToDict(effective, preserving_proto_field_name=True)
-    return [difference for difference in _differences(wanted, given, "") if not _named_default(difference.field)]
-
-
-def _named_default(name: str) -> bool:
-    """The server names instance groups that have no name; nobody rendered that."""
-    return name.startswith("instance_group[") and name.endswith(".name")
-
-
-def _differences(wanted: Any, given: Any, path: str) -> Iterator[Difference]:
-    """Walks what was rendered; a message rendered empty (`dynamic_batching {}`) may be served full of defaults."""
-    if isinstance(wanted, dict) and isinstance(given, dict):
-        for key, inner in wanted.items():
-            yield from _differences(inner, given.get(key), f"{path}.{key}" if path else key)
-    elif _are_messages(wanted) and isinstance(given, list) and len(wanted) == len(given):
-        for index, pair in enumerate(zip(wanted, given, strict=True)):
-            yield from _differences(*pair, f"{path}[{index}]")
-    elif wanted != given:
-        yield Difference(path, _shown(wanted), _shown(given))
-
-
-def _are_messages(value: Any) -> bool:
-    return isinstance(value, list) and any(isinstance(inner, dict) for inner in value)
-
-
-def _shown(value: Any) -> str:
-    return "nothing" if value is None else json.dumps(value)
-
-
 def _mapping(value: Any) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise ValueError("it answers, and not as Triton does")
@@ -170,7 +124,7 @@ class _Reader:
     def get(self, path: str) -> Any:
         """The answer, {} for an empty one, None where it is not there. Raises UserError."""
         try:
-            with urllib.request.urlopen(f"http://{self._address}{path}", timeout=self._timeout_s) as reply:
+            with _DIRECT.open(f"http://{self._address}{path}", timeout=self._timeout_s) as reply:
                 body = reply.read()
                 return _mapping(json.loads(body)) if body else {}
         except urllib.error.HTTPError as error:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 from deploy.embedded.ports import LOOPBACK, Ports
+from deploy.operations.drain import UNBOUNDED_MS, exit_timeout_s
 
 KEY_HEADER = "tritonkit-key"
 """The HTTP header that opens the restricted APIs; gRPC wants it with the prefix `triton-grpc-protocol-`."""
@@ -17,9 +18,6 @@ KNOWN_APIS = (*RESTRICTED_APIS, "health", "metadata", "inference")
 
 MIN_SHM_BYTES = 1 << 20
 """The smallest region the server takes for a Python instance (its own message speaks of 4 MiB)."""
-
-UNLOAD_S_PER_INSTANCE = 1.2
-"""Instances of one model are unloaded one after the other, each takes about this long; models go in parallel."""
 
 
 def http_headers(key: str) -> dict[str, str]:
@@ -32,13 +30,24 @@ def grpc_headers(key: str) -> dict[str, str]:
     return {f"triton-grpc-protocol-{KEY_HEADER}": key}
 
 
+# GPU -> bytes; a number alone is of each GPU.
+PerGpu = int | Mapping[int, int]
+
+
+def on_gpu(sizes: PerGpu, gpu: int) -> int:
+    """Those of one GPU; 0 where nothing is said of it."""
+    return sizes if isinstance(sizes, int) else sizes.get(gpu, 0)
+
+
 @dataclass(frozen=True)
 class ServerNeeds:
     """What a model repository needs from its server. Sizes in bytes, times in milliseconds.
 
     `python_instances` counts all instances of Python models, `most_instances_of_a_model` those of the
     model with the most (0: as many as there are). `shm_default_bytes` and `shm_growth_bytes` are per
-    instance. The CUDA pool is per GPU of `gpus` (device numbers; empty: no GPU is used).
+    instance, `shm_full_bytes` is what all of them grow to with full batches. The CUDA pools are per GPU of `gpus`
+    (device numbers; empty: no GPU is used), the pinned pool is one for the server. `cuda_pool_needed_bytes` and
+    `pinned_pool_needed_bytes` are what the pipelines need of them, which a server that is to start has at least.
     `longest_request_ms` is how long a request may take from its arrival, queueing included.
     Raises ValueError for values that the server would refuse.
     """
@@ -47,14 +56,17 @@ class ServerNeeds:
     most_instances_of_a_model: int = 0
     shm_default_bytes: int = MIN_SHM_BYTES
     shm_growth_bytes: int = MIN_SHM_BYTES
+    shm_full_bytes: int = 0
     http_threads: int = 8
     grpc_infer_pool: int = 8
     gpus: tuple[int, ...] = ()
-    cuda_memory_pool_bytes: int = 0
+    cuda_memory_pool_bytes: PerGpu = 0
     pinned_pool_bytes: int = 0
+    cuda_pool_needed_bytes: PerGpu = 0
+    pinned_pool_needed_bytes: int = 0
     response_cache_bytes: int = 0
     load_threads: int = 4
-    longest_request_ms: float = 30_000.0
+    longest_request_ms: float = UNBOUNDED_MS
     control_mode: Literal["none", "explicit"] = "none"
     load_models: tuple[str, ...] = ()
     restricted_apis: tuple[str, ...] = RESTRICTED_APIS
@@ -78,8 +90,7 @@ class ServerNeeds:
     @property
     def exit_timeout_s(self) -> int:
         """How long a stopping server may take: the longest request, then unloading, then a second of margin."""
-        instances = self.most_instances_of_a_model or self.python_instances
-        return math.ceil(self.longest_request_ms / 1000) + math.ceil(instances * UNLOAD_S_PER_INSTANCE) + 1
+        return exit_timeout_s(self.longest_request_ms, self.most_instances_of_a_model or self.python_instances)
 
 
 @dataclass(frozen=True)
@@ -158,6 +169,9 @@ class ServerFlags:
         return [
             *(f"--backend-config=python,{name}={value}" for name, value in python.items()),
             f"--pinned-memory-pool-byte-size={needs.pinned_pool_bytes}",
-            *(f"--cuda-memory-pool-byte-size={gpu}:{needs.cuda_memory_pool_bytes}" for gpu in needs.gpus),
+            *(
+                f"--cuda-memory-pool-byte-size={gpu}:{on_gpu(needs.cuda_memory_pool_bytes, gpu)}"
+                for gpu in needs.gpus
+            ),
             *(cache if needs.response_cache_bytes else []),
         ]

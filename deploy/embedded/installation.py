@@ -16,6 +16,7 @@ from pathlib import Path
 
 from deploy.embedded.environment import PythonEnvironment
 from generator.problems import UserError
+from generator.whole_file import passing_folder
 
 WHEEL = "nvidia-pytriton"
 WHEEL_VERSION = "0.7.0"
@@ -233,8 +234,7 @@ def _copy_once(sources: list[Path], target: Path) -> None:
     with _locked(target.parent):
         if _is_complete(target, sources):
             return  # another start was quicker
-        fresh = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
-        try:
+        with passing_folder(target.parent, f".{target.name}-") as fresh:
             copy = fresh / "new" / "python"
             copy.mkdir(parents=True)
             for source in sources:
@@ -243,8 +243,6 @@ def _copy_once(sources: list[Path], target: Path) -> None:
             if target.exists():  # damaged: somebody removed or changed a file of it
                 target.rename(fresh / "damaged")
             copy.parent.rename(target)
-        finally:
-            shutil.rmtree(fresh, ignore_errors=True)
 
 
 @contextlib.contextmanager

@@ -7,6 +7,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from deploy.embedded.flags import MIN_SHM_BYTES, ServerNeeds
+from deploy.operations.drain import longest_of
+from generator.memory import CUDA_POOL_BYTES, PINNED_POOL_BYTES, placed, pools_of, region_bytes
 from generator.plan import EnsemblePlan, ModelPlan, Plan
 
 MAX_SHM_BYTES = 64 << 20  # of one instance at start; it grows when a batch of large images needs more
@@ -21,21 +23,33 @@ def needs_of(plans: Sequence[Plan]) -> ServerNeeds:
     """The needs of all pipelines of one server."""
     models = [model for plan in plans for model in plan.models]
     # Of a model of `files` only its `config` names the backend.
-    python = [model for model in models if "python" in (model.backend, model.config.get("backend"))]
-    shm_bytes = max((_shm_bytes(model) for model in python), default=MIN_SHM_BYTES)
+    python = [
+        (plan, model) for plan in plans for model in plan.models
+        if "python" in (model.backend, model.config.get("backend"))
+    ]  # fmt: skip
+    where = placed(plans)
+    shm_bytes = max((_shm_bytes(model) for _, model in python), default=MIN_SHM_BYTES)
     in_flight = max((_in_flight(plan) for plan in plans), default=1)
     ensembles = [plan.ensemble for plan in plans if plan.ensemble is not None]
     cached = any(map(_caches, models)) or any(map(_caches, ensembles))
+    pools = pools_of(plans, {})
+    pooled = any(pools.cuda.values())  # tensors stay on a GPU between models: the server itself has to use it
     return ServerNeeds(
-        python_instances=sum(model.instance_count() for model in python),
+        python_instances=sum(where.instances(plan, model) for plan, model in python),
         most_instances_of_a_model=max((model.instance_count() for model in models), default=1),
         shm_default_bytes=shm_bytes,
         shm_growth_bytes=min(shm_bytes, 8 << 20),
+        shm_full_bytes=sum(where.instances(plan, model) * region_bytes(model, {}) for plan, model in python),
         http_threads=min(32, max(8, in_flight // 8)),
         grpc_infer_pool=min(256, max(8, in_flight)),
+        gpus=tuple(pools.cuda) if pooled else (),
+        cuda_memory_pool_bytes={gpu: max(CUDA_POOL_BYTES, size) for gpu, size in pools.cuda.items()} if pooled else 0,
+        pinned_pool_bytes=max(PINNED_POOL_BYTES, pools.pinned) if pooled else 0,
+        cuda_pool_needed_bytes=pools.cuda,
+        pinned_pool_needed_bytes=pools.pinned if pooled else 0,
         response_cache_bytes=RESPONSE_CACHE_BYTES if cached else 0,
         load_threads=min(16, max(4, len(models))),
-        longest_request_ms=max((longest_request_ms(plan) for plan in plans), default=30_000.0),
+        longest_request_ms=longest_of(plans),
         restricted_apis=RESTRICTED,
     )
 
@@ -75,24 +89,12 @@ def _caches(model: ModelPlan | EnsemblePlan) -> bool:
 
 
 def _shm_bytes(model: ModelPlan) -> int:
-    """Room for one batch in flight and one being put together, a power of two."""
+    """What `tritonkit memory` says of one instance, up to what it starts with at most."""
     if not (model.inputs or model.outputs):
         return UNKNOWN_SHM_BYTES
-    wanted = 2 * model.batch_bytes()
-    return min(MAX_SHM_BYTES, max(MIN_SHM_BYTES, 1 << (wanted - 1).bit_length()))
+    return min(MAX_SHM_BYTES, region_bytes(model, {}))
 
 
 def _in_flight(plan: Plan) -> int:
     """Requests that keep every instance of the busiest model in full batches, and one batch waiting."""
     return max(max(1, model.max_batch_size) * (model.instance_count() + 1) for model in plan.models)
-
-
-def longest_request_ms(plan: Plan) -> float:
-    """How long a request may take from its arrival: every queue's timeout, and ten times the objective to run.
-
-    30 s where a queue has no timeout or the spec no objective.
-    """
-    timeouts_us = [m.batching.queue.timeout_us if m.batching and m.batching.queue else 0 for m in plan.models]
-    if plan.objective is None or not all(timeouts_us):
-        return 30_000.0
-    return sum(timeouts_us) / 1000 + 10 * plan.objective.p99_ms

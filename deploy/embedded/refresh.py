@@ -44,7 +44,12 @@ def render_for(project: Project, target: str, pipelines: Sequence[str] = ()) -> 
 
     Raises ProblemsError, and UserError when the embedded server cannot serve it or a pipeline has no spec.
     """
-    work = open_workspace(project, specs_of(project, pipelines) if pipelines else (), target)
+    return render_specs(project, target, specs_of(project, pipelines) if pipelines else ())
+
+
+def render_specs(project: Project, target: str, specs: Sequence[Path] = ()) -> ForEmbedded:
+    """Every spec of the target, or these files. Raises as `render_for`."""
+    work = open_workspace(project, specs, target)
     work.stop_on_errors()
     plans = work.plans[target]
     foreign = sorted({m.backend for plan in plans for m in plan.models if m.backend} - EMBEDDED_BACKENDS)

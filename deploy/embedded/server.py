@@ -17,7 +17,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import TracebackType
 
-from deploy.embedded import log, processes, shared_memory, supervisor
+from deploy.embedded import log, pools, processes, shared_memory, supervisor
 from deploy.embedded.flags import ServerFlags, ServerNeeds, grpc_headers, http_headers
 from deploy.embedded.installation import Installation
 from deploy.embedded.plain_paths import plain
@@ -31,8 +31,9 @@ _STOP_MARGIN_S = 2.0  # what the server may take beyond its own exit timeout
 _REAP_MARGIN_S = 5.0  # what the supervisor may take after the server's end
 _HINTS = {
     signal.SIGKILL: "signal 9 mostly means that memory ran out",
-    # Both seen with Triton 2.51; nothing in the log says so.
+    # All seen with Triton 2.51; nothing in the log says so.
     signal.SIGFPE: "a client may have asked for the classes of a STRING output: see docs/how-to/errors.md",
+    signal.SIGBUS: "a client may have shrunk shared memory that it had registered: see docs/how-to/errors.md",
     signal.SIGABRT: "a client may have sent a JSON tensor of a huge shape: see docs/how-to/errors.md",
 }
 
@@ -157,6 +158,7 @@ class EmbeddedServer:
         installation = Installation.find(self._environment)
         for prefix in supervisor.stale_prefixes():
             supervisor.remove_segments(prefix)
+        pools.check(self.needs)
         shared_memory.check(self.needs.shm_bytes)
         for attempt in range(1, _PORT_ATTEMPTS + 1):
             self._ports = choose(self._wanted_ports)
@@ -175,8 +177,9 @@ class EmbeddedServer:
         raise AssertionError("the last attempt returns or raises")
 
     def _launch(self, installation: Installation) -> None:
-        directory = Path(tempfile.mkdtemp(prefix="tritonkit-server-"))
-        self._directory = directory
+        # Known before it is made: an interrupt at any moment finds it.
+        directory = self._directory = Path(tempfile.gettempdir()) / f"tritonkit-server-{secrets.token_hex(6)}"
+        directory.mkdir(mode=0o700)
         working = directory / "cwd"
         working.mkdir()
         self._log_path = self._kept_log or directory / "server.log"

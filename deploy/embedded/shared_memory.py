@@ -45,3 +45,17 @@ def check(needed_bytes: int) -> None:
             f"{needed_bytes >> 20} MiB",
             remedy(needed_bytes),
         )
+
+
+def shortage(full_bytes: int) -> str:
+    """What is to be said where there is room to start with and none for full batches; empty where there is."""
+    try:
+        found = look()
+    except OSError:
+        return ""
+    if found.free_bytes >= full_bytes:
+        return ""
+    return (
+        f"{SHM_DIRECTORY} has {found.free_bytes >> 20} MiB free, and full batches in all Python instances need "
+        f"{full_bytes >> 20} MiB: those that find no room will be refused. {remedy(full_bytes)}"
+    )

@@ -78,6 +78,7 @@ def test_a_taken_port_is_a_note(listening: int, monkeypatch: pytest.MonkeyPatch)
     assert f"process {os.getpid()}" in check.found
 
 
+@pytest.mark.alone  # any server that starts removes what is stale
 def test_running_servers_and_stale_segments_are_shown(tmp_path: Path) -> None:
     ticks = processes.start_ticks(os.getpid()) or 0
     addresses = ("127.0.0.1:1", "127.0.0.1:2", "127.0.0.1:3")

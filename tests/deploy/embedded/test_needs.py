@@ -9,8 +9,9 @@ import pytest
 
 from deploy.embedded import shared_memory
 from deploy.embedded.flags import ServerFlags
-from deploy.embedded.needs import for_updates, longest_request_ms, needs_of, needs_of_repository
+from deploy.embedded.needs import for_updates, needs_of, needs_of_repository
 from deploy.embedded.ports import Ports
+from deploy.operations.drain import longest_request_ms
 from generator.plan import Plan
 from generator.project import Project
 from generator.workspace import open_workspace
@@ -39,9 +40,9 @@ def test_instances_are_counted_over_all_pipelines(tmp_path: Path) -> None:
 def test_shared_memory_follows_the_largest_batch(tmp_path: Path) -> None:
     small = needs_of([plan("digits", tmp_path, ("max_batch_size: 32, preferred: [8, 16, 32]", "max_batch_size: 1"))])
     large = needs_of([plan("digits", tmp_path)])
-    # 32 encoded images of 64 KiB each are 2 MiB; twice that, for a batch in flight and one being put together,
-    # and the pixels beside them, is just above 4.
-    assert large.shm_default_bytes == 8 << 20
+    # 32 encoded images of 64 KiB each are 2 MiB; twice that, for a batch at work and the answers of the one before,
+    # and the pixels beside them, is just above 4: what `tritonkit memory` says of it.
+    assert large.shm_default_bytes == 5 << 20
     assert small.shm_default_bytes == 1 << 20
 
 
@@ -56,7 +57,7 @@ def test_the_longest_request_waits_in_every_queue(tmp_path: Path) -> None:
 def test_the_flags_carry_the_numbers_of_the_plan(tmp_path: Path) -> None:
     needs = needs_of([plan("digits", tmp_path)])
     flags = ServerFlags(needs, (tmp_path,), tmp_path, tmp_path, Ports(1, 2, 3), "prefix", "key").arguments()
-    assert f"--backend-config=python,shm-default-byte-size={8 << 20}" in flags
+    assert f"--backend-config=python,shm-default-byte-size={5 << 20}" in flags
     assert "--model-control-mode=none" in flags
     assert any(flag.startswith("--http-restricted-api=") and "model-repository" in flag for flag in flags)
 
@@ -82,6 +83,17 @@ def test_too_little_shared_memory_is_one_sentence_and_the_command() -> None:
     ) as found:
         shared_memory.check(there.free_bytes + (1 << 30))
     assert "docker run --shm-size=" in found.value.hint
+
+
+def test_too_little_for_full_batches_is_said_and_no_error(tmp_path: Path) -> None:
+    needs = needs_of([plan("digits", tmp_path)])
+    # 5 MiB in each of two instances before the engine, 1 in each of its two, and 1 after it: `tritonkit memory`.
+    assert needs.shm_full_bytes == 13 << 20
+    there = shared_memory.look()
+    assert shared_memory.shortage(0) == ""
+    said = shared_memory.shortage(there.free_bytes + (1 << 30))
+    assert "full batches in all Python instances need" in said
+    assert "docker run --shm-size=" in said
 
 
 def test_models_are_loaded_while_it_serves_only_where_that_was_asked_for(tmp_path: Path) -> None:

@@ -149,10 +149,14 @@ def test_another_environment_is_the_one_the_models_see(repository: Any, tmp_path
 def test_models_that_take_too_long_are_named(repository: Any, look: Any) -> None:
     repository.model("fast")
     repository.model("slow", initialize="time.sleep(600)")
-    server = EmbeddedServer(repository.path, NEEDS, ready_timeout_s=2)
-    with pytest.raises(ServerFailedError, match=r"^the server was not ready after 2 s; still loading: slow"):
-        server.start()
-    assert look.nothing_left(server.shm_prefix)
+    for timeout_s in (2, 10, 40):  # on a busy machine the other one may take a while too
+        server = EmbeddedServer(repository.path, NEEDS, ready_timeout_s=timeout_s)
+        with pytest.raises(ServerFailedError, match=rf"^the server was not ready after {timeout_s} s; ") as caught:
+            server.start()
+        assert look.nothing_left(server.shm_prefix)
+        if "still loading: slow" in str(caught.value):
+            return
+    raise AssertionError(str(caught.value))
 
 
 def test_stopping_while_it_starts(repository: Any, look: Any) -> None:
@@ -176,6 +180,7 @@ def test_stopping_while_it_starts(repository: Any, look: Any) -> None:
     assert not server.failed
 
 
+@pytest.mark.alone  # any server that starts removes what is stale
 def test_the_next_start_removes_stale_segments(repository: Any, look: Any) -> None:
     repository.model()
     stale, lock = supervisor.claim_prefix()

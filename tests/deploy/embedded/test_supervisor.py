@@ -184,6 +184,7 @@ def test_it_starts_fast(supervise: Callable[[str], Run]) -> None:
     assert min(times) < 0.2
 
 
+@pytest.mark.alone  # any server that starts removes what is stale
 class TestPrefixes:
     def test_a_claim_is_not_stale_until_it_ends(self) -> None:
         prefix, lock = supervisor.claim_prefix()

@@ -1,0 +1,25 @@
+"""The stable codes of what follows from specs for running them: values, what contradicts them, and cost."""
+
+CODES = {
+    "TK420": "Pipelines of one release want different servers",
+    "TK421": "The release has holes that are known",
+    "TK422": "A pod's grace period is too short for a request that has begun",
+    "TK423": "Shared memory is smaller than the Python models need",
+    "TK424": "The image's release is not the target's",
+    "TK425": "No GPU for models that run on one",
+    "TK426": "The GPU is not the one that the engines were built for",
+    "TK427": "The pods cannot carry the promised throughput",
+    "TK428": "What was measured is not what is deployed",
+    "TK429": "A load test that says nothing of the objective",
+    "TK430": "The histogram has no bound at the objective",
+    "TK431": "The graph of a plan that the cluster is to build",
+    "TK432": "A flag that the server needs is missing",
+    "TK433": "It is not known which GPU the engines are built for",
+    "TK434": "The startup probe gives up before the models are loaded",
+    "TK435": "A pipeline's values say something else than its spec",
+    "TK436": "The pod has less memory than the plan's parts add up to",
+    "TK437": "A request's body may be larger than the server takes",
+    "TK438": "Engines that the cluster is to build",
+    "TK439": "A pipeline without an objective is deployed",
+    "TK442": "A pool of the server is smaller than the pipelines need",
+}
