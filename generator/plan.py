@@ -15,7 +15,7 @@ from generator.elements import ELEMENT_BYTES
 from generator.problems import Place
 from generator.spec.build import Build
 from generator.spec.models import Accuracy
-from generator.spec.pipeline import Limits, Objective
+from generator.spec.pipeline import Limits, Objective, TargetMemory
 from generator.spec.serving import NEWEST, Batching, CudaGraphs, InstanceGroup, Metrics, Versions, Warmup
 
 if TYPE_CHECKING:
@@ -104,13 +104,19 @@ class EngineBuffers:
 
     `buckets`: the sizes of batch that the engine is made ready for, smallest first. `slots`: batches that have memory
     at a time. `copies`: where copies to and from the GPU go. `lengths`: input -> its dims, where the ONNX file leaves
-    one open and what comes before the engine always gives the same.
+    one open and what comes before the engine always gives the same. `preprocess`: where the steps that come right
+    before the engine run. `open_lengths`: those of an axis that stays open, smallest first; every bucket is made
+    ready in each of them. `inputs`: whether they may come in the GPU's memory, `outputs`: whether they stay there.
     """
 
     buckets: tuple[int, ...]
     slots: int
     copies: Literal["auto", "inside", "beside"]
     lengths: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    preprocess: Literal["auto", "cpu", "gpu"] = "cpu"
+    open_lengths: tuple[int, ...] = ()
+    inputs: Literal["host", "device"] = "host"
+    outputs: Literal["host", "device"] = "host"
 
 
 @dataclass(frozen=True)
@@ -268,12 +274,16 @@ class EnsemblePlan:
 
 @dataclass(frozen=True)
 class TargetPlan:
-    """Where it runs: the server's release (`24.10`), whether there are GPUs, which backends the server has."""
+    """Where it runs: the server's release (`24.10`), whether there are GPUs, which backends the server has.
+
+    `memory` is what the spec says of the memory there.
+    """
 
     name: str
     server: str
     gpu: str | None
     backends: frozenset[str]
+    memory: TargetMemory | None = None
 
 
 class EnginePart(NamedTuple):

@@ -17,8 +17,12 @@ from generator.plan import (
     Plan,
     PythonProgram,
     Stage,
+    Steps,
+    StepsProgram,
     Tensor,
 )
+from generator.resolve.direct import leaves_on_gpu, takes_from_gpu
+from generator.resolve.preprocessed import steps_on_gpu
 
 Protocol = Literal["grpc", "http", "system-shm", "cuda-shm"]
 _SHM: dict[Protocol, Place] = {"system-shm": "client's shm", "cuda-shm": "client's GPU"}
@@ -43,7 +47,7 @@ def copies_of(plan: Plan, protocol: Protocol, sizes: Sizes) -> Report:
     for model in plan.models:
         if tracer.kind(model) == "unknown":
             unknown.append(f"what backend of `{model.name}` copies is not known here")
-        elif _keeps_gpu_inputs(model):
+        elif _keeps_gpu_inputs(model) and not takes_from_gpu(model):
             unknown.append(f"`{model.name}` takes inputs where they are: on a GPU they may not be copied to the host")
     least_bytes, least_copies = _least(plan, protocol, tracer, callers)
     assumed = {text: None for text in map(sizes.assumption, tracer.met.values()) if text}
@@ -168,12 +172,14 @@ class _Tracer:
         lies = self.lies.get(name, "server")
         on_gpu = lies in ("GPU", "client's GPU")
         several = self.sizes.requests > 1 and model.max_batch_size > 0
-        if kind == "stub":
+        if kind == "stub" and on_gpu and takes_from_gpu(model):
+            yield self.hop(tensor, model, name, (lies, "GPU"), "gpu-in")
+        elif kind == "stub":
             rule = "stub-from-gpu" if on_gpu else "stub-in"
             yield self.hop(tensor, model, name, (lies, "stub's shm"), rule, waits=on_gpu)
             unpack = "as-numpy" if tensor.dtype in ELEMENT_BYTES else "text-in"
             yield self.hop(tensor, model, name, ("stub's shm", "process"), unpack)
-            if several:
+            if several and not (self.on_gpu(model) and _staged_as_it_comes(model, tensor.name)):
                 yield self.hop(
                     tensor, model, name, ("process", "process"), "concatenate",
                     copies=tensor.dtype in ELEMENT_BYTES,  # of texts it is the references
@@ -189,13 +195,14 @@ class _Tracer:
         """Between the stages of a process, and between it and a GPU."""
         if not isinstance(model.program, FlowProgram):
             if isinstance(model.program, EngineProgram) and self.on_gpu(model):
-                yield from self._gpu(model, model, {}, {})
+                yield from self._gpu(model, model, {}, {}, {})
             return
         stages = model.program.stages
         sent = {tensor.name for tensor in model.inputs}
         for stage in stages:
             if isinstance(stage.model.program, EngineProgram) and self.on_gpu(model):
-                yield from self._gpu(model, stage.model, stage.inputs, stage.outputs)
+                pixels = {tensor.name: tensor for tensor in _pixels(model, stage.model)}
+                yield from self._gpu(model, stage.model, stage.inputs, stage.outputs, pixels)
                 continue
             for tensor in stage.model.inputs:
                 name = stage.inputs.get(tensor.name)
@@ -207,15 +214,27 @@ class _Tracer:
                     yield self.hop(tensor, model, name, ("process", "process"), "in-process", copies=False)
 
     def _gpu(
-        self, model: ModelPlan, part: ModelPlan, inputs: Mapping[str, str], outputs: Mapping[str, str]
-    ) -> Iterator[Hop]:
-        """An engine on the GPU of a Python process: through pinned memory in and out, and the host waits once."""
+        self, model: ModelPlan, part: ModelPlan, inputs: Mapping[str, str], outputs: Mapping[str, str],
+        pixels: Mapping[str, Tensor],
+    ) -> Iterator[Hop]:  # fmt: skip
+        """An engine on the GPU of a Python process: through pinned memory in and out, and the host waits once.
+
+        `pixels`: what comes in place of an input that a kernel makes there.
+        """
         for tensor in part.inputs:
             name = inputs.get(tensor.name, tensor.name)
-            yield self.hop(tensor, model, name, ("process", "pinned"), "staged-in")
-            yield self.hop(tensor, model, name, ("pinned", "GPU"), "buffer-in")
+            if takes_from_gpu(model) and self.lies.get(name, "server") in ("GPU", "client's GPU"):
+                continue  # it is there already
+            copied = pixels.get(tensor.name, tensor)
+            yield self.hop(copied, model, name, ("process", "pinned"), "staged-in")
+            yield self.hop(copied, model, name, ("pinned", "GPU"), "buffer-in")
+            if tensor.name in pixels:
+                yield self.hop(tensor, model, name, ("GPU", "GPU"), "kernel", copies=False)
         for i, tensor in enumerate(part.outputs):
             name = outputs.get(tensor.name, tensor.name)
+            if leaves_on_gpu(model):
+                yield self.hop(tensor, model, name, ("GPU", "GPU"), "gpu-left", copies=False, waits=i == 0)
+                continue
             yield self.hop(tensor, model, name, ("GPU", "pinned"), "buffer-out", waits=i == 0)
             yield self.hop(tensor, model, name, ("pinned", "process"), "staged-out")
 
@@ -223,7 +242,13 @@ class _Tracer:
         """An output from the program to where the next one, or the client, finds it."""
         response: Place = _SHM.get(self.protocol, "server") if name in answers else "server"
         first = tensor is model.outputs[0]  # the host waits once for all of them
-        if kind == "stub":
+        if kind == "stub" and leaves_on_gpu(model) and response == "client's GPU":
+            yield self.hop(tensor, model, name, ("GPU", "GPU"), "stub-from-engine", waits=True)
+            yield self.hop(tensor, model, name, ("GPU", response), "respond-from-pool")
+        elif kind == "stub" and leaves_on_gpu(model):
+            yield self.hop(tensor, model, name, ("GPU", "stub's shm"), "stub-from-engine", waits=True)
+            yield self.hop(tensor, model, name, ("stub's shm", response), "respond")
+        elif kind == "stub":
             yield self.hop(tensor, model, name, ("process", "stub's shm"), "stub-out")
             to_gpu = response == "client's GPU"
             yield self.hop(tensor, model, name, ("stub's shm", response), "respond", waits=to_gpu)
@@ -237,8 +262,41 @@ class _Tracer:
         self.lies[name] = response
 
 
+def _pixels(model: ModelPlan, part: ModelPlan) -> list[Tensor]:
+    """What the kernel before an engine is given, under the name of the engine's input: images of any size."""
+    if not isinstance(model.program, FlowProgram):
+        return []
+    stages, answers = model.program.stages, [tensor.name for tensor in model.outputs]
+    engine = next(stage for stage in stages if stage.model is part)
+    steps = steps_on_gpu(engine, stages, answers)
+    if steps is None:
+        return []
+    [between], [image] = steps.outputs.values(), steps.model.inputs
+    decoded = [parameters["to"] for name, parameters in _steps(steps) if name == "decode"]
+    channels = {"gray": 1, "rgb": 3}[decoded[0]] if decoded else image.dims[-1]
+    return [Tensor(name, "UINT8", (-1, -1, channels)) for name, given in engine.inputs.items() if given == between]
+
+
+def _steps(stage: Stage) -> Steps:
+    return stage.model.program.steps if isinstance(stage.model.program, StepsProgram) else ()
+
+
 def _keeps_gpu_inputs(model: ModelPlan) -> bool:
     return model.parameters.get("FORCE_CPU_ONLY_INPUT_TENSORS") == "no"
+
+
+def _staged_as_it_comes(model: ModelPlan, name: str) -> bool:
+    """Whether the rows of a model's input go from each request straight into pinned memory, on a GPU.
+
+    As the runtime decides it: engines alone take it, together with nothing that an earlier stage made.
+    """
+    if not isinstance(model.program, FlowProgram):
+        return isinstance(model.program, EngineProgram)
+    sent = {tensor.name for tensor in model.inputs}
+    takers = [stage for stage in model.program.stages if name in stage.inputs.values()]
+    return name not in {tensor.name for tensor in model.outputs} and all(
+        isinstance(stage.model.program, EngineProgram) and sent.issuperset(stage.inputs.values()) for stage in takers
+    )
 
 
 def _gets_a_copy(stage: Stage, name: str, stages: tuple[Stage, ...], model: ModelPlan) -> bool:
@@ -263,6 +321,7 @@ def _least(
         for engine in plan.engines():
             if tracer.kind(engine.model) == "gpu" or tracer.on_gpu(engine.model):
                 batched = engine.model.max_batch_size > 0
-                tensors = (*engine.part.inputs, *engine.part.outputs)
+                pixels = {tensor.name: tensor for tensor in _pixels(engine.model, engine.part)}
+                tensors = (*(pixels.get(t.name, t) for t in engine.part.inputs), *engine.part.outputs)
                 found += [tracer.sizes.size_bytes(t, batched=batched) for t in tensors]
     return sum(found), len(found)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -76,29 +77,37 @@ MORE = (
 )
 
 
-def pages() -> list[Page]:
-    """Of every code, by stage."""
-    from generator.codes import STAGES
-
-    return [page_of(code) for stage in STAGES.values() for code in sorted(stage)]
+Stages = Mapping[str, Mapping[str, str]]
 
 
-def page_of(code: str) -> Page:
+def pages(stages: Stages | None = None) -> list[Page]:
+    """Of every code, by stage; without `stages`, of all codes that `generator` knows."""
+    return [page_of(code, stages) for stage in _stages(stages).values() for code in sorted(stage)]
+
+
+def page_of(code: str, stages: Stages | None = None) -> Page:
     """The page of a code. Raises UserError where there is no such code."""
-    from generator.codes import CODES, STAGES
     from generator.lint.rule import RULES
     from generator.lint.select import closest
 
-    code = code.strip().upper()
-    if code not in CODES:
-        raise UserError(f"there is no code `{code}`", closest(code))
-    stage = next(name for name, codes in STAGES.items() if code in codes)
+    code, known = code.strip().upper(), _stages(stages)
+    stage = next((name for name, codes in known.items() if code in codes), None)
+    if stage is None:
+        raise UserError(
+            f"there is no code `{code}`", closest(code, [one for codes in known.values() for one in codes])
+        )
     rule = RULES.get(code)
     if rule is None:
-        return Page(code, CODES[code], stage)
+        return Page(code, known[stage][code], stage)
     return Page(
         code, rule.title, stage, rule.severity, rule.why, rule.bad, rule.good, rule.source, rule.is_live
     )  # fmt: skip
+
+
+def _stages(stages: Stages | None) -> Stages:
+    from generator.codes import STAGES
+
+    return STAGES if stages is None else stages
 
 
 def _indented(text: str) -> str:

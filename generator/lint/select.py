@@ -19,10 +19,10 @@ def known() -> dict[str, str]:
     return CODES
 
 
-def closest(code: str) -> str:
-    """A hint with the code that is nearest to one that there is not."""
+def closest(code: str, codes: Iterable[str] | None = None) -> str:
+    """A hint with the code, of `codes` or of all that `generator` knows, that is nearest to one that there is not."""
     meant = "TK" + code.upper().removeprefix("TK").translate(_LIKE_DIGITS)
-    near = difflib.get_close_matches(meant, known(), n=1, cutoff=0.7)
+    near = difflib.get_close_matches(meant, known() if codes is None else list(codes), n=1, cutoff=0.7)
     return f"did you mean `{near[0]}`?" if near else "`tritonkit explain` lists all codes"
 
 

@@ -19,21 +19,25 @@ from generator.workspace import Tree, Workspace, model_names, render_trees
 
 # What a rule says of a configuration, and resolving the spec has said of the spec already.
 TOLD_BEFORE: Mapping[str, str] = {"TK754": "TK224", "TK756": "TK225", "TK760": "TK232"}
+_POOL = "TK766"  # which TK241 says of all pipelines together, where their target has a `cuda_pool_mib`
 _INDEX = re.compile(r"\[[^\]]*\]")
 
 
 def lint_specs(work: Workspace) -> list[Problem]:
     """Every problem of opened specs: theirs, and those of what they render to. Nothing is written."""
-    # That a model has not been made yet is nothing that is wrong with a spec.
-    problems = [p for p in work.problems if (p.code, p.severity) != ("TK234", Severity.NOTE)]
     # Those that cannot be opened do not hide what is wrong with the others.
     fine = replace(work, problems=[])
+    found: Sequence[Problem] = []
     try:
         trees = render_trees(fine)
     except ProblemsError as error:
-        problems += [problem for problem in error.problems if problem not in problems]
+        found = error.problems
     else:
-        problems += _of_trees(work, trees)
+        _judge_memory(work)
+        found = _of_trees(work, trees)
+    # That a model has not been made yet is nothing that is wrong with a spec.
+    problems = [p for p in work.problems if (p.code, p.severity) != ("TK234", Severity.NOTE)]
+    problems += [problem for problem in found if problem not in problems]
     return _told(work, problems, whole=not errors(problems))
 
 
@@ -47,6 +51,7 @@ def checked_trees(
     """
     work.stop_on_errors()
     trees = render_trees(work, self_contained=self_contained)
+    _judge_memory(work)
     told = _told(work, [*work.problems, *_of_trees(work, trees, machine)])
     work.problems[:] = told
     work.stop_on_errors()
@@ -66,7 +71,21 @@ def server_of(plan: Plan) -> Server:
     """The server of a plan's target, as far as the spec says it."""
     if plan.target.name == "embedded":
         return EMBEDDED
-    return Server(release=plan.target.server, gpus=None if plan.target.gpu else 0, gpu=plan.target.gpu or "")
+    server = Server(release=plan.target.server, gpus=None if plan.target.gpu else 0, gpu=plan.target.gpu or "")
+    said = plan.target.memory.cuda_pool_mib if plan.target.memory is not None else None
+    return server if said is None else replace(server, cuda_pool_bytes=said << 20)
+
+
+def _judge_memory(work: Workspace) -> None:
+    """Adds what the targets have too little of: all pipelines of a target are on one server.
+
+    It comes after rendering, which finds every value and file that cannot be counted, and says where it is.
+    """
+    for plans in work.plans.values():
+        if any(plan.target.memory is not None for plan in plans):
+            from generator.memory.check import problems_of_memory
+
+            work.add(problems_of_memory(plans, work.project))
 
 
 def _of_trees(work: Workspace, trees: Iterable[Tree], machine: tuple[Gpu, ...] | None = None) -> list[Problem]:
@@ -78,12 +97,18 @@ def _of_trees(work: Workspace, trees: Iterable[Tree], machine: tuple[Gpu, ...] |
         for plan in work.plans[tree.target]:
             of_file.setdefault(plan.places().file, []).append(tree.target)
         for problem in _of_tree(tree, work.plans[tree.target], machine):
+            if problem.code == _POOL and _says_its_pool(work.plans[tree.target]):
+                continue
             if (TOLD_BEFORE.get(problem.code), problem.place.file) not in seen:
                 found.setdefault(problem, []).append(tree.target)
     return [
         problem if len(targets) == len(of_file[problem.place.file]) else _on(problem, targets)
         for problem, targets in found.items()
     ]
+
+
+def _says_its_pool(plans: Sequence[Plan]) -> bool:
+    return any(plan.target.memory is not None and plan.target.memory.cuda_pool_mib is not None for plan in plans)
 
 
 def _on(problem: Problem, targets: Sequence[str]) -> Problem:

@@ -67,7 +67,7 @@ def _stage(stage: Stage, files: Mapping[str, str]) -> dict[str, Any]:
 
 
 def _as_run(model: ModelPlan) -> list[Tensor]:
-    """The inputs of a stage; in buffers no length is open."""
+    """The inputs of a stage; in buffers no length is open that what comes before it settles."""
     buffers = model.program.buffers if isinstance(model.program, EngineProgram) else None
     lengths = {} if buffers is None else buffers.lengths
     return [replace(t, dims=lengths.get(t.name, t.dims)) for t in model.inputs]
@@ -87,6 +87,10 @@ def _single(model: ModelPlan, files: Mapping[str, str]) -> dict[str, Any]:
             "intra_op_threads": program.intra_op_threads,
             **({} if (buffers := program.buffers) is None else {"buffers": {
                 "buckets": list(buffers.buckets), "slots": buffers.slots, "copies": buffers.copies,
+                **({} if buffers.preprocess == "cpu" else {"preprocess": buffers.preprocess}),
+                **({"lengths": list(buffers.open_lengths)} if buffers.open_lengths else {}),
+                **({} if buffers.inputs == "host" else {"inputs": buffers.inputs}),
+                **({} if buffers.outputs == "host" else {"outputs": buffers.outputs}),
             }}),
         }  # fmt: skip
     if isinstance(program, PythonProgram):

@@ -11,8 +11,9 @@ from generator.project import Project
 from generator.resolve.branches import warn_of_branches
 from generator.resolve.expand import Expanded, expand, tensor_of
 from generator.resolve.flow import FlowWiring, meets
-from generator.resolve.folded import Folder, is_folded
+from generator.resolve.folded import Folder, engines_that_fold, is_folded
 from generator.resolve.fused import Fuser, check_flow, is_fused
+from generator.resolve.histogram import with_histogram
 from generator.resolve.models import ModelResolver
 from generator.resolve.python_model import check_labels
 from generator.resolve.starting import note_flags
@@ -66,6 +67,13 @@ def resolve(spec: Spec, target: str, project: Project, places: Places, spec_file
     collect.stop_on_errors()
     rendered = tuple(good.values())
     if fused and ensemble is not None:
+        if folding := engines_that_fold(expanded.models, where):
+            folder = Folder(
+                spec, changes, target=where, project=project, written=expanded.models, collect=collect, only=folding
+            )
+            shorter, rendered = folder.fold(ensemble, rendered)
+            ensemble = shorter or ensemble
+            collect.stop_on_errors()
         fuser = Fuser(spec, changes, target=where, project=project, written=expanded.models, collect=collect)
         rendered, ensemble = (fuser.fuse(ensemble, rendered),), None
         collect.stop_on_errors()
@@ -82,6 +90,7 @@ def resolve(spec: Spec, target: str, project: Project, places: Places, spec_file
         models=rendered, ensemble=ensemble,
         accuracy_data=accuracy[0], accuracy_floor=accuracy[1], places=places,
     )  # fmt: skip
+    plan = with_histogram(plan)
     note_flags(plan, collect)
     return Resolved(spec, plan, expanded, tuple(collect.problems))
 

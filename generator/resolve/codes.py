@@ -39,4 +39,8 @@ CODES = {
     "TK236": "The server has to be started with a flag",
     "TK237": "An engine's memory on a GPU cannot be allocated once",
     "TK238": "Packages that the server's Python needs",
+    "TK239": "Steps that cannot run on the GPU",
+    "TK240": "The target has less shared memory than its pipelines need",
+    "TK241": "A pool of the target's server is smaller than its pipelines need",
+    "TK242": "The target's GPU has less memory than its pipelines need",
 }

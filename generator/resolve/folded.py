@@ -41,6 +41,12 @@ def is_folded(spec: Spec, changes: Target) -> bool:
     return (changes.layout or spec.layout) == "folded"
 
 
+def engines_that_fold(written: Mapping[str, Model], target: TargetPlan) -> frozenset[str]:
+    """The models, by key, whose `buffers` say `fold`: there are buffers on a GPU alone."""
+    said = {key for key, model in written.items() if model.buffers is not None and model.buffers.fold}
+    return frozenset(said if target.gpu is not None else ())
+
+
 @dataclass(frozen=True)
 class _Graph:
     """A folded graph: its bytes, what it gives now, the names of what `top_k` or `nms` gives, and the new nodes."""
@@ -81,20 +87,29 @@ class _Rest:
 
 
 class Folder:
-    """Folds the steps of one wired pipeline. `written` are its models in the full form, by key."""
+    """Folds the steps of one wired pipeline. `written` are its models in the full form, by key.
+
+    `only`: the engines of layout `fused` that say `fold`; without it the layout is `folded`, and all of them do.
+    """
 
     def __init__(
         self, spec: Spec, changes: Target, *, target: TargetPlan, project: Project,
-        written: Mapping[str, Model], collect: Collector,
+        written: Mapping[str, Model], collect: Collector, only: frozenset[str] | None = None,
     ) -> None:  # fmt: skip
-        self.spec, self.project, self.written, self.collect = spec, project, written, collect
+        self.spec, self.project, self.written, self.collect, self.only = spec, project, written, collect, only
         self.layout = layout_path(changes, target)
+        self.said, self.instead = "layout `folded`", "`layout: ensemble` renders the same"
+        if only is not None:
+            self.said, self.instead = "`fold`", "remove it"
 
     def fold(
         self, ensemble: EnsemblePlan | None, models: Sequence[ModelPlan]
     ) -> tuple[EnsemblePlan | None, tuple[ModelPlan, ...]]:
         """The pipeline with smaller models around its engines; problems are collected."""
-        engines = [model for model in models if isinstance(model.program, EngineProgram)]
+        engines = [
+            model for model in models
+            if isinstance(model.program, EngineProgram) and (self.only is None or model.key in self.only)
+        ]  # fmt: skip
         if not engines:
             self.collect.error(
                 "TK924", self.layout,
@@ -114,8 +129,7 @@ class Folder:
         if not tried:
             why = f": {'; '.join(dict.fromkeys(reasons))}" if reasons else ""
             self.collect.note(
-                "TK920", self.layout, f"layout `folded` finds no arithmetic step next to an engine{why}",
-                "`layout: ensemble` renders the same",
+                "TK920", self.layout, f"{self.said} finds no arithmetic step next to an engine{why}", self.instead
             )  # fmt: skip
         self._note_gone(before, models)
         return ensemble, tuple(models)
@@ -129,7 +143,7 @@ class Folder:
             graphs = [self._graph(version, engine, places) for version in engine.program.versions]
         except StageError as error:
             for finding in error.findings:
-                message = f"layout `folded`: {finding.message}"
+                message = f"{self.said}: {finding.message}"
                 self.collect.error(finding.code, (*engine.source, "onnx"), message, finding.hint)
             return ensemble, models
         rest = _Rest(ensemble.steps, models)
@@ -190,7 +204,7 @@ class Folder:
             for name in wrong:
                 self.collect.note(
                     "TK925", (*engine.source, "warmup", index, "inputs", name),
-                    f"layout `folded` makes input `{name}` {places.before[name].tensor.describe()}: a warm-up with a "
+                    f"{self.said} makes input `{name}` {places.before[name].tensor.describe()}: a warm-up with a "
                     "`file` or `dims` of its own is left out there",
                     "use `zero` or `random` without `dims`",
                 )  # fmt: skip
@@ -219,7 +233,7 @@ class Folder:
             for field in sorted(_OWN & self.written[model.key].model_fields_set) if model.name not in there else ():
                 self.collect.note(
                     "TK925", (*model.source, field),
-                    f"layout `folded` puts all of model `{model.key}` into the engine's graph: its `{field}` has no "
+                    f"{self.said} puts all of model `{model.key}` into the engine's graph: its `{field}` has no "
                     "effect there",
                     "remove it",
                 )  # fmt: skip

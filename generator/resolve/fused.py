@@ -7,9 +7,20 @@ from dataclasses import replace
 from typing import Any
 
 from generator.collector import Collector, names
-from generator.plan import EngineProgram, EnsemblePlan, FilesProgram, FlowProgram, ModelPlan, Stage, TargetPlan
+from generator.plan import (
+    EngineProgram,
+    EnsemblePlan,
+    FilesProgram,
+    FlowProgram,
+    ModelPlan,
+    Stage,
+    StepsProgram,
+    TargetPlan,
+)
 from generator.project import Project
 from generator.resolve.buffered import Buffering, kinds
+from generator.resolve.direct import FORCE_CPU, check_direct, on_one_gpu, takes_from_gpu
+from generator.resolve.preprocessed import Preprocessing
 from generator.resolve.python_model import check_python_model
 from generator.resolve.targets import dynamic, instances_on, merged_batching
 from generator.resolve.warmup import check_warmup
@@ -63,7 +74,7 @@ class Fuser:
         batching = merged_batching(self.spec.batching, self.changes.batching)
         config = ensemble.config or (engine.config if engine else {})
         instances = self._instances(config, on_gpu=bool(engines) and self.target.gpu is not None)
-        stages = self._stages(ensemble, models, batching, kinds(instances, config))
+        stages = self._stages(ensemble, models, batching, instances, config)
         fused = ModelPlan(
             name=ensemble.name, key=ensemble.name, backend="python", program=FlowProgram(stages),
             inputs=ensemble.inputs, outputs=ensemble.outputs,
@@ -73,26 +84,42 @@ class Fuser:
             comments=(*ensemble.comments, *_comments(stages)),
         )  # fmt: skip
         fused = self._as_the_engine(fused, engine)
+        if takes_from_gpu(fused):
+            fused = replace(fused, parameters={FORCE_CPU: "no", **fused.parameters})
         check_python_model(fused, self.collect)
         check_warmup(fused, self.project, self.collect)
         return fused
 
     def _stages(
-        self, ensemble: EnsemblePlan, models: Sequence[ModelPlan], batching: Batching, placed: set[str]
-    ) -> tuple[Stage, ...]:
+        self, ensemble: EnsemblePlan, models: Sequence[ModelPlan], batching: Batching,
+        instances: Sequence[InstanceGroup], config: Mapping[str, Any],
+    ) -> tuple[Stage, ...]:  # fmt: skip
         """The models in order, engines on a GPU with their buffers."""
         where = layout_path(self.changes, self.target)
-        buffering = Buffering(self.target, batching, placed, where=where, collect=self.collect)
+        buffering = Buffering(self.target, batching, kinds(instances, config), where=where, collect=self.collect)
         by_name = {model.name: model for model in models}
         there = {tensor.name: tensor for tensor in ensemble.inputs}
+        widths: dict[str, tuple[int, ...]] = {}  # of texts: to which lengths a tensor is padded
         stages = []
         for step in ensemble.steps:
             model = by_name[step.model]
             fed = {inside: there[name] for inside, name in step.inputs.items() if name in there}
             there |= {step.outputs[t.name]: t for t in model.outputs if t.name in step.outputs}
-            model = buffering.given(model, self.written[model.key], fed)
+            texts = {inside: widths[name] for inside, name in step.inputs.items() if name in widths}
+            if padded := _widths(model):
+                widths |= {step.outputs[t.name]: padded for t in model.outputs if t.name in step.outputs}
+            model = buffering.given(model, self.written[model.key], fed, texts)
             stages.append(Stage(model, step.inputs, step.outputs))
-        return tuple(stages)
+        answers = [tensor.name for tensor in ensemble.outputs]
+        found = Preprocessing(self.target, where, self.collect).placed(stages, answers)
+        one_gpu = on_one_gpu(instances, config)
+        check_direct(found, ensemble, self._parameters(models), self.collect, one_gpu=one_gpu)
+        return tuple(found)
+
+    def _parameters(self, models: Sequence[ModelPlan]) -> Mapping[str, str]:
+        """What the spec says of the only engine's parameters, which are the pipeline's."""
+        engines = [model for model in models if isinstance(model.program, EngineProgram)]
+        return engines[0].parameters if len(engines) == 1 else {}
 
     def _check_versions(self, engines: Sequence[ModelPlan]) -> None:
         several = [e for e in engines if isinstance(e.program, EngineProgram) and len(e.program.versions) > 1]
@@ -187,6 +214,12 @@ class Fuser:
             # Where its problems are looked for: in what was written for the pipeline, else for the engine.
             source=() if fused.config or fused.response_cache else engine.source,
         )
+
+
+def _widths(model: ModelPlan) -> tuple[int, ...]:
+    """To which lengths a model of texts pads what it gives; none of any other."""
+    steps = model.program.steps if isinstance(model.program, StepsProgram) else ()
+    return next((tuple(parameters["buckets"]) for name, parameters in steps if name == "tokenize"), ())
 
 
 def _comments(stages: Sequence[Stage]) -> tuple[str, ...]:

@@ -79,7 +79,8 @@ class ModelResolver:
         check_versions(plan, self.project, self.collect)
         if not is_fused(self.spec, self.changes):  # else it is sent to the whole pipeline, if at all
             check_warmup(plan, self.project, self.collect)
-        check_python_model(plan, self.collect)
+        on_gpu = is_fused(self.spec, self.changes) and self.target.gpu is not None
+        check_python_model(plan, self.collect, holds_bf16=on_gpu and isinstance(program, EngineProgram))
         check_names(plan, self.project, self.collect)
         return plan
 

@@ -7,22 +7,26 @@ from pathlib import PurePosixPath
 
 from generator.collector import Collector, Path, names
 from generator.copied import files_of, hidden_in
-from generator.plan import FilesProgram, ModelPlan, PythonProgram, StepsProgram, Tensor
+from generator.plan import FilesProgram, FlowProgram, ModelPlan, PythonProgram, StepsProgram, Tensor
 from generator.problems import Severity
 from generator.project import Project
+from generator.resolve.direct import buffers_of
 from generator.write.names import is_valid
 
 MOST_LISTED = 5
 
 
-def check_python_model(plan: ModelPlan, collect: Collector) -> None:
-    """Settings of a rendered Python model that cannot work; other backends are left to the server."""
+def check_python_model(plan: ModelPlan, collect: Collector, *, holds_bf16: bool = False) -> None:
+    """Settings of a rendered Python model that cannot work; other backends are left to the server.
+
+    `holds_bf16`: it is an engine that will have buffers, which hold what numpy has no type for.
+    """
     if plan.backend != "python":
         return
     _file_name(plan, collect)
     for where, tensors in (("inputs", plan.inputs), ("outputs", plan.outputs)):
         for tensor in tensors:
-            if tensor.dtype == "BF16":
+            if tensor.dtype == "BF16" and not holds_bf16 and not _in_buffers(plan, tensor):
                 message = f"`{tensor.name}` is bf16, which numpy does not have: a Python model cannot carry it"
                 collect.error("TK226", (*plan.source, where, tensor.name), message, "cast it to fp32 in the graph")
     if isinstance(plan.program, StepsProgram):
@@ -44,6 +48,13 @@ def check_python_model(plan: ModelPlan, collect: Collector) -> None:
             "put `response_cache: true` at the top of the spec, where it is of the whole pipeline",
             severity=Severity.WARNING,
         )
+
+
+def _in_buffers(plan: ModelPlan, tensor: Tensor) -> bool:
+    """Whether only engines in buffers take or give a tensor, which hold what numpy has no type for."""
+    stages = plan.program.stages if isinstance(plan.program, FlowProgram) else ()
+    own = [stage for stage in stages if tensor.name in (*stage.inputs.values(), *stage.outputs.values())]
+    return bool(own) and all(buffers_of(stage) is not None for stage in own)
 
 
 def _file_name(plan: ModelPlan, collect: Collector) -> None:

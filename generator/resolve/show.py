@@ -51,7 +51,7 @@ def full_spec(spec: Spec, expanded: Expanded, plan: Plan) -> Spec:
 
 def _folds(plan: Plan) -> dict[str, Fold]:
     """What is in the engines' graphs, by the model's key."""
-    programs = {model.key: model.program for model in plan.models}
+    programs = {part.key: part.program for model in plan.models for part in model.parts()}
     return {key: p.fold for key, p in programs.items() if isinstance(p, EngineProgram) and p.fold is not None}
 
 
@@ -62,8 +62,11 @@ def _full_model(model: Model, plan: ModelPlan, folded: bool) -> Model:
     if isinstance(plan.program, EngineProgram):
         update.update(engine=plan.program.engine, precision=plan.program.precision)
         if (buffers := plan.program.buffers) is not None:
-            said = Buffers(buckets=list(buffers.buckets), slots=buffers.slots, copies=buffers.copies)
-            update["buffers"] = said
+            update["buffers"] = Buffers(
+                buckets=list(buffers.buckets), slots=buffers.slots, copies=buffers.copies,
+                preprocess=buffers.preprocess, lengths=list(buffers.open_lengths), inputs=buffers.inputs,
+                outputs=buffers.outputs, fold=plan.program.fold is not None,
+            )  # fmt: skip
     # A spec says what tensors are before anything is folded, and so what was written is all there is to say.
     if isinstance(plan.program, EngineProgram) and not folded:
         update["inputs"] = {t.name: model.inputs.get(t.name, as_spec(t)) for t in plan.inputs}

@@ -30,7 +30,7 @@ def check_nms(
                     f"`nms: efficient` is a plugin of TensorRT, and `{part.name}` runs in TensorRT on no target",
                     "say `engine: tensorrt` for a target, or remove it",
                 )  # fmt: skip
-        elif not is_folded(spec, changes):
+        elif not is_folded(spec, changes) and program.fold is None:
             collect.error(
                 "TK926", path,
                 f"`nms: efficient` needs the suppression in the engine's graph; on target `{target}` the layout is "

@@ -38,7 +38,7 @@ def target_plan(spec: Spec, name: str, collect: Collector) -> tuple[TargetPlan, 
                     f"`{field}` cannot be set for the embedded server, which is Triton {EMBEDDED_SERVER} on the CPU",
                     "remove it, or make it a target of another name",
                 )
-        return TargetPlan(name, EMBEDDED_SERVER, None, EMBEDDED_BACKENDS), target
+        return TargetPlan(name, EMBEDDED_SERVER, None, EMBEDDED_BACKENDS, target.memory), target
     server = target.server or NEWEST
     if not OLDEST <= server <= NEWEST:
         collect.error(
@@ -47,7 +47,7 @@ def target_plan(spec: Spec, name: str, collect: Collector) -> tuple[TargetPlan, 
             f"server release {server} is not known; known are {OLDEST} to {NEWEST}",
             "use a release in that range",
         )
-    return TargetPlan(name, server, target.gpu, IMAGE_BACKENDS), target
+    return TargetPlan(name, server, target.gpu, IMAGE_BACKENDS, target.memory), target
 
 
 def merged_batching(base: Batching, override: Batching | None) -> Batching:

@@ -11,7 +11,7 @@ from generator.load.errors import FieldError, FieldsError
 from generator.project import EMBEDDED
 from generator.spec.base import Engine, InWords, Key, ModelName, Precision, Strict, TensorName
 from generator.spec.models import Config, EngineModel, FlowStep, Model
-from generator.spec.serving import Batching, InstanceGroup, Metrics
+from generator.spec.serving import Batching, InstanceGroup, Metrics, PositiveInt
 from generator.spec.steps import PositiveNumber, Step
 from generator.spec.tensors import TensorSpec
 
@@ -40,6 +40,20 @@ class Limits(Strict):
     max_pixels: Annotated[int, Field(ge=1)] = 50_000_000
 
 
+class TargetMemory(Strict):
+    """What there is of memory where the pipeline runs, in MiB: what needs more is refused before anything starts."""
+
+    gpu_mib: PositiveInt | None = Field(None, description="Of each GPU.")
+    shm_mib: PositiveInt | None = Field(None, description="Shared memory (/dev/shm) of the machine or pod.")
+    cuda_pool_mib: PositiveInt | None = Field(
+        None,
+        description="The server's `--cuda-memory-pool-byte-size` of each GPU, which is 64 MiB unless it says so.",
+    )
+    pinned_pool_mib: PositiveInt | None = Field(
+        None, description="The server's `--pinned-memory-pool-byte-size`, which is 256 MiB unless it says so."
+    )
+
+
 class Target(Strict):
     """What differs where the pipeline runs."""
 
@@ -50,6 +64,7 @@ class Target(Strict):
     precision: Precision | None = None
     batching: Batching | None = None
     instances: list[InstanceGroup] | None = None
+    memory: TargetMemory | None = Field(None, description="What there is; what is left out is not checked.")
 
 
 def _schema(schema: dict[str, Any]) -> None:

@@ -174,22 +174,54 @@ class Buffers(Strict):
         description="Sizes of batch that the engine is made ready for; a batch is padded to the next one. "
         "None: 1, 2, 4, … up to the largest batch, and the preferred sizes.",
     )
+    lengths: list[PositiveInt] = Field(
+        default_factory=list,
+        description="Lengths of the axis that the ONNX file leaves open beside the batch's, as of texts; a batch is "
+        "padded with zeros to the next one, and its outputs are cut back. None: those of the `tokenize` that feeds "
+        "the engine.",
+    )
     slots: Annotated[int, Field(ge=2, le=64)] = Field(2, description="Batches that have memory at a time.")
     copies: Literal["auto", "inside", "beside"] = Field(
         "auto",
         description="Copies to and from the GPU: `inside` the engine's CUDA graph, `beside` it on streams of their "
         "own, or `auto`: by the size of the batch.",
     )
+    preprocess: Literal["auto", "cpu", "gpu"] = Field(
+        "cpu",
+        description="Where `resize` and what follows it run, if they come right before the engine: on the `cpu`; on "
+        "the `gpu`, in one kernel that the server compiles at start, or the model does not load; `auto`: on the GPU "
+        "where that works, else on the CPU, and the log says so.",
+    )
+
+    fold: bool = Field(
+        False,
+        description="Whether the arithmetic of the steps next to the engine becomes part of its graph, as in layout "
+        "`folded`: it runs on the GPU then, and small answers are all that is copied from there.",
+    )
+    inputs: Literal["host", "device"] = Field(
+        "host",
+        description="Where the engine's inputs may be when a request comes: on the `host`, where the server brings "
+        "them, or also on the GPU (`device`), for clients that have written them there (CUDA shared memory). Where "
+        "the engine comes first and alone takes what clients can send from a GPU, and all instances are on one GPU "
+        "that is stated (`gpus: [0]`): a tensor on another GPU is refused.",
+    )
+    outputs: Literal["host", "device"] = Field(
+        "host",
+        description="Where the engine's outputs are when it has answered: on the `host`, or still on the GPU "
+        "(`device`), for clients that have them written there (CUDA shared memory). Where the engine is all that the "
+        "pipeline runs.",
+    )
 
     @model_validator(mode="after")
     def _each_once(self) -> Self:
-        if len(set(self.buckets)) < len(self.buckets):
-            raise ValueError("`buckets` holds a size twice; give each once")
+        for name, what, sizes in (("buckets", "size", self.buckets), ("lengths", "length", self.lengths)):
+            if len(set(sizes)) < len(sizes):
+                raise ValueError(f"`{name}` holds a {what} twice; give each once")
         return self
 
 
 class Metrics(Strict):
-    """Latency histogram of a model."""
+    """Latency histogram of a model. A pipeline that has none gets one around its objective, from Triton 26.01 on."""
 
     latency_buckets_ms: Annotated[list[PositiveNumber], Field(min_length=1)]
 

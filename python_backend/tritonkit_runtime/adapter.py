@@ -5,15 +5,18 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 import triton_python_backend_utils as pb_utils
 
-from tritonkit_runtime import parameters, stub_check
+from tritonkit_runtime import kept_memory, parameters, stub_check
 from tritonkit_runtime.batch import Tensors
-from tritonkit_runtime.execution import Failure, execute
-from tritonkit_runtime.parameters import ParameterError, Parameters, TensorSpec
+from tritonkit_runtime.execution import ON_HOST, Failure, answered, execute, failure
+from tritonkit_runtime.parameters import EngineProgram, FlowProgram, ParameterError, Parameters, TensorSpec
 from tritonkit_runtime.programs import Program
+
+if TYPE_CHECKING:
+    from tritonkit_runtime.buffered.exchange import Exchange
 
 
 class TritonPythonModel:
@@ -22,12 +25,16 @@ class TritonPythonModel:
     def initialize(self, args: Mapping[str, str]) -> None:
         """Builds the program from tritonkit.json beside model.py; the model does not load if that fails."""
         try:
+            kept_memory.keep()  # the stub copies every tensor of a request, and frees it with the request
             stub_check.check(pb_utils.Tensor)
             folder = Path(args["model_repository"], args["model_version"])
             self._parameters = parameters.load(folder)
-            check_config(json.loads(args["model_config"]), self._parameters)
+            config = json.loads(args["model_config"])
+            check_config(config, self._parameters)
+            self._anywhere = anywhere(config)
             self._ranks = {tensor.name: 1 + len(tensor.dims) for tensor in self._parameters.inputs}
             self._required = [tensor.name for tensor in self._parameters.inputs if not tensor.optional]
+            self._exchange = exchange_of(self._parameters, gpu_of(args), anywhere=self._anywhere)
             self._program = Program(self._parameters, folder, pb_utils.Logger.log_error, gpu_of(args))
         except (ParameterError, RuntimeError) as error:
             # The server shows this exception's text; `from None` keeps a traceback out of it.
@@ -37,10 +44,19 @@ class TritonPythonModel:
         """One response a request, in order."""
         # request.is_cancelled() is not asked: it is a round trip to the server for every request, which
         # costs more than most programs' work on one, and the server's queue drops what is cancelled there.
-        tensors = [_inputs(request) for request in requests]
+        if self._exchange is None:
+            given = [_inputs(request, self._anywhere) for request in requests]
+            answers = (
+                answered(given, self._answers) if self._anywhere else self._answers(cast("list[Tensors]", given))
+            )
+        else:
+            with self._exchange.open([request.inputs() for request in requests]) as taken:
+                answers = taken.answers(self._answers)
+        return [_response(request, answer, self._exchange) for request, answer in zip(requests, answers, strict=True)]
+
+    def _answers(self, tensors: list[Tensors]) -> list[Tensors | Failure]:
         batched = self._parameters.max_batch_size > 0
-        answers = execute(self._program, tensors, batched, self._ranks, self._required)
-        return [_response(request, answer) for request, answer in zip(requests, answers, strict=True)]
+        return execute(self._program, tensors, batched, self._ranks, self._required)
 
     def finalize(self) -> None:
         """Frees the program."""
@@ -79,15 +95,45 @@ def _tensor(config: Mapping[str, Any]) -> str:
     return str(TensorSpec(config["name"], config["data_type"].removeprefix("TYPE_"), dims))
 
 
-def _inputs(request: Any) -> Tensors:
-    return {tensor.name(): tensor.as_numpy() for tensor in request.inputs()}
+def anywhere(config: Mapping[str, Any]) -> bool:
+    """Whether the server leaves inputs where they are, on a GPU too, as config.pbtxt tells it."""
+    said = config.get("parameters", {}).get("FORCE_CPU_ONLY_INPUT_TENSORS", {})
+    return bool(said.get("string_value") == "no")
 
 
-def _response(request: Any, answer: Tensors | Failure) -> Any:
+def _inputs(request: Any, anywhere: bool) -> Tensors | Failure:
+    """The tensors of a request; a failure where one lies on a GPU, which the server may leave it on if `anywhere`."""
+    tensors = request.inputs()
+    for tensor in tensors if anywhere else ():
+        if not tensor.is_cpu():
+            return failure(f"input {tensor.name()!r} {ON_HOST}", from_client=True)
+    return {tensor.name(): tensor.as_numpy() for tensor in tensors}
+
+
+def exchange_of(declared: Parameters, gpu: int | None, *, anywhere: bool = False) -> Exchange | None:
+    """What takes tensors by DLPack, where some of an engine's may lie on a GPU or have no type of numpy's."""
+    program = declared.program
+    parts = [stage.program for stage in program.stages] if isinstance(program, FlowProgram) else [program]
+    if not any(isinstance(part, EngineProgram) and part.buffers is not None for part in parts):
+        return None
+    # Models that carry the runtime have this part of it where they need it alone.
+    from tritonkit_runtime.buffered.exchange import Exchange
+    from tritonkit_runtime.programs.direct import direct
+
+    found = direct(declared)
+    return (
+        Exchange(found, declared.inputs, batched=declared.max_batch_size > 0, gpu=gpu) if found or anywhere else None
+    )
+
+
+def _response(request: Any, answer: Tensors | Failure, exchange: Exchange | None) -> Any:
     if isinstance(answer, Failure):
         code = pb_utils.TritonError.INVALID_ARG if answer.from_client else pb_utils.TritonError.INTERNAL
         return pb_utils.InferenceResponse(error=pb_utils.TritonError(answer.message, code))
     wanted = request.requested_output_names()
+    if exchange is not None:
+        made = [exchange.made(name, array, pb_utils.Tensor) for name, array in answer.items() if name in wanted]
+        return pb_utils.InferenceResponse(made)
     return pb_utils.InferenceResponse(
         [pb_utils.Tensor(name, array) for name, array in answer.items() if name in wanted]
     )

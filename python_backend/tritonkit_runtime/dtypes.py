@@ -29,3 +29,4 @@ BUFFER_DTYPES: Mapping[str, np.dtype[Any]] = {
     **{name: dtype for name, dtype in NUMPY_DTYPES.items() if name != "STRING"},
     "BF16": np.dtype(np.uint16),
 }
+ALL_DTYPES: Mapping[str, np.dtype[Any]] = {**NUMPY_DTYPES, **BUFFER_DTYPES}

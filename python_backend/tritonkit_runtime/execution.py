@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 from tritonkit_runtime import batch as batches
 from tritonkit_runtime.batch import Batch, Tensors
@@ -12,6 +12,11 @@ from tritonkit_runtime.programs import Program, ProgramError
 # gRPC carries a message as metadata, percent-encoded up to three bytes for one, and refuses more than 8 KiB in all.
 _LONGEST_MESSAGE = 1_000
 _LONGEST_MESSAGE_BYTES = 2_000
+ON_HOST = (
+    "lies in a GPU's memory, and this model takes it from the host: its parameter FORCE_CPU_ONLY_INPUT_TENSORS must "
+    'not be "no"'
+)
+"""What is wrong with an input that the server should have brought to the host, to go behind its name."""
 
 
 @dataclass(frozen=True)
@@ -29,6 +34,14 @@ def failure(message: str, from_client: bool) -> Failure:
     return Failure(text + end, from_client)
 
 
+def answered(
+    given: Sequence[Tensors | Failure], run: Callable[[list[Tensors]], list[Tensors | Failure]]
+) -> list[Tensors | Failure]:  # fmt: skip
+    """What `run` answers to the requests whose tensors could be taken, and the failures of the others, in order."""
+    answers = iter(run([tensors for tensors in given if not isinstance(tensors, Failure)]))
+    return [tensors if isinstance(tensors, Failure) else next(answers) for tensors in given]
+
+
 def execute(
     program: Program, requests: Sequence[Tensors], batched: bool, ranks: Mapping[str, int] | None = None,
     required: Sequence[str] = (),
@@ -40,9 +53,10 @@ def execute(
     `required` are the inputs that a request may not leave out: the server counts them, and no more.
     """
     answers: list[Tensors | Failure | None] = [None] * len(requests)
-    for members in _groups(requests) if batched else [[index] for index in range(len(requests))]:
+    groups = _groups(requests) if batched else [[index] for index in range(len(requests))]
+    for number, members in enumerate(groups):
         group = [requests[index] for index in members]
-        told = _without(required, group) or _run_group(program, group, batched, ranks or {})
+        told = _without(required, group) or _run_group(program, group, batched, ranks or {}, may_wait=number == 0)
         for index, answer in zip(members, told, strict=True):
             answers[index] = answer
     return [answer for answer in answers if answer is not None]
@@ -59,23 +73,23 @@ def _without(required: Sequence[str], group: Sequence[Tensors]) -> list[Tensors 
 def _groups(requests: Sequence[Tensors]) -> list[list[int]]:
     groups: dict[tuple[tuple[str, tuple[int, ...]], ...], list[int]] = {}
     for index, tensors in enumerate(requests):
-        key = tuple((name, array.shape[1:]) for name, array in tensors.items())
+        key = tuple(sorted((name, array.shape[1:]) for name, array in tensors.items()))  # clients order as they like
         groups.setdefault(key, []).append(index)
     return list(groups.values())
 
 
 def _run_group(
-    program: Program, group: Sequence[Tensors], batched: bool, ranks: Mapping[str, int]
+    program: Program, group: Sequence[Tensors], batched: bool, ranks: Mapping[str, int], *, may_wait: bool
 ) -> list[Tensors | Failure]:
     if not batched:
-        return _run(program, batches.single(group[0]))
+        return _run(program, replace(batches.single(group[0]), may_wait=may_wait))
     for name, array in group[0].items():
         if array.ndim < ranks.get(name, 0):
             # A batch axis of length 0, or of a multiple of 2^32, is none at all to the server: it passes the tensor
             # on without one. Taken for a batch, its first axis would count as items and answer wrongly.
             text = f"input {name!r} has a batch axis of length 0; a request holds at least one item"
             return [failure(text, from_client=True)] * len(group)
-    return _run(program, batches.concatenate(group))
+    return _run(program, replace(batches.concatenate(group), may_wait=may_wait))
 
 
 def _run(program: Program, batch: Batch) -> list[Tensors | Failure]:
@@ -85,6 +99,6 @@ def _run(program: Program, batch: Batch) -> list[Tensors | Failure]:
         return [failure(str(error), from_client=False)] * len(batch.counts)
     errors = batch.errors()
     return [
-        failure(errors[request], from_client=True) if request in errors else tensors
+        failure(errors[request], from_client=request not in batch.broken) if request in errors else tensors
         for request, tensors in enumerate(batch.split(outputs))
     ]

@@ -11,7 +11,7 @@ from typing import Any, Literal, TypeVar
 FILE_NAME = "tritonkit.json"
 FORMAT = 1
 
-# Triton's names of data types, without TYPE_. BF16 is missing: numpy has no such type.
+# Triton's names of data types, without TYPE_. BF16 is missing: numpy has no such type, and buffers alone can hold it.
 DTYPES = (
     "BOOL", "UINT8", "UINT16", "UINT32", "UINT64", "INT8", "INT16", "INT32", "INT64",
     "FP16", "FP32", "FP64", "STRING",
@@ -65,6 +65,10 @@ class StepsProgram:
 
 Copies = Literal["auto", "inside", "beside"]
 COPIES: tuple[Copies, ...] = ("auto", "inside", "beside")
+Preprocess = Literal["auto", "cpu", "gpu"]
+PREPROCESS: tuple[Preprocess, ...] = ("auto", "cpu", "gpu")
+Where = Literal["host", "device"]
+WHERE: tuple[Where, ...] = ("host", "device")
 
 
 @dataclass(frozen=True)
@@ -72,12 +76,18 @@ class Buffers:
     """That an engine's tensors lie in memory which is allocated once.
 
     `buckets`: the sizes of batch that are run, smallest first; `slots`: batches that have memory at a time; `copies`:
-    where they go, one of COPIES.
+    where they go, one of COPIES; `preprocess`: where the steps before the engine run, one of PREPROCESS. `lengths`:
+    those of the tensors' open axis (-1) that are run, smallest first; empty where no tensor has one. `inputs`:
+    whether they may come in the GPU's memory (`device`), request by request; `outputs`: whether they stay there.
     """
 
     buckets: tuple[int, ...]
     slots: int
     copies: Copies
+    preprocess: Preprocess = "cpu"
+    lengths: tuple[int, ...] = ()
+    inputs: Where = "host"
+    outputs: Where = "host"
 
 
 @dataclass(frozen=True)
@@ -163,18 +173,27 @@ def parse(document: object) -> Parameters:
             "or install the runtime that belongs to it"
         )
     limits = _get(top, "limits", dict, "")
+    program = _program(_get(top, "program", dict, ""))
+    parts = [stage.program for stage in program.stages] if isinstance(program, FlowProgram) else [program]
+    valid = _dtypes(*parts)
     return Parameters(
         pipeline=_get(top, "pipeline", str, ""),
         model=_get(top, "model", str, ""),
         max_batch_size=_at_least(0, _get(top, "max_batch_size", int, ""), "max_batch_size"),
-        inputs=_tensors(top, "inputs", ""),
-        outputs=_tensors(top, "outputs", ""),
+        inputs=_tensors(top, "inputs", "", valid),
+        outputs=_tensors(top, "outputs", "", valid),
         limits=Limits(
             max_bytes=_at_least(1, _get(limits, "max_bytes", int, "limits."), "limits.max_bytes"),
             max_pixels=_at_least(1, _get(limits, "max_pixels", int, "limits."), "limits.max_pixels"),
         ),
-        program=_program(_get(top, "program", dict, "")),
+        program=program,
     )
+
+
+def _dtypes(*programs: SingleProgram) -> tuple[str, ...]:
+    """The types that tensors around these programs may have."""
+    buffers = any(isinstance(program, EngineProgram) and program.buffers is not None for program in programs)
+    return (*DTYPES, "BF16") if buffers else DTYPES
 
 
 def _program(program: dict[str, Any]) -> Program:
@@ -188,13 +207,14 @@ def _program(program: dict[str, Any]) -> Program:
 
 def _stage(stage: object, where: str) -> StageSpec:
     fields = _typed(stage, dict, where.removesuffix("."))
+    program = _single(_get(fields, "program", dict, where), f"{where}program.", "steps, engine and python")
     return StageSpec(
         name=_get(fields, "name", str, where),
-        inputs=_tensors(fields, "inputs", where),
-        outputs=_tensors(fields, "outputs", where),
+        inputs=_tensors(fields, "inputs", where, _dtypes(program)),
+        outputs=_tensors(fields, "outputs", where, _dtypes(program)),
         takes=_names(fields, "takes", where),
         gives=_names(fields, "gives", where),
-        program=_single(_get(fields, "program", dict, where), f"{where}program.", "steps, engine and python"),
+        program=program,
     )
 
 
@@ -235,17 +255,35 @@ def _single(program: dict[str, Any], where: str, valid: str) -> SingleProgram:
 
 
 def _buffers(fields: dict[str, Any], where: str) -> Buffers:
-    buckets = [
-        _at_least(1, _typed(size, int, f"{where}buckets[{i}]"), f"{where}buckets[{i}]")
-        for i, size in enumerate(_get(fields, "buckets", list, where))
-    ]
-    if not buckets or buckets != sorted(set(buckets)):
-        raise ParameterError(f"{where}buckets is {_shown(buckets)}; it must hold sizes of batch that rise")
-    said = _get(fields, "copies", str, where)
-    copies = next((known for known in COPIES if known == said), None)
-    if copies is None:
-        raise ParameterError(f"{where}copies is {said!r}; valid are {', '.join(COPIES)}")
-    return Buffers(tuple(buckets), _at_least(2, _get(fields, "slots", int, where), f"{where}slots"), copies)
+    buckets = _rising(_get(fields, "buckets", list, where), f"{where}buckets", "sizes of batch")
+    lengths: tuple[int, ...] = ()
+    if "lengths" in fields:
+        lengths = _rising(_get(fields, "lengths", list, where), f"{where}lengths", "lengths")
+    copies = _one_of(COPIES, _get(fields, "copies", str, where), f"{where}copies")
+    slots = _at_least(2, _get(fields, "slots", int, where), f"{where}slots")
+    preprocess = _get({"preprocess": "cpu", **fields}, "preprocess", str, where)
+    inputs, outputs = (
+        _one_of(WHERE, _get({side: "host", **fields}, side, str, where), f"{where}{side}")
+        for side in ("inputs", "outputs")
+    )
+    if lengths and "device" in (inputs, outputs):
+        raise ParameterError(f"{where}lengths is given, and tensors with an open axis do not stay on the device")
+    found = _one_of(PREPROCESS, preprocess, f"{where}preprocess")
+    return Buffers(buckets, slots, copies, found, lengths, inputs, outputs)
+
+
+def _rising(sizes: list[Any], where: str, what: str) -> tuple[int, ...]:
+    found = [_at_least(1, _typed(size, int, f"{where}[{i}]"), f"{where}[{i}]") for i, size in enumerate(sizes)]
+    if not found or found != sorted(set(found)):
+        raise ParameterError(f"{where} is {_shown(found)}; it must hold {what} that rise")
+    return tuple(found)
+
+
+def _one_of(valid: Sequence[_T], said: object, where: str) -> _T:
+    for known in valid:
+        if known == said:
+            return known
+    raise ParameterError(f"{where} is {said!r}; valid are {', '.join(map(str, valid))}")
 
 
 def _step(step: object, where: str) -> StepSpec:
@@ -255,9 +293,9 @@ def _step(step: object, where: str) -> StepSpec:
     return StepSpec(name, arguments)
 
 
-def _tensors(fields: dict[str, Any], key: str, where: str) -> tuple[TensorSpec, ...]:
+def _tensors(fields: dict[str, Any], key: str, where: str, valid: Sequence[str]) -> tuple[TensorSpec, ...]:
     found = _get(fields, key, list, where)
-    tensors = tuple(_tensor(item, f"{where}{key}[{i}]") for i, item in enumerate(found))
+    tensors = tuple(_tensor(item, f"{where}{key}[{i}]", valid) for i, item in enumerate(found))
     if not tensors:
         raise ParameterError(f"{where}{key} is empty: a model has at least one")
     if len({tensor.name for tensor in tensors}) < len(tensors):
@@ -265,12 +303,12 @@ def _tensors(fields: dict[str, Any], key: str, where: str) -> tuple[TensorSpec, 
     return tensors
 
 
-def _tensor(item: object, where: str) -> TensorSpec:
+def _tensor(item: object, where: str, valid: Sequence[str]) -> TensorSpec:
     fields = _typed(item, dict, where)
     dtype = _get(fields, "dtype", str, f"{where}.")
-    if dtype not in DTYPES:
+    if dtype not in valid:
         hint = " (numpy has no BF16: use FP32 between Python models)" if dtype == "BF16" else ""
-        raise ParameterError(f"{where}.dtype is {dtype!r}{hint}; valid are {', '.join(DTYPES)}")
+        raise ParameterError(f"{where}.dtype is {dtype!r}{hint}; valid are {', '.join(valid)}")
     dims = _get(fields, "dims", list, f"{where}.")
     for length in dims:
         if _typed(length, int, f"{where}.dims") < -1:

@@ -9,18 +9,23 @@ from tritonkit_runtime.engines import ENGINES
 from tritonkit_runtime.parameters import ParameterError
 
 # What engines in buffers are made of, beside the files of each of them.
-_APART = ("buffered", "device", "programs/buffered.py")
+_APART = ("buffered", "device", "programs/buffered.py", "programs/direct.py")
+# What the steps before such an engine need to run on its GPU.
+_PREPROCESS = ("preprocess", "programs/pairs.py", "programs/preprocessed.py")
 _OF_ENGINE = {
     "onnxruntime": ("buffered/onnxruntime.py",),
     "tensorrt": ("buffered/tensorrt.py", "buffered/tensorrt_bindings.py"),
 }
 
 
-def sources(engines: Collection[str] = (), buffered: Collection[str] = ()) -> dict[str, bytes]:
+def sources(
+    engines: Collection[str] = (), buffered: Collection[str] = (), *, preprocess: bool = False
+) -> dict[str, bytes]:
     """Path beside model.py (`tritonkit_runtime/...`) -> content, sorted by path.
 
     `engines` are those that the model runs, none for programs of steps and users' classes; `buffered` those that it
-    runs in buffers. What is of others stays out. ParameterError for an unknown engine.
+    runs in buffers, `preprocess` whether steps before those run on the GPU. What is of others stays out.
+    ParameterError for an unknown engine.
     """
     for asked, known in ((engines, ENGINES), (buffered, tuple(_OF_ENGINE))):
         if unknown := sorted(set(asked) - set(known)):
@@ -31,6 +36,7 @@ def sources(engines: Collection[str] = (), buffered: Collection[str] = ()) -> di
     unused = [f"engines/{name}.py" for name in ENGINES if name not in plain]
     unused += [path for name, paths in _OF_ENGINE.items() if name not in buffered for path in paths]
     unused += [] if buffered else _APART
+    unused += [] if preprocess else _PREPROCESS
     found = {}
     for path in sorted(package.rglob("*.py")):
         relative = PurePosixPath(path.relative_to(package).as_posix())

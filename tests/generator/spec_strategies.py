@@ -160,6 +160,7 @@ TARGETS = st.dictionaries(
             "precision": st.sampled_from(["fp32", "fp16", "int8"]),
             "batching": batchings(),
             "instances": INSTANCES,
+            "memory": st.fixed_dictionaries({}, optional={"gpu_mib": POSITIVE, "shm_mib": POSITIVE}),
         },
     ),
     max_size=2,
@@ -180,8 +181,10 @@ BUFFERS = st.fixed_dictionaries(
     {},
     optional={
         "buckets": st.lists(POSITIVE, max_size=3, unique=True),
+        "lengths": st.lists(POSITIVE, max_size=3, unique=True),
         "slots": st.integers(2, 64),
         "copies": st.sampled_from(["auto", "inside", "beside"]),
+        "preprocess": st.sampled_from(["auto", "cpu", "gpu"]),
     },
 )
 ENGINE = {"engine": st.sampled_from(["onnxruntime", "tensorrt"]), "precision": st.sampled_from(["fp32", "tf32", "bf16", "fp8"]), "accuracy": ACCURACY, "buffers": BUFFERS}  # fmt: skip

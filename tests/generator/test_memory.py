@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from generator.memory import PINNED_POOL_BYTES, Memory, memory_of
@@ -38,14 +39,30 @@ def test_an_engine_in_python_is_loaded_by_each_instance() -> None:
 def test_what_goes_between_steps_on_a_gpu_is_counted_four_times() -> None:
     found = memory("digits", "production")
     assert found.cuda_pool_bytes == 4 * 32 * 10 * 4
-    assert found.pinned_pool_bytes == 2 * 32 * (64 + 10) * 4
+    # Copies of the engine's own tensors, and the pixels that the step before it made on the host.
+    assert found.pinned_pool_bytes == 2 * 32 * (64 + 10) * 4 + 4 * 32 * 64 * 4
     assert not any("pool" in flag for flag in found.flags())
     assert found.file_bytes == 0
     assert "file" in found.unknown[0]
 
 
+def test_what_waits_for_a_python_model_on_a_gpu_is_said_to_have_no_bound() -> None:
+    work = open_workspace(Project(ROOT), [ROOT / "specs" / "digits.yaml"], "production")
+    plan = work.plans["production"][0]
+    engine = next(model for model in plan.models if model.name == "digits_engine")
+    models = [
+        replace(model, instances=engine.instances, parameters={"FORCE_CPU_ONLY_INPUT_TENSORS": "no"})
+        if model.name == "digits_postprocess" else model for model in plan.models
+    ]  # fmt: skip
+    asks = memory_of(replace(plan, models=tuple(models)), Project(ROOT), {})
+    assert [
+        text for text in asks.unknown if text.startswith("what waits in front of `digits_postprocess` on a GPU: ")
+    ]
+    assert not any("waits" in text for text in memory("digits", "production").unknown)
+
+
 def test_pools_larger_than_the_servers_own_are_flags() -> None:
-    found = Memory((), (64 << 20) + 1, PINNED_POOL_BYTES + 1, (), ())
+    found = Memory((), {0: (64 << 20) + 1, 1: 64 << 20}, PINNED_POOL_BYTES + 1, (), ())
     assert found.flags() == [
         f"--pinned-memory-pool-byte-size={PINNED_POOL_BYTES + 1}",
         f"--cuda-memory-pool-byte-size=0:{(64 << 20) + 1}",

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import os
+import socket
+import stat
+import threading
 from pathlib import Path
 
 import pytest
 
-from generator.whole_file import write_whole
+from generator.whole_file import passing_folder, write_whole
 
 
 def test_written_with_the_usual_mode(tmp_path: Path) -> None:
@@ -65,3 +68,51 @@ def test_the_owner_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setattr(os, "chown", refused)
     write_whole(file, "mine")
     assert file.read_text() == "mine"
+
+
+@pytest.mark.parametrize("through", ["itself", "a link"])
+def test_a_pipe_is_written_into_and_stays_one(tmp_path: Path, through: str) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    (tmp_path / "link").symlink_to("pipe")
+    read: list[bytes] = []
+    reader = threading.Thread(target=lambda: read.append(pipe.read_bytes()), daemon=True)
+    reader.start()
+    write_whole(pipe if through == "itself" else tmp_path / "link", "text é\n")
+    reader.join(timeout=60)
+    assert read == ["text é\n".encode()]
+    assert stat.S_ISFIFO(pipe.lstat().st_mode)
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["link", "pipe"]
+
+
+def test_what_cannot_be_written_into_is_not_replaced(tmp_path: Path) -> None:
+    place = tmp_path / "socket"
+    with socket.socket(socket.AF_UNIX) as listening:
+        listening.bind(str(place))
+        with pytest.raises(OSError, match="No such device") as caught:
+            write_whole(place, "text")
+        assert caught.value.filename == str(place)
+        assert stat.S_ISSOCK(place.lstat().st_mode)
+
+
+def test_a_passing_folder_is_gone_in_the_end(tmp_path: Path) -> None:
+    with passing_folder(tmp_path, ".stage-") as folder:
+        (folder / "deep").mkdir()
+    with passing_folder(tmp_path, ".stage-") as folder:
+        folder.rename(tmp_path / "kept")
+    assert [path.name for path in tmp_path.iterdir()] == ["kept"]
+
+
+def test_an_interrupt_while_a_passing_folder_is_made_leaves_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make = Path.mkdir
+
+    def interrupted(path: Path, mode: int = 0o777) -> None:
+        make(path, mode)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Path, "mkdir", interrupted)
+    with pytest.raises(KeyboardInterrupt), passing_folder(tmp_path, ".stage-"):
+        pass
+    assert list(tmp_path.iterdir()) == []

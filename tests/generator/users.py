@@ -6,6 +6,9 @@ import contextlib
 import os
 from collections.abc import Iterator
 
+# A folder that every user may enter: pytest's own are root's alone, and tests may have put temporary files there.
+FOR_EVERYBODY = os.environ.get("TMPDIR", "/tmp")
+
 
 @contextlib.contextmanager
 def ordinary_user() -> Iterator[None]:

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tritonkit_runtime import batch as batches
-from tritonkit_runtime.batch import Batch
+from tritonkit_runtime.batch import Batch, Joined
 
 COUNTS = st.lists(st.integers(0, 5), min_size=1, max_size=6)
 
@@ -59,6 +59,27 @@ def test_one_request_is_not_copied() -> None:
     batch = batches.concatenate([only])
     assert batch.tensors["x"] is only["x"]
     assert batch.split({"y": only["x"]})[0]["y"] is only["x"]
+
+
+def test_several_requests_are_copied_once_and_only_when_they_are_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    given_requests = requests([2, 1, 3])
+    calls = []
+    concatenate = np.concatenate
+    monkeypatch.setattr(np, "concatenate", lambda arrays: calls.append(len(arrays)) or concatenate(arrays))
+    tensors = batches.concatenate(given_requests).tensors
+    assert isinstance(tensors, Joined)
+    assert ("x" in tensors, "y" in tensors, len(tensors), list(tensors)) == (True, False, 2, ["x", "text"])
+    other = tensors.renamed({"pixels": "x"})
+    assert [part is request["x"] for part, request in zip(other.parts("pixels"), given_requests, strict=True)] == [
+        True
+    ] * 3
+    assert not calls
+    assert other["pixels"] is tensors["x"]
+    assert other["pixels"].shape == (6, 2)
+    assert calls == [3]
+    assert ("x" in other, dict(other).keys()) == (False, {"pixels"})
+    with pytest.raises(KeyError):
+        other["text"]
 
 
 def test_a_request_of_a_model_without_batch_axis_is_one_item() -> None:

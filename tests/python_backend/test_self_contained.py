@@ -56,6 +56,24 @@ import tritonkit_runtime.buffered.{engine} as found; print(found.__file__)
     assert file == str(tmp_path / "tritonkit_runtime" / "buffered" / f"{engine}.py")
 
 
+def test_steps_on_the_gpu_bring_the_kernel_and_no_others_do(tmp_path: Path) -> None:
+    plain, kernel = sources((), {"tensorrt"}), sources((), {"tensorrt"}, preprocess=True)
+    assert {path.split("/", 1)[1] for path in set(kernel) - set(plain)} == {
+        "programs/pairs.py", "programs/preprocessed.py",
+        *(f"preprocess/{name}.py" for name in (
+            "__init__", "errors", "kernel", "nvrtc", "pattern", "recipe", "source", "staging"
+        )),
+    }  # fmt: skip
+    for path, content in kernel.items():
+        (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / path).write_bytes(content)
+    code = f"import sys; sys.path.insert(0, {str(tmp_path)!r}); import tritonkit_runtime.programs.preprocessed as p"
+    done = subprocess.run(
+        [sys.executable, "-c", f"{code}; print(p.__file__)"], capture_output=True, text=True, check=True
+    )
+    assert done.stdout.strip() == str(tmp_path / "tritonkit_runtime" / "programs" / "preprocessed.py")
+
+
 def test_the_copy_is_what_is_imported(tmp_path: Path) -> None:
     for path, content in sources().items():
         (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)

@@ -28,7 +28,10 @@ def finished(
         place, job.key, {**job.request, "engine": choice.engine, "precision": choice.precision},
         engine=choice.engine, precision=choice.precision,
         file=None if as_it_is else (one.compiled.file, one.compiled.data), facts=_facts(one, row, judge),
-        measured={"latency_us": row.to_json()["latency_us"], "tried": tried, "chosen": why},
+        measured={
+            "latency_us": row.to_json()["latency_us"], "tried": tried, "chosen": why,
+            **({} if row.activation_bytes is None else {"activation_bytes": row.activation_bytes}),
+        },
     )  # fmt: skip
     if row.verdict is not None:
         record.notes += [Finding("TK996", f"{choice.title}: {note}", "", "accuracy") for note in row.verdict.notes]

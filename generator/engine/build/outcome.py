@@ -22,7 +22,8 @@ Status = Literal["current", "installed", "refused", "prepared", "looked"]
 class Row:
     """One engine that was tried: its verdict, or why there is none; latency in µs by batch size.
 
-    `absent`: its package or GPU was not here, and one day may be.
+    `absent`: its package or GPU was not here, and one day may be. `activation_bytes`: what each of its execution
+    contexts takes on the GPU, where it says so.
     """
 
     choice: Choice
@@ -31,6 +32,7 @@ class Row:
     latency: Mapping[int, Any] = field(default_factory=dict)
     size_bytes: int = 0
     absent: bool = False
+    activation_bytes: int | None = None
 
     def to_json(self) -> dict[str, Any]:
         """For the manifest and `--json`."""
@@ -39,6 +41,7 @@ class Row:
             "passed": None if self.verdict is None else self.verdict.passed, "why": self.why,
             "bytes": self.size_bytes, "latency_us": {str(size): value for size, value in self.latency.items()},
             **({"absent": True} if self.absent else {}),
+            **({} if self.activation_bytes is None else {"activation_bytes": self.activation_bytes}),
         }  # fmt: skip
 
 

@@ -73,8 +73,7 @@ def _normalize(nodes: Nodes, parameters: Parameters, value: Value) -> Value:
     for operator, word, nothing in (("Sub", "mean", 0.0), ("Div", "std", 1.0)):
         given = parameters[word]
         numbers = np.asarray(given if isinstance(given, list | tuple) else [given], np.float32)
-        # x - 0 and x / 1 are x, but -0 - -0 is 0.
-        if np.any(numbers != nothing) or np.any(np.signbit(numbers)):
+        if np.any(numbers != nothing):  # x - 0 and x / 1 are x
             value = replace(
                 value, name=nodes.add(operator, [value.name, nodes.constant(word, numbers.tolist(), "FP32")])
             )

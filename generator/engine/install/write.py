@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-import shutil
-import tempfile
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 from generator.engine.errors import Finding, StageError
@@ -14,6 +11,7 @@ from generator.engine.install.manifest import FORMAT
 from generator.engine.install.store import MANIFEST, Installed, folder_of, own_sha256
 from generator.project import Project
 from generator.render.json_text import pretty
+from generator.whole_file import passing_folder
 from generator.write.exchange import exchange
 
 
@@ -48,22 +46,18 @@ def install(
     Raises StageError (TK983); then, and after Ctrl-C, the engine that was there is still there.
     """
     folder = folder_of(project, *place)
-    stage: Path | None = None
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
-        stage = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
-        stage.chmod(0o755)
-        if data is not None:
-            (stage / str(manifest["file"]["name"])).write_bytes(data)
-        (stage / MANIFEST).write_text(f"{pretty(dict(manifest))}\n", encoding="utf-8")
-        if folder.exists():
-            exchange(stage, folder)
-        else:
-            stage.rename(folder)
+        with passing_folder(folder.parent, f".{folder.name}-") as stage:
+            stage.chmod(0o755)
+            if data is not None:
+                (stage / str(manifest["file"]["name"])).write_bytes(data)
+            (stage / MANIFEST).write_text(f"{pretty(dict(manifest))}\n", encoding="utf-8")
+            if folder.exists():
+                exchange(stage, folder)
+            else:
+                stage.rename(folder)
     except OSError as error:
         what = f"the engine cannot be written to {folder}: {error.strerror}"
         raise StageError(Finding("TK983", what, "what was there is as it was", "engine")) from error
-    finally:
-        if stage is not None:
-            shutil.rmtree(stage, ignore_errors=True)
     return Installed(*place, folder, manifest)

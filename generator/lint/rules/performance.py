@@ -54,20 +54,25 @@ def small_pool(model: Model) -> Iterator[Finding]:
     if not model.is_ensemble or model.server.gpus == 0:
         return
     outer = {tensor.name for tensor in model.config.output}
-    needed = 0
+    on: dict[int | None, int] = {}  # bytes by GPU; None: of groups that name none, which are on all of them
     for step in model.config.ensemble_scheduling.step:
         member = model.other(step.model_name)
-        count = 0 if member is None or member.is_ensemble else _gpu_instances(member)
-        if member is None or not count:
+        if member is None or member.is_ensemble or not _gpu_instances(member):
             continue
         outputs, largest = outputs_of(member), max(1, member.completed.max_batch_size)
-        for name, tensor in step.output_map.items():
-            output = outputs.first(name)
-            if output is not None and tensor not in outer:
-                needed += _POOL_FACTOR * count * largest * _item_bytes(output)
+        # The ensemble's own outputs too: they are allocated like the others, and copied to the client afterwards. Of
+        # a Python model those are on the host unless its code puts them elsewhere.
+        python = member.completed.backend == "python"
+        names = [name for name, tensor in step.output_map.items() if not (python and tensor in outer)]
+        given = [output for output in map(outputs.first, names) if output is not None]
+        kept_bytes = _POOL_FACTOR * largest * sum(map(_item_bytes, given))
+        for group in member.completed.instance_group:
+            for gpu in (set(group.gpus) or {None}) if group.kind == group.KIND_GPU else ():
+                on[gpu] = on.get(gpu, 0) + group.count * kept_bytes
+    needed = on.pop(None, 0) + max(on.values(), default=0)
     if needed > model.server.cuda_pool_bytes:
         has = model.server.cuda_pool_bytes
-        text = f"tensors between the steps need {needed:,} bytes of CUDA pool a GPU, and the server has {has:,}"
+        text = f"outputs of the steps need {needed:,} bytes of CUDA pool a GPU, and the server has {has:,}"
         hint = f"start it with --cuda-memory-pool-byte-size=0:{needed}, and so for each GPU"
         yield model.found("ensemble_scheduling", text, hint)
 

@@ -5,20 +5,20 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Protocol
 
-from tritonkit_runtime.buffered.shapes import Fixed
+from tritonkit_runtime.buffered.shapes import Fixed, Size
 
 
 class Session(Protocol):
     """What an engine needs once for every slot of a ring, so that two slots may run at the same time."""
 
-    def warm(self, size: int, addresses: Mapping[str, int], stream: int) -> None:
+    def warm(self, size: Size, addresses: Mapping[str, int], stream: int) -> None:
         """Runs a batch of `size` for the first time: whatever is searched, allocated or compiled for it, is now.
 
         `addresses`: every input and output -> where it begins; a later `run` of this size has the same. The batch
         is done when the stream has got there. Raises ParameterError when the engine takes no such batch.
         """
 
-    def run(self, size: int, stream: int) -> None:
+    def run(self, size: Size, stream: int) -> None:
         """Puts a batch of a size that is warm into the stream, as it lies in the buffers. Allocates nothing.
 
         Raises BatchError when the engine refuses; what goes wrong later shows when the stream is waited for.

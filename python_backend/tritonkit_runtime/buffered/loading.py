@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from tritonkit_runtime.buffered.buckets import Buckets
 from tritonkit_runtime.buffered.engine import BufferedEngine
+from tritonkit_runtime.buffered.feed import Feeder
 from tritonkit_runtime.buffered.ring import Ring
-from tritonkit_runtime.device import Device
+from tritonkit_runtime.device import Device, Kernels
 from tritonkit_runtime.device.cuda import Cuda
 from tritonkit_runtime.device.errors import CudaError
 from tritonkit_runtime.device.host import Host
@@ -20,23 +21,29 @@ ENGINES = ("onnxruntime", "tensorrt")
 class Loaded:
     """What `load` gives: the ring runs batches, `close` frees everything."""
 
-    def __init__(self, device: Device, engine: BufferedEngine, ring: Ring) -> None:
-        self.device, self.engine, self.ring = device, engine, ring
+    def __init__(self, device: Device, engine: BufferedEngine, ring: Ring, feeder: Feeder | None = None) -> None:
+        self.device, self.engine, self.ring, self.feeder = device, engine, ring, feeder
 
     def close(self) -> None:
         """Frees buffers, sessions and the model; nothing must be under way."""
         self.ring.close()
         self.engine.close()
+        if self.feeder is not None:
+            self.feeder.close()
 
 
 def load(
     engine: str, path: Path, inputs: Sequence[TensorSpec], outputs: Sequence[TensorSpec], buckets: Sequence[int], *,
     gpu: int | None, batched: bool = True, threads: int = 1, slots: int = 3, copies: Copies = "auto",
+    feed: Callable[[Kernels], Feeder] | None = None, lengths: Sequence[int] = (), direct: bool = False,
+    stay: bool = False,
 ) -> Loaded:  # fmt: skip
-    """The engine that is named, on the GPU of this number or (None) on the CPU, warm for every bucket.
+    """The engine that is named, on the GPU of this number or (None) on the CPU, warm for every bucket in all lengths.
 
-    `threads` are ONNX Runtime's, on the CPU. Raises ParameterError for what cannot be loaded and OutOfMemoryError
-    where it has no room; nothing is kept then.
+    `threads` are ONNX Runtime's, on the CPU. `feed` makes what fills one of the inputs, on a GPU. There inputs may
+    come in its memory if `direct`, and the outputs `stay` in it. Raises
+    ParameterError for what cannot be loaded, OutOfMemoryError where it has no room, and what `feed` raises; nothing
+    is kept then.
     """
     if engine not in ENGINES:
         raise ParameterError(f"there is no engine {engine!r}; valid are {', '.join(ENGINES)}")
@@ -45,20 +52,33 @@ def load(
     if not path.is_file():
         raise ParameterError(f"the engine's file {path} does not exist: build or render the model again")
     sizes = Buckets(buckets).sizes
-    device = Host() if gpu is None else _gpu(gpu)
-    made: BufferedEngine
-    if engine == "tensorrt":
-        from tritonkit_runtime.buffered.tensorrt import TensorRT
-
-        made = TensorRT(device, path, inputs, outputs, sizes, batched=batched)
-    else:
-        from tritonkit_runtime.buffered.onnxruntime import OnnxRuntime
-
-        made = OnnxRuntime(device, path, inputs, outputs, sizes, batched=batched, threads=threads, index=gpu or 0)
+    cuda = None if gpu is None else _gpu(gpu)
+    device: Device = cuda or Host()
+    feeder = None if feed is None or cuda is None else feed(cuda)
+    made: BufferedEngine | None = None
     try:
-        return Loaded(device, made, Ring(device, made, sizes, slots=slots, copies=copies))
+        if engine == "tensorrt":
+            from tritonkit_runtime.buffered.tensorrt import TensorRT
+
+            made = TensorRT(device, path, inputs, outputs, sizes, batched=batched, lengths=lengths)
+        else:
+            from tritonkit_runtime.buffered.onnxruntime import OnnxRuntime
+
+            made = OnnxRuntime(
+                device, path, inputs, outputs, sizes, batched=batched, threads=threads, index=gpu or 0,
+                lengths=lengths,
+            )  # fmt: skip
+        if stay and any(tensor.most_bytes is not None for tensor in made.outputs):
+            raise ParameterError(f"shapes of outputs of {made.about} depend on the data: they come to the host")
+        ring = Ring(
+            device, made, sizes, slots=slots, copies=copies, feeder=feeder, lengths=lengths,
+            direct=direct and cuda is not None, kept=[tensor.name for tensor in made.outputs] if stay else (),
+        )  # fmt: skip
+        return Loaded(device, made, ring, feeder)
     except BaseException:
-        made.close()
+        for part in (made, feeder):
+            if part is not None:
+                part.close()
         raise
 
 

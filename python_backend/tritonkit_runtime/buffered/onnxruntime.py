@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from tritonkit_runtime.buffered.errors import BatchError
-from tritonkit_runtime.buffered.shapes import Fixed, fixed
+from tritonkit_runtime.buffered.shapes import Fixed, Size, fixed
 from tritonkit_runtime.device import Device
 from tritonkit_runtime.engines.onnxruntime import mismatch
 from tritonkit_runtime.parameters import ParameterError, TensorSpec
@@ -29,6 +29,7 @@ class OnnxRuntime:
     def __init__(
         self, device: Device, path: Path, inputs: Sequence[TensorSpec], outputs: Sequence[TensorSpec],
         sizes: Sequence[int], *, batched: bool = True, threads: int = 1, index: int = 0,
+        lengths: Sequence[int] = (),
     ) -> None:  # fmt: skip
         # Since 1.29 the library tells its maker about models and machine over the network, unless this is set first.
         os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
@@ -37,7 +38,7 @@ class OnnxRuntime:
         self._ort, self._path, self._threads, self._index = onnxruntime, path, threads, index
         self._on_gpu = not device.unified
         self.batched, self.about = batched, f"the ONNX file {path.name}"
-        self.inputs, self.outputs = fixed(inputs), fixed(outputs)
+        self.inputs, self.outputs = (fixed(tensors, is_open=bool(lengths)) for tensors in (inputs, outputs))
         if self._on_gpu and "CUDAExecutionProvider" not in onnxruntime.get_available_providers():
             raise ParameterError(f"{self.about} cannot run on a GPU: the package onnxruntime-gpu is not installed")
         first = self._made(0)
@@ -87,23 +88,23 @@ class OnnxSession:
         import onnxruntime
 
         self._owner, self._session, self._where, self._index = owner, session, where, index
-        self._bindings: dict[int, Any] = {}
+        self._bindings: dict[Size, Any] = {}
         self._options = onnxruntime.RunOptions()
         # The ring waits for the stream itself, once a batch.
         self._options.add_run_config_entry("disable_synchronize_execution_providers", "1")
 
-    def warm(self, size: int, addresses: Mapping[str, int], stream: int) -> None:
+    def warm(self, size: Size, addresses: Mapping[str, int], stream: int) -> None:
         """Binds all tensors and runs twice: the first run searches, the second allocates what it has found."""
         binding = self._session.io_binding()
         for tensors, bind in ((self._owner.inputs, binding.bind_input), (self._owner.outputs, binding.bind_output)):
             for tensor in tensors:
-                shape = tensor.shape(size, self._owner.batched)
+                shape = tensor.shape(size.items, self._owner.batched, size.length)
                 bind(tensor.name, self._where, self._index, _element(tensor), shape, addresses[tensor.name])
         self._bindings[size] = binding
         for _ in range(2):
             self.run(size, stream)
 
-    def run(self, size: int, stream: int) -> None:  # noqa: ARG002 — the session has its stream
+    def run(self, size: Size, stream: int) -> None:  # noqa: ARG002 — the session has its stream
         """Runs the graph; BatchError with ONNX Runtime's own words when it refuses."""
         try:
             self._session.run_with_iobinding(self._bindings[size], self._options)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from functools import partial
 
 import numpy as np
@@ -12,11 +12,15 @@ from tritonkit_runtime.batch import Array, Tensors
 from tritonkit_runtime.buffered.buckets import Buckets
 from tritonkit_runtime.buffered.engine import BufferedEngine
 from tritonkit_runtime.buffered.errors import BatchError, BrokenError, FullError
+from tritonkit_runtime.buffered.feed import Feeder
 from tritonkit_runtime.buffered.lane import Lane, Span
+from tritonkit_runtime.buffered.placing import Placed
+from tritonkit_runtime.buffered.shapes import Fixed, Size, sizes_of
 from tritonkit_runtime.device import Device
 from tritonkit_runtime.device.errors import CudaError
 from tritonkit_runtime.device.held import Held
 from tritonkit_runtime.parameters import COPIES, Copies, ParameterError
+from tritonkit_runtime.placed import OnDevice
 
 # Up to so many bytes a batch, copies go into its recording: a copy of this size takes about 20 us, no longer than the
 # calls that its own stream and events would cost, and the padding that goes along is small. Larger batches are copied
@@ -27,26 +31,38 @@ INSIDE_BYTES = 1 << 20
 class Ring:
     """`slots` lanes around one engine, warm for every bucket. Nothing is allocated after it has been made.
 
-    A batch: `take` a lane, write its items into `lane.slot.staged`, `start` it, `finish` it, read the outputs, and
-    `give_back` the lane. Several batches may be under way at once, each in its lane; `start` and `finish` may be
-    called in different threads. The host waits for the device once a batch, in `finish`.
+    Of an engine whose tensors have an open axis (-1) `lengths` are buckets of a second kind: a batch is padded to the
+    next of both, and every pair of them is made ready, in memory for the largest pair alone.
+
+    A batch: `take` a lane, write its items into `lane.slot.staged` (with lengths: `lane.slot.at` of the bucket, and
+    zeros behind what is shorter), `start` it, `finish` it, read the outputs, and `give_back` the lane. Several may be
+    under way at once, each in its lane; `start` and `finish` may be called in different threads. The host waits for
+    the device once a batch, in `finish`.
     `copies`: `inside` puts them into the CUDA graph of a batch, each lane on a stream of its own: fewest calls, and
     small batches may compute at the same time. `beside` copies on two streams of their own and computes one batch
     after the other. `auto` decides by the size of a batch. `trace` notes when each part ran, in `spans`.
+    A `feeder` fills one of the inputs on the device; it is closed after the ring, by who made it. `direct`: rows may
+    come from the device's own memory. The outputs `kept` stay there, and their lane must not be given back before
+    nobody reads them any more.
     Raises ParameterError for what the engine cannot run, OutOfMemoryError, and CudaError when the device fails, and
     keeps nothing then.
     """
 
     def __init__(
         self, device: Device, engine: BufferedEngine, buckets: Sequence[int], *, slots: int = 3,
-        copies: Copies = "auto", graphs: bool = True, trace: bool = False,
+        copies: Copies = "auto", graphs: bool = True, trace: bool = False, feeder: Feeder | None = None,
+        lengths: Sequence[int] = (), direct: bool = False, kept: Collection[str] = (),
     ) -> None:  # fmt: skip
         if slots < 2:
             raise ParameterError(f"slots is {slots}; a ring needs at least 2, one to fill while the other computes")
         if not engine.batched and tuple(buckets) != (1,):
             raise ParameterError("a model without a batch axis runs one item at a time: its only bucket is 1")
         self.engine, self.buckets, self._device = engine, Buckets(buckets), device
-        inside = _inside(device, engine, self.buckets, copies)
+        self.lengths = Buckets(lengths, "lengths") if lengths else None
+        sizes = sizes_of(self.buckets.sizes, self.lengths.sizes if self.lengths else ())
+        _check_lengths(engine, lengths, feeder)
+        self.kept = frozenset(() if device.unified else kept)
+        inside = _inside(device, engine, sizes, copies, None if feeder is None else feeder.input)
         recorded = graphs and engine.recordable and not device.unified
         self.spans: list[Span] = []
         self.lanes: list[Lane] = []
@@ -62,7 +78,10 @@ class Ring:
             self._in, self._out = (self._held.handle(device.stream(), device.free_stream) for _ in range(2))
             self._origin = self._held.handle(device.event(), device.free_event)
             for number in range(slots):
-                lane = Lane(device, engine, self.buckets.sizes, inside, number, recorded=recorded, traced=trace)
+                lane = Lane(
+                    device, engine, sizes, inside, number, recorded=recorded, traced=trace, feeder=feeder,
+                    direct=direct, kept=self.kept,
+                )  # fmt: skip
                 self._held.add(lane.close)
                 self.lanes.append(lane)
             for stream in (self._in, self._out):
@@ -84,64 +103,90 @@ class Ring:
         """Lanes that nobody uses."""
         return len(self._free)
 
-    def start(self, lane: Lane, items: int) -> None:
-        """Puts the batch in the lane's staging on its way. ShapeError, BatchError, BrokenError."""
-        size = self.buckets.of(items)
+    def bucket(self, length: int) -> int:
+        """What a batch of `length` is padded to, 0 without an open axis; ShapeError where no bucket is so great."""
+        return self.lengths.of(length) if self.lengths else 0
+
+    def start(self, lane: Lane, items: int, length: int = 0, placed: Sequence[Placed] = ()) -> None:
+        """Puts the batch in the lane's staging on its way. ShapeError, BatchError, BrokenError.
+
+        `placed`: rows that are not in the staging but in the device's memory, those of a tensor in order. What wrote
+        them is done, and they stay as they are until the batch has been finished or has failed.
+        """
+        size = Size(self.buckets.of(items), self.bucket(length))
         with self._starting:
             self._check()
             self._device.use()
             self._batches += 1
-            lane.items, lane.size, lane.batch = items, size, self._batches
+            lane.items, lane.size, lane.length, lane.batch = items, size, length, self._batches
             try:
-                self._start(lane)
+                self._start(lane, placed)
             except Exception as error:  # engines raise what they like
                 raise self._failed(lane, error) from error
 
-    def _start(self, lane: Lane) -> None:
-        device, slot, items, size = self._device, lane.slot, lane.items, lane.size
-        slot.wrote(items)
-        if size in lane.inside:
+    def _start(self, lane: Lane, placed: Sequence[Placed]) -> None:
+        device, slot, items, size, fed = self._device, lane.slot, lane.items, lane.size, lane.fed
+        slot.wrote(items, size.length)
+        if size in lane.inside and not placed:
             slot.pad_staged(items, size)
-            lane.put(size)
+            if fed is not None:
+                fed.copy_in(lane.stream)
+                fed.put(size.items, lane.stream)
+            lane.put(size, inside=True)
             device.record(lane.done, lane.stream)
             return
-        lane.copy_in(items, self._in)
+        rows = Size(items, size.length)
+        if placed:
+            lane.gather(items, placed, self._in)
+        else:
+            lane.copy_in(rows, self._in)
+        if fed is not None:
+            fed.copy_in(self._in)
         slot.pad_device(items, size, self._in)
         device.record(lane.arrived, self._in)
         device.wait_in(lane.stream, lane.arrived)
+        if fed is not None:  # beside the engine's computing of the batch before
+            fed.put(size.items, lane.stream)
         if self._last is not None:
             device.wait_in(lane.stream, self._last.computed)
-        lane.put(size)
+        lane.put(size, inside=False)
         device.record(lane.computed, lane.stream)
         self._last = lane
         device.wait_in(self._out, lane.computed)
-        lane.copy_out(items, self._out)
+        lane.copy_out(rows, self._out)
         device.record(lane.done, self._out)
 
     def finish(self, lane: Lane) -> Tensors:
-        """The outputs [items, ...] of the batch that was started in the lane, as views of its staging.
+        """The outputs [items, ...] of the batch that was started in the lane, as views of its staging, of its length.
 
-        They last until the lane is given back. BatchError when the batch failed; BrokenError when nothing runs.
+        They last until the lane is given back. Those that are kept are told by `kept_of`. BatchError when the batch
+        failed; BrokenError when nothing runs.
         """
         self._check()
         self._device.use()
         try:
-            self._device.wait_for(lane.done)
+            lane.wait()
             span = lane.span(self._origin)
             shapes = {t.name: lane.session.shape(t.name) for t in self.engine.outputs if t.most_bytes is not None}
         except Exception as error:
             raise self._failed(lane, error) from error
         if span is not None:
             self.spans.append(span)
-        return {tensor.name: self._output(lane, tensor.name, shapes) for tensor in self.engine.outputs}
+        return {tensor.name: self._output(lane, tensor, shapes) for tensor in lane.slot.returned}
 
-    def _output(self, lane: Lane, name: str, shapes: dict[str, tuple[int, ...]]) -> Array:
-        array = lane.slot.staged[name]
-        if name not in shapes:
-            return array[: lane.items] if self.engine.batched else array
-        dtype = next(tensor.dtype for tensor in self.engine.outputs if tensor.name == name)
-        size = int(np.prod(shapes[name], dtype=np.int64)) * dtype.itemsize
-        return array[:size].view(dtype).reshape(shapes[name])
+    def kept_of(self, lane: Lane) -> dict[str, OnDevice]:
+        """The outputs that stay on the device, of the batch that was finished in the lane."""
+        found = [tensor for tensor in self.engine.outputs if tensor.name in self.kept]
+        shapes = {tensor.name: tensor.shape(lane.items, self.engine.batched) for tensor in found}
+        return {t.name: OnDevice(lane.slot.addresses[t.name], shapes[t.name], t.dtype, lane) for t in found}
+
+    def _output(self, lane: Lane, tensor: Fixed, shapes: dict[str, tuple[int, ...]]) -> Array:
+        array, shape = lane.slot.at(lane.size.length)[tensor.name], shapes.get(tensor.name)
+        if shape is None:
+            rows = array[: lane.items] if self.engine.batched else array
+            return tensor.cut(rows, lane.length, self.engine.batched)
+        size = int(np.prod(shape, dtype=np.int64)) * tensor.dtype.itemsize
+        return array[:size].view(tensor.dtype).reshape(shape)
 
     def give_back(self, lane: Lane) -> None:
         """The lane is free again, and what it holds may be written over."""
@@ -193,13 +238,26 @@ class Ring:
         self.lanes.clear()
 
 
-def _inside(device: Device, engine: BufferedEngine, buckets: Buckets, copies: str) -> frozenset[int]:
-    """The sizes whose copies go into the recording; plain memory has none to place."""
+def _check_lengths(engine: BufferedEngine, lengths: Sequence[int], feeder: Feeder | None) -> None:
+    """ParameterError unless there are lengths exactly where tensors have an open axis, and inputs to tell them by."""
+    if lengths and feeder is not None:
+        raise ParameterError(f"{feeder.input} is made on the GPU, where inputs have one size: leave out `lengths`")
+    found = [tensor for tensor in (*engine.inputs, *engine.outputs) if tensor.is_open]
+    if found and not lengths:
+        raise ParameterError(f"{found[0].name} has an axis of any length (-1), and there are no `lengths` for it")
+    if lengths and not any(tensor.is_open for tensor in engine.inputs):
+        raise ParameterError("there are `lengths`, and no input has an axis of any length (-1) for them")
+
+
+def _inside(
+    device: Device, engine: BufferedEngine, sizes: Sequence[Size], copies: str, fed: str | None = None
+) -> frozenset[Size]:
+    """The sizes whose copies go into the recording; plain memory has none to place, the input `fed` has none."""
     if copies not in COPIES:
         raise ParameterError(f"copies is {copies!r}; valid are auto, inside and beside")
     if device.unified or copies == "inside":
-        return frozenset(buckets.sizes)
+        return frozenset(sizes)
     if copies == "beside":
         return frozenset()
-    tensors = [*engine.inputs, *engine.outputs]
-    return frozenset(size for size in buckets.sizes if sum(t.bytes_of(size) for t in tensors) <= INSIDE_BYTES)
+    tensors = [tensor for tensor in (*engine.inputs, *engine.outputs) if tensor.name != fed]
+    return frozenset(size for size in sizes if sum(t.bytes_of(*size) for t in tensors) <= INSIDE_BYTES)

@@ -1,88 +1,121 @@
-"""One place in a ring: pinned staging and device buffers for a batch of the largest size, allocated once."""
+"""One place in a ring: pinned staging and device buffers for a batch of the largest size, allocated once.
+
+Batches of every size and length lie at the beginning of the same buffers, packed as the engine wants them, so that
+what counts of a buffer is how many of its bytes may hold something of an earlier batch.
+"""
 
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
 from tritonkit_runtime.batch import Array
 from tritonkit_runtime.buffered.engine import BufferedEngine
-from tritonkit_runtime.buffered.shapes import Fixed
+from tritonkit_runtime.buffered.shapes import Fixed, Size
 from tritonkit_runtime.device import Device
 from tritonkit_runtime.device.errors import OUT_OF_MEMORY, CudaError, OutOfMemoryError
 from tritonkit_runtime.device.held import Held
 
 
 class Slot:
-    """Buffers of all tensors for `largest` items. Raises OutOfMemoryError, and keeps nothing then.
+    """Buffers of all tensors, for the largest of the `sizes`. Raises OutOfMemoryError, and keeps nothing then.
 
-    `staged`: tensor -> its pinned memory as an array [largest, ...]. `addresses`: tensor -> device memory.
+    `staged`: tensor -> its pinned memory as an array [most items, ...] of the greatest length; `at` has it of every
+    length. `addresses`: tensor -> device memory. The input `fed` has none that is pinned: something else fills it on
+    the device. Nor have the outputs `kept`, which stay there.
     """
 
-    def __init__(self, device: Device, engine: BufferedEngine, largest: int, number: int) -> None:
+    def __init__(
+        self, device: Device, engine: BufferedEngine, sizes: Sequence[Size], number: int, *,
+        fed: str | None = None, kept: frozenset[str] = frozenset(),
+    ) -> None:  # fmt: skip
         self.number, self.engine = number, engine
-        self._device, self._largest = device, largest
+        self._device = device
+        lengths = sorted({size.length for size in sizes})
+        self._largest = Size(max(size.items for size in sizes), lengths[-1])
         self._held = Held()
-        self.staged: dict[str, Array] = {}
+        self._flat: dict[str, Array] = {}
+        self._at: dict[int, dict[str, Array]] = {length: {} for length in lengths}
+        self.staged = self._at[lengths[-1]]
         self.hosts: dict[str, int] = {}
         self.addresses: dict[str, int] = {}
-        self._dirty = {tensor.name: 0 for tensor in engine.inputs}
+        self.copied = tuple(tensor for tensor in engine.inputs if tensor.name != fed)
+        self.returned = tuple(tensor for tensor in engine.outputs if tensor.name not in kept)
+        self._dirty = {tensor.name: 0 for tensor in self.copied}
         self._dirty_device = dict(self._dirty)
         with self._held.or_nothing():
             for word, tensors in (("input", engine.inputs), ("output", engine.outputs)):
                 for tensor in tensors:
-                    self._allocate(word, tensor)
+                    self._allocate(word, tensor, pinned=tensor.name != fed and tensor.name not in kept)
 
-    def _allocate(self, word: str, tensor: Fixed) -> None:
-        device, size = self._device, tensor.bytes_of(self._largest)
-        what = f"{word} {tensor.shown(self._largest, self.engine.batched)} of slot {self.number}"
-        host = taken(device, device.pinned, size, f"pinned memory of {what}")
-        self._held.handle(host, device.free_pinned)
-        ctypes.memset(host, 0, size)
-        self.hosts[tensor.name] = host
-        self.staged[tensor.name] = _array(host, tensor, self._largest, self.engine.batched)
-        if device.unified:
-            self.addresses[tensor.name] = host
-            return
+    def _allocate(self, word: str, tensor: Fixed, *, pinned: bool) -> None:
+        device, most = self._device, self._largest
+        size = tensor.bytes_of(most.items, most.length)
+        what = f"{word} {tensor.shown(most.items, self.engine.batched, most.length)} of slot {self.number}"
+        if pinned:
+            host = taken(device, device.pinned, size, f"pinned memory of {what}")
+            self._held.handle(host, device.free_pinned)
+            ctypes.memset(host, 0, size)
+            self.hosts[tensor.name] = host
+            flat: Array = np.ctypeslib.as_array((ctypes.c_ubyte * size).from_address(host))
+            self._flat[tensor.name] = flat
+            for length, arrays in self._at.items():
+                arrays[tensor.name] = _array(flat, tensor, Size(most.items, length), self.engine.batched)
+            if device.unified:
+                self.addresses[tensor.name] = host
+                return
         pointer = taken(device, device.allocate, size, what)
         self.addresses[tensor.name] = self._held.handle(pointer, device.free)
+
+    def at(self, length: int) -> Mapping[str, Array]:
+        """Tensor -> its pinned memory as an array [most items, ...] of this length, which is one of the sizes'."""
+        return self._at[length]
 
     def zero(self, stream: int) -> None:
         """Makes the inputs on the device zeros, as the staging is."""
         for tensor in self.engine.inputs:
-            self._device.zero(self.addresses[tensor.name], tensor.bytes_of(self._largest), stream)
+            size = tensor.bytes_of(self._largest.items, self._largest.length)
+            self._device.zero(self.addresses[tensor.name], size, stream)
 
-    def pad_staged(self, items: int, size: int) -> None:
-        """Rows `items` to `size` of the staging become zeros, where an earlier batch left something.
+    def pad_staged(self, items: int, size: Size) -> None:
+        """Rows `items` to those of `size` in the staging become zeros, where an earlier batch left something.
 
         So what a batch answers depends on nothing but itself, even of a model that mixes the items of a batch.
         """
-        for name, dirty in self._dirty.items():
-            if items < (end := min(size, dirty)):
-                self.staged[name][items:end] = 0
-            self._dirty[name] = items if dirty <= size else dirty
+        for tensor in self.copied:
+            begin, end = _gap(self._dirty, tensor, items, size)
+            if begin < end:
+                self._flat[tensor.name][begin:end] = 0
 
-    def pad_device(self, items: int, size: int, stream: int) -> None:
+    def pad_device(self, items: int, size: Size, stream: int) -> None:
         """The same for the device's buffers, when only `items` rows are copied into them."""
-        for tensor in self.engine.inputs:
-            dirty = self._dirty_device[tensor.name]
-            if items < (end := min(size, dirty)):
-                row = tensor.item_bytes
-                self._device.zero(self.addresses[tensor.name] + items * row, (end - items) * row, stream)
-            self._dirty_device[tensor.name] = items if dirty <= size else dirty
+        for tensor in self.copied:
+            begin, end = _gap(self._dirty_device, tensor, items, size)
+            if begin < end:
+                self._device.zero(self.addresses[tensor.name] + begin, end - begin, stream)
 
-    def wrote(self, items: int) -> None:
+    def wrote(self, items: int, length: int = 0) -> None:
         """Notes that so many rows of the staging hold a batch."""
         for dirty in (self._dirty, self._dirty_device):
-            for name, rows in dirty.items():
-                dirty[name] = max(rows, items)
+            for tensor in self.copied:
+                dirty[tensor.name] = max(dirty[tensor.name], tensor.bytes_of(items, length))
 
     def close(self) -> None:
         """Gives all memory back."""
-        self.staged.clear()
+        self._flat.clear()
+        for arrays in self._at.values():
+            arrays.clear()
         self._held.close()
+
+
+def _gap(dirty: dict[str, int], tensor: Fixed, items: int, size: Size) -> tuple[int, int]:
+    """The bytes between `items` rows and the end of a batch of this size that are to become zeros (then noted)."""
+    begin, end = tensor.bytes_of(items, size.length), tensor.bytes_of(*size)
+    before = dirty[tensor.name]
+    dirty[tensor.name] = begin if before <= end else before
+    return begin, min(end, before)
 
 
 def taken(device: Device, allocate: Callable[[int], int], size_bytes: int, what: str) -> int:
@@ -99,10 +132,8 @@ def taken(device: Device, allocate: Callable[[int], int], size_bytes: int, what:
         ) from error
 
 
-def _array(host: int, tensor: Fixed, largest: int, batched: bool) -> Array:
+def _array(flat: Array, tensor: Fixed, size: Size, batched: bool) -> Array:
     """Pinned memory as an array; bytes, where the data decides the shape."""
-    size = tensor.bytes_of(largest)
-    flat: Array = np.ctypeslib.as_array((ctypes.c_ubyte * size).from_address(host))
     if tensor.most_bytes is not None:
         return flat
-    return flat.view(tensor.dtype).reshape(tensor.shape(largest, batched))
+    return flat[: tensor.bytes_of(*size)].view(tensor.dtype).reshape(tensor.shape(size.items, batched, size.length))

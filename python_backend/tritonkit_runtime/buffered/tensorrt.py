@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from tritonkit_runtime.buffered.errors import BatchError
-from tritonkit_runtime.buffered.shapes import Fixed, fixed
-from tritonkit_runtime.buffered.tensorrt_bindings import load, nearest_profile
+from tritonkit_runtime.buffered.shapes import Fixed, Size, fixed, sizes_of
+from tritonkit_runtime.buffered.tensorrt_bindings import PLAN_TAG, is_hopeless, load, made_by, nearest_profile
 from tritonkit_runtime.device import Device
 from tritonkit_runtime.device.errors import OutOfMemoryError
 from tritonkit_runtime.parameters import ParameterError, TensorSpec
@@ -24,19 +24,19 @@ _DTYPES: Mapping[str, str] = {
     "BOOL": "BOOL",
     "UINT8": "UINT8",
 }
-_TAG, _VERSION = b"ftrt", slice(24, 28)  # what a plan begins with, and where the TensorRT that made it is
 
 
 class TensorRT:
     """A plan on one GPU, checked against the declared tensors; a BufferedEngine.
 
-    `sizes`: the sizes of batch that it will run; each must fit one of its profiles. Raises ParameterError for a file
+    `sizes`: the sizes of batch that it will run, each in all `lengths` of its open axis; each must fit one of its
+    profiles. Raises ParameterError for a file
     that is no plan, was made by another TensorRT or for another GPU, or has other tensors than are declared.
     """
 
     def __init__(
         self, device: Device, path: Path, inputs: Sequence[TensorSpec], outputs: Sequence[TensorSpec],
-        sizes: Sequence[int], *, batched: bool = True,
+        sizes: Sequence[int], *, batched: bool = True, lengths: Sequence[int] = (),
     ) -> None:  # fmt: skip
         try:
             self._trt = trt = load()
@@ -44,21 +44,24 @@ class TensorRT:
             raise ParameterError(f"the plan {path.name} needs TensorRT: {error}") from error
         self._path, self._lent = path, False
         self.about, self.batched, self._device = f"the plan {path.name}", batched, device
+        plan = path.read_bytes()
+        if is_hopeless(made_by(plan), str(trt.__version__)):
+            raise ParameterError(_unloadable(path, plan, str(trt.__version__), device))
         device.use()
         self._logger = trt.Logger(trt.Logger.WARNING)  # TensorRT keeps no hold of it
         self._runtime = runtime = trt.Runtime(self._logger)
         trt.init_libnvinfer_plugins(self._logger, "")
         runtime.engine_host_code_allowed = True  # a version-compatible plan brings its runtime along
-        plan = path.read_bytes()
         self.engine: Any = runtime.deserialize_cuda_engine(plan)
         if self.engine is None:
             raise ParameterError(_unloadable(path, plan, str(trt.__version__), device))
         self._names = [str(self.engine.get_tensor_name(index)) for index in range(self.engine.num_io_tensors)]
         self._check("input", inputs)
         self._check("output", outputs)
-        self.inputs = fixed(inputs)
-        self.profiles = {size: self._profile(size) for size in sizes}
-        self.outputs = fixed(outputs, self._most(outputs, max(sizes)))
+        self.inputs = fixed(inputs, is_open=bool(lengths))
+        all_sizes = sizes_of(sizes, lengths)
+        self.profiles = {size: self._profile(size) for size in all_sizes}
+        self.outputs = fixed(outputs, self._most(outputs, all_sizes[-1]), is_open=bool(lengths))
         self.recordable = all(tensor.most_bytes is None for tensor in self.outputs)
 
     def _check(self, word: str, declared: Sequence[TensorSpec]) -> None:
@@ -84,8 +87,8 @@ class TensorRT:
             ):
                 raise ParameterError(f"{word} {tensor.name!r} of {self.about} is {shape}, declared is {expected}")
 
-    def _profile(self, size: int) -> int:
-        shapes = {tensor.name: tensor.shape(size, self.batched) for tensor in self.inputs}
+    def _profile(self, size: Size) -> int:
+        shapes = {t.name: t.shape(size.items, self.batched, size.length) for t in self.inputs}
         profile = nearest_profile(self.engine, shapes)
         if profile is None:
             ranges = "; ".join(self._ranges(name) for name in shapes)
@@ -101,7 +104,7 @@ class TensorRT:
         told = " or ".join(f"{list(low)} to {list(high)}" for low, _, high in spans)
         return f"{name} may be {told}"
 
-    def _most(self, outputs: Sequence[TensorSpec], size: int) -> dict[str, int]:
+    def _most(self, outputs: Sequence[TensorSpec], size: Size) -> dict[str, int]:
         """Outputs whose shape depends on the data -> what they can need for a batch of `size`."""
         context = self.context(self.engine, size)
         found = {}
@@ -110,7 +113,19 @@ class TensorRT:
                 found[tensor.name] = int(context.get_max_output_size(tensor.name))
         return found
 
-    def context(self, engine: Any, size: int) -> Any:
+    def check_outputs(self, context: Any, size: Size) -> None:
+        """ParameterError unless what a context that is set to a batch of `size` will write is what buffers hold."""
+        for tensor in self.outputs:
+            if tensor.most_bytes is not None:
+                continue
+            shape = tuple(context.get_tensor_shape(tensor.name))
+            if shape != (wanted := tensor.shape(size.items, self.batched, size.length)):
+                raise ParameterError(
+                    f"output {tensor.name!r} of {self.about} is {list(shape)} for a batch of {size}, and its buffer "
+                    f"{list(wanted)}: an axis of any length (-1) must be as long as that of the inputs"
+                )
+
+    def context(self, engine: Any, size: Size) -> Any:
         """An execution context of an engine, set to a batch of `size`. Raises OutOfMemoryError."""
         context, profile = engine.create_execution_context(), self.profiles[size]
         if context is None:
@@ -143,10 +158,10 @@ class TensorRT:
             "TensorRT's log says what it takes; fewer slots or a smaller largest batch need less"
         )
 
-    def reshape(self, context: Any, size: int) -> None:
+    def reshape(self, context: Any, size: Size) -> None:
         """Sets a context of the right profile to another size of batch."""
         for tensor in self.inputs:
-            shape = tensor.shape(size, self.batched)
+            shape = tensor.shape(size.items, self.batched, size.length)
             if not context.set_input_shape(tensor.name, shape):
                 raise ParameterError(f"{self.about} takes no {tensor.name!r} of shape {list(shape)}")
 
@@ -167,10 +182,10 @@ class TensorRTSession:
         self._trt, self._owner = trt, owner
         self._engine = owner.engine_of_a_session()
         self._contexts: dict[int, Any] = {}
-        self._set: dict[int, int] = {}
+        self._set: dict[int, Size] = {}
         self._places: dict[str, Any] = {}
 
-    def warm(self, size: int, addresses: Mapping[str, int], stream: int) -> None:
+    def warm(self, size: Size, addresses: Mapping[str, int], stream: int) -> None:
         """Makes the context of the size's profile, tells it where the tensors are, and runs it once."""
         owner, profile = self._owner, self._owner.profiles[size]
         if profile not in self._contexts:
@@ -178,6 +193,10 @@ class TensorRTSession:
             self._set[profile] = size
             for tensor in (*owner.inputs, *owner.outputs):
                 self._bind(context, tensor, addresses[tensor.name])
+        if self._set[profile] != size:
+            owner.reshape(self._contexts[profile], size)
+            self._set[profile] = size
+        owner.check_outputs(self._contexts[profile], size)
         self.run(size, stream)
 
     def _bind(self, context: Any, tensor: Fixed, address: int) -> None:
@@ -187,7 +206,7 @@ class TensorRTSession:
         place = self._places.setdefault(tensor.name, _place(self._trt, address, tensor.most_bytes))
         context.set_output_allocator(tensor.name, place)
 
-    def run(self, size: int, stream: int) -> None:
+    def run(self, size: Size, stream: int) -> None:
         """Enqueues the plan; BatchError when TensorRT refuses."""
         profile = self._owner.profiles[size]
         context = self._contexts[profile]
@@ -235,13 +254,16 @@ def _place(trt: Any, address: int, held_bytes: int) -> Any:
 
 def _unloadable(path: Path, plan: bytes, version: str, device: Device) -> str:
     """Why a plan could not be loaded, as far as its first bytes tell."""
-    if plan[: len(_TAG)] != _TAG:
+    if plan[: len(PLAN_TAG)] != PLAN_TAG:
         return f"{path.name} is no TensorRT plan: build or render the model again"
     facts = device.facts()
     here = f"{facts['gpu']}, compute capability {facts.get('compute_capability', 'unknown')}"
-    made = ".".join(map(str, plan[_VERSION][:3]))
-    if made != ".".join(version.split(".")[:3]):
+    made = ".".join(map(str, made_by(plan)))
+    if made and made != ".".join(version.split(".")[:3]):
         return f"{path.name} was made by TensorRT {made}, and here is {version} ({here}): build it again for this one"
+    free, total = device.memory()
+    if free < len(plan):
+        return f"there is no room for {path.name} of {len(plan):,} bytes: {free:,} of the GPU's {total:,} are free"
     return (
         f"TensorRT {version} cannot load {path.name} on this GPU ({here}): another kind of GPU made it, or the file "
         "is damaged; build it again here"

@@ -8,6 +8,9 @@ from typing import Any
 
 # `tensorrt` is the full package; the bindings alone bring the second name.
 MODULES = ("tensorrt", "tensorrt_bindings")
+# What a plan begins with; of the one layout of headers that is known, the TensorRT that wrote the plan is at byte 24.
+PLAN_TAG, _LAYOUT, _VERSION = b"ftrt", bytes(4), slice(24, 27)
+_FIRST_COMPATIBLE = (8, 6)  # the first TensorRT that could make plans which later ones load
 
 
 def load() -> Any:
@@ -19,6 +22,23 @@ def load() -> Any:
             if error.name != name:
                 raise
     raise ImportError("neither the package tensorrt nor tensorrt_bindings is installed")
+
+
+def made_by(plan: bytes) -> tuple[int, ...]:
+    """The TensorRT that wrote a plan, such as (8, 6, 1), as its header says; empty where that cannot be read."""
+    if plan[:4] != PLAN_TAG or plan[4:8] != _LAYOUT or len(plan) < _VERSION.stop:
+        return ()
+    return tuple(plan[_VERSION])
+
+
+def is_hopeless(made: tuple[int, ...], version: str) -> bool:
+    """Whether no build option lets TensorRT `version` load a plan that TensorRT `made` wrote.
+
+    A version-compatible plan runs with the TensorRT that wrote it and later ones. What TensorRT thinks of any other
+    plan of an earlier one it says itself; the version in the header it does not read (seen with 8.6.1).
+    """
+    here = tuple(map(int, version.split(".")[:3]))
+    return bool(made) and (made > here or (made < _FIRST_COMPATIBLE and made != here))
 
 
 def nearest_profile(engine: Any, shapes: Mapping[str, tuple[int, ...]]) -> int | None:

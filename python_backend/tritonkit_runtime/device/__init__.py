@@ -6,6 +6,7 @@ order, some time later; only `wait` and `wait_for` make the host wait.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Protocol
 
 
@@ -42,6 +43,9 @@ class Device(Protocol):
     def copy_out(self, host: int, pointer: int, size_bytes: int, stream: int) -> None:
         """From device to host memory."""
 
+    def copy_within(self, pointer: int, source: int, size_bytes: int, stream: int) -> None:
+        """From device memory to other device memory, `source`."""
+
     def zero(self, pointer: int, size_bytes: int, stream: int) -> None:
         """Makes device memory all zeros."""
 
@@ -55,7 +59,7 @@ class Device(Protocol):
         """The host waits until everything in the stream is done; raises what went wrong in it."""
 
     def event(self, timed: bool = True) -> int:
-        """A point in a stream; one that is not `timed` costs less."""
+        """A point in a stream; one that is not `timed` costs less. The host sleeps while it waits for it."""
 
     def free_event(self, event: int) -> None:
         """Gives an event back."""
@@ -69,8 +73,11 @@ class Device(Protocol):
     def wait_in(self, stream: int, event: int) -> None:
         """What is put into the stream from now on waits for the event; the host does not."""
 
-    def wait_for(self, event: int) -> None:
-        """The host waits for the event; raises what went wrong before it."""
+    def wait_for(self, event: int, awake_us: float = 0.0) -> None:
+        """The host waits for the event; raises what went wrong before it.
+
+        It asks again and again for up to `awake_us`, which takes a core and tells at once, and then sleeps.
+        """
 
     def between_us(self, start: int, end: int) -> float:
         """Microseconds between two timed events that have passed."""
@@ -86,3 +93,22 @@ class Device(Protocol):
 
     def free_graph(self, graph: int) -> None:
         """Gives a recording back."""
+
+
+class Kernels(Device, Protocol):
+    """A device that runs kernels of ours."""
+
+    def module(self, image: bytes) -> int:
+        """Compiled code, loaded."""
+
+    def free_module(self, module: int) -> None:
+        """Unloads it."""
+
+    def function(self, module: int, name: str) -> int:
+        """A kernel of a loaded module."""
+
+    def run(
+        self, function: int, grid: tuple[int, int, int], block: tuple[int, int, int], pointers: Sequence[int],
+        stream: int,
+    ) -> None:  # fmt: skip
+        """Puts a kernel whose arguments are all pointers into the stream: `grid` blocks of `block` threads."""

@@ -4,7 +4,21 @@ from __future__ import annotations
 
 import ctypes
 import threading
-from ctypes import POINTER, byref, c_char_p, c_float, c_int, c_size_t, c_ubyte, c_uint, c_ulonglong, c_void_p
+import time
+from collections.abc import Sequence
+from ctypes import (
+    POINTER,
+    addressof,
+    byref,
+    c_char_p,
+    c_float,
+    c_int,
+    c_size_t,
+    c_ubyte,
+    c_uint,
+    c_ulonglong,
+    c_void_p,
+)
 from typing import TYPE_CHECKING, Any
 
 from tritonkit_runtime.device.errors import CudaError
@@ -15,7 +29,8 @@ if TYPE_CHECKING:
     Array = np.ndarray[Any, Any]
 
 _MAJOR, _MINOR = 75, 76  # attributes of a device: its compute capability
-_NON_BLOCKING, _RELAXED, _UNTIMED, _EXTERNAL = 1, 2, 2, 1
+_NON_BLOCKING, _RELAXED, _ASLEEP, _UNTIMED, _EXTERNAL = 1, 2, 1, 2, 1
+_NOT_READY = 600
 
 # What each function takes: without it ctypes would cut a pointer to 32 bits.
 _P, _OUT = c_void_p, POINTER(c_void_p)
@@ -34,6 +49,7 @@ _TAKES: dict[str, tuple[Any, ...]] = {
     "cuMemFreeHost": (_P,),
     "cuMemcpyHtoDAsync_v2": (_P, _P, c_size_t, _P),
     "cuMemcpyDtoHAsync_v2": (_P, _P, c_size_t, _P),
+    "cuMemcpyDtoDAsync_v2": (_P, _P, c_size_t, _P),
     "cuMemsetD8Async": (_P, c_ubyte, c_size_t, _P),
     "cuStreamCreate": (_OUT, c_uint),
     "cuStreamDestroy_v2": (_P,),
@@ -43,6 +59,7 @@ _TAKES: dict[str, tuple[Any, ...]] = {
     "cuEventDestroy_v2": (_P,),
     "cuEventRecord": (_P, _P),
     "cuEventRecordWithFlags": (_P, _P, c_uint),
+    "cuEventQuery": (_P,),
     "cuEventSynchronize": (_P,),
     "cuEventElapsedTime": (POINTER(c_float), _P, _P),
     "cuStreamBeginCapture_v2": (_P, c_int),
@@ -51,6 +68,10 @@ _TAKES: dict[str, tuple[Any, ...]] = {
     "cuGraphDestroy": (_P,),
     "cuGraphLaunch": (_P, _P),
     "cuGraphExecDestroy": (_P,),
+    "cuModuleLoadData": (_OUT, c_char_p),
+    "cuModuleUnload": (_P,),
+    "cuModuleGetFunction": (_OUT, _P, c_char_p),
+    "cuLaunchKernel": (_P, *[c_uint] * 7, _P, _OUT, _P),
 }
 
 
@@ -76,12 +97,15 @@ class Cuda:
         self._call("cuDevicePrimaryCtxRetain", byref(self._context), self._device)
         self.use()
 
-    def _call(self, name: str, *arguments: Any) -> None:
+    def _function(self, name: str) -> Any:
         function = self._functions.get(name)
         if function is None:
             function = self._functions[name] = getattr(self._lib, name)
             function.argtypes, function.restype = _TAKES[name], c_int
-        status = function(*arguments)
+        return function
+
+    def _call(self, name: str, *arguments: Any) -> None:
+        status = self._function(name)(*arguments)
         if status:
             text = c_char_p()
             self._lib.cuGetErrorString(c_int(status), byref(text))
@@ -154,6 +178,11 @@ class Cuda:
         if size_bytes:
             self._call("cuMemcpyDtoHAsync_v2", host, pointer, size_bytes, stream)
 
+    def copy_within(self, pointer: int, source: int, size_bytes: int, stream: int) -> None:
+        """From device memory to other device memory, of this process or mapped into it."""
+        if size_bytes:
+            self._call("cuMemcpyDtoDAsync_v2", pointer, source, size_bytes, stream)
+
     def zero(self, pointer: int, size_bytes: int, stream: int) -> None:
         """Makes device memory all zeros."""
         if size_bytes:
@@ -173,7 +202,7 @@ class Cuda:
 
     def event(self, timed: bool = True) -> int:
         """A point in time of a stream, or only a point to wait for."""
-        return self._made("cuEventCreate", 0 if timed else _UNTIMED)
+        return self._made("cuEventCreate", _ASLEEP if timed else _ASLEEP | _UNTIMED)
 
     def free_event(self, event: int) -> None:
         """Gives an event back."""
@@ -190,9 +219,15 @@ class Cuda:
         """What is put into the stream from now on waits for the event."""
         self._call("cuStreamWaitEvent", stream, event, 0)
 
-    def wait_for(self, event: int) -> None:
+    def wait_for(self, event: int, awake_us: float = 0.0) -> None:
         """Returns when the event has passed."""
-        self._call("cuEventSynchronize", event)
+        if awake_us:
+            ask, end_ns = self._function("cuEventQuery"), time.perf_counter_ns() + awake_us * 1000
+            while (status := ask(event)) == _NOT_READY and time.perf_counter_ns() < end_ns:
+                pass
+            if status == 0:
+                return
+        self._call("cuEventSynchronize", event)  # tells an error too
 
     def between_us(self, start: int, end: int) -> float:
         """Microseconds between two events that have passed."""
@@ -224,6 +259,27 @@ class Cuda:
     def free_graph(self, graph: int) -> None:
         """Gives a recording back."""
         self._call("cuGraphExecDestroy", graph)
+
+    def module(self, image: bytes) -> int:
+        """Machine code or PTX, loaded."""
+        return self._made("cuModuleLoadData", image)
+
+    def free_module(self, module: int) -> None:
+        """Unloads it."""
+        self._call("cuModuleUnload", module)
+
+    def function(self, module: int, name: str) -> int:
+        """A kernel of a loaded module."""
+        return self._made("cuModuleGetFunction", module, name.encode())
+
+    def run(
+        self, function: int, grid: tuple[int, int, int], block: tuple[int, int, int], pointers: Sequence[int],
+        stream: int,
+    ) -> None:  # fmt: skip
+        """Puts a kernel whose arguments are all pointers into the stream; the driver copies the arguments."""
+        values = [c_void_p(pointer) for pointer in pointers]
+        places = (c_void_p * len(values))(*(addressof(value) for value in values))
+        self._call("cuLaunchKernel", function, *grid, *block, 0, stream, places, None)
 
 
 def driver_version() -> str:

@@ -55,6 +55,10 @@ class Host:
         """From one place to the other; nothing where they are one."""
         self.copy_in(host, pointer, size_bytes, stream)
 
+    def copy_within(self, pointer: int, source: int, size_bytes: int, stream: int) -> None:
+        """From one place to the other."""
+        self.copy_in(pointer, source, size_bytes, stream)
+
     def zero(self, pointer: int, size_bytes: int, stream: int) -> None:  # noqa: ARG002
         """Makes memory all zeros."""
         ctypes.memset(pointer, 0, size_bytes)
@@ -84,7 +88,7 @@ class Host:
     def wait_in(self, stream: int, event: int) -> None:
         """Nothing to wait for."""
 
-    def wait_for(self, event: int) -> None:
+    def wait_for(self, event: int, awake_us: float = 0.0) -> None:
         """Nothing to wait for."""
 
     def between_us(self, start: int, end: int) -> float:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
 
-from tritonkit_runtime.batch import Tensors
+from tritonkit_runtime.batch import Array, Tensors
 from tritonkit_runtime.parameters import EngineProgram, ParameterError, TensorSpec
 
 ENGINES = ("onnxruntime",)
@@ -18,7 +18,7 @@ class Engine(Protocol):
     inputs: tuple[TensorSpec, ...]
     outputs: tuple[TensorSpec, ...]
 
-    def run(self, tensors: Tensors) -> Tensors:
+    def run(self, tensors: Mapping[str, Array]) -> Tensors:
         """All declared outputs for a whole batch of all declared inputs."""
 
     def close(self) -> None:

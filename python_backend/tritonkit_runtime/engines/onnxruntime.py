@@ -67,7 +67,7 @@ class OnnxRuntime:
                 if problem := mismatch(tensor, found[tensor.name], max_batch_size):
                     raise ParameterError(f"{kind} {tensor.name!r} of {path}: {problem}")
 
-    def run(self, tensors: Tensors) -> Tensors:
+    def run(self, tensors: Mapping[str, Array]) -> Tensors:
         """The declared outputs; raises what ONNX Runtime raises."""
         feeds = {name: _text(array) if array.dtype == object else array for name, array in tensors.items()}
         return dict(zip(self._names, self._session.run(self._names, feeds), strict=True))

@@ -9,7 +9,8 @@ from pathlib import Path
 from tritonkit_runtime.batch import Batch, Tensors
 from tritonkit_runtime.dtypes import NUMPY_DTYPES
 from tritonkit_runtime.parameters import FlowProgram, Parameters
-from tritonkit_runtime.programs.flow import FlowRunner, StageError
+from tritonkit_runtime.programs.errors import StageError
+from tritonkit_runtime.programs.flow import FlowRunner
 from tritonkit_runtime.programs.outputs import check_outputs
 from tritonkit_runtime.programs.runners import Runner, Signature, single_runner
 from tritonkit_runtime.steps import StepError
@@ -34,7 +35,7 @@ class Program:
         self._model = parameters.model
         self._outputs = parameters.outputs
         self._log = log
-        self._runner = _runner(parameters, folder, gpu)
+        self._runner = _runner(parameters, folder, gpu, log)
 
     def run(self, batch: Batch) -> Tensors:
         """All declared outputs, contiguous; raises ProgramError. Bad items are in `batch.failed`."""
@@ -45,6 +46,9 @@ class Program:
         except Exception as error:
             # Whatever an engine or a user's class raises: the server goes on, and its log has the details.
             raise self._failed(error) from error
+        for why in set(batch.broken.values()):
+            self._log(f"model {self._model} failed for some requests: {why}")
+        batch.broken.update({request: f"model {self._model} failed: {why}" for request, why in batch.broken.items()})
         try:
             return check_outputs(found, self._outputs, batch.size if batch.batched else None)
         except ValueError as error:
@@ -63,8 +67,8 @@ class Program:
         return ProgramError(f"model {self._model} failed: {where}{told}")
 
 
-def _runner(parameters: Parameters, folder: Path, gpu: int | None) -> Runner:
+def _runner(parameters: Parameters, folder: Path, gpu: int | None, log: Callable[[str], None]) -> Runner:
     if isinstance(parameters.program, FlowProgram):
-        return FlowRunner(parameters.program, parameters, folder, gpu)
+        return FlowRunner(parameters.program, parameters, folder, gpu, log)
     signature = Signature(parameters.inputs, parameters.outputs, parameters.max_batch_size, parameters.limits, gpu)
     return single_runner(parameters.program, signature, folder, parameters.model)

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
-from tritonkit_runtime.batch import Array, Batch, Tensors
-from tritonkit_runtime.dtypes import NUMPY_DTYPES
+from tritonkit_runtime.batch import Array, Batch, Joined, Tensors
+from tritonkit_runtime.dtypes import ALL_DTYPES
 from tritonkit_runtime.parameters import (
     EngineProgram,
     FlowProgram,
@@ -21,17 +21,10 @@ from tritonkit_runtime.parameters import (
     StageSpec,
     TensorSpec,
 )
+from tritonkit_runtime.programs.errors import StageError
 from tritonkit_runtime.programs.outputs import check_outputs
 from tritonkit_runtime.programs.runners import Runner, Signature, single_runner
 from tritonkit_runtime.steps import StepError
-
-
-class StageError(Exception):
-    """A stage failed for the whole batch: which, and why."""
-
-    def __init__(self, stage: str, cause: Exception) -> None:
-        super().__init__(f"{stage}: {cause}")
-        self.stage, self.cause = stage, cause
 
 
 @dataclass(frozen=True)
@@ -42,66 +35,120 @@ class _Stage:
     runner: Runner
     copied: frozenset[str]
 
-    def run(self, values: Mapping[str, Array], live: Batch) -> Tensors:
-        """The stage's outputs by the flow's names; bad items are in `live.failed`. Raises StageError."""
-        live.tensors = {
-            inside: values[name].copy() if inside in self.copied else values[name]
-            for inside, name in self.spec.takes.items()
-            if name in values
-        }
+    def run(self, given: Mapping[str, Array], made: Mapping[str, Array], live: Batch) -> Tensors:
+        """The stage's outputs by the flow's names; bad items are in `live.failed`. Raises StageError.
+
+        `given` came with the requests, `made` by the stages before. `live.lengths` has the flow's names, too.
+        """
+        takes = {inside: name for inside, name in self.spec.takes.items() if name in made or name in given}
+        if isinstance(given, Joined) and not self.copied and made.keys().isdisjoint(takes.values()):
+            live.tensors = given.renamed(takes)
+        else:
+            tensors = {inside: (made if name in made else given)[name] for inside, name in takes.items()}
+            live.tensors = {name: tensors[name].copy() if name in self.copied else tensors[name] for name in tensors}
+        told = live.lengths
+        taken = {inside: told[name] for inside, name in takes.items() if name in told}
+        live.lengths = dict(taken)
         try:
-            given = self.runner.run(live)
+            answer = self.runner.run(live)
+        except StageError:  # of one of two stages that run as one
+            raise
         except Exception as error:
             raise StageError(self.spec.name, error) from error
         try:
-            found = check_outputs(given, self.spec.outputs, live.size if live.batched else None)
+            found = check_outputs(answer, self.spec.outputs, live.size if live.batched else None)
         except ValueError as error:
             raise StageError(self.spec.name, StepError(f"it {error}")) from error
-        return {self.spec.gives[inside]: array for inside, array in found.items() if inside in self.spec.gives}
+        gives = self.spec.gives
+        live.lengths = told | {gives[n]: live.lengths[n] for n in live.lengths.keys() - taken if n in gives}
+        return {gives[inside]: array for inside, array in found.items() if inside in gives}
 
 
 class FlowRunner:
     """The stages in order. A request that a stage has failed goes no further, as in an ensemble."""
 
-    def __init__(self, program: FlowProgram, parameters: Parameters, folder: Path, gpu: int | None = None) -> None:
+    def __init__(
+        self, program: FlowProgram, parameters: Parameters, folder: Path, gpu: int | None, log: Callable[[str], None]
+    ) -> None:
         self._outputs = parameters.outputs
         _check_wiring(program, parameters)
         self._stages: list[_Stage] = []
+        self._runners: list[Runner] = []
         try:
+            joined = _joined(program, parameters, folder, gpu, log)
+            self._runners += [stage.runner for stages in joined.values() for stage in stages]
             for spec in program.stages:
+                if spec.name in joined:
+                    self._stages += joined[spec.name]
+                    continue
                 signature = Signature(spec.inputs, spec.outputs, parameters.max_batch_size, parameters.limits, gpu)
                 runner = _load(spec, signature, folder, parameters.model)
+                self._runners.append(runner)
                 self._stages.append(_Stage(spec, runner, _shared(spec, program, parameters)))
         except BaseException:
             self.close()
             raise
+        answers = {tensor.name for tensor in self._outputs}
+        taken = [frozenset(stage.spec.takes.values()) for stage in self._stages]
+        self._later = [answers.union(*taken[number + 1 :]) for number in range(len(taken))]
 
     def run(self, batch: Batch) -> Tensors:
         """The flow's outputs; rows of failed requests hold zeros or empty texts. Raises StageError."""
-        values = dict(batch.tensors)
-        live = Batch({}, batch.counts, batch.batched)
+        given, made = batch.tensors, Tensors()
+        live = Batch({}, batch.counts, batch.batched, may_wait=batch.may_wait)
         items = np.arange(batch.size)  # of `batch`, one for each item of `live`
-        for stage in self._stages:
-            values |= stage.run(values, live)
-            if not live.failed:
+        requests = list(range(len(batch.counts)))  # of `batch`, one for each of `live`
+        for number, stage in enumerate(self._stages):
+            made |= stage.run(given, made, live)
+            if not (live.failed or live.broken):
                 continue
             for index, message in live.failed.items():
                 batch.fail(int(items[index]), message)
-            kept, counts = _without_failed(live)
+            for index, message in live.broken.items():
+                batch.broken[requests[index]] = f"stage {stage.spec.name}: {message}"
+            good, kept = _without_failed(live)
             if not kept.size:
                 return {tensor.name: _empty_rows(tensor, batch) for tensor in self._outputs}
-            values = {name: array[kept] for name, array in values.items()}
-            items = items[kept]
-            live = Batch({}, counts, batch.batched)
-        outputs = {tensor.name: values[tensor.name] for tensor in self._outputs}
+            # What no later stage takes may lie on a GPU, where nobody picks rows.
+            later = self._later[number]
+            given, made = (
+                {name: tensors[name][kept] for name in tensors if name in later} for tensors in (given, made)
+            )
+            items, requests = items[kept], [requests[index] for index in good]
+            lengths = {name: tuple(told[index] for index in good) for name, told in live.lengths.items()}
+            counts = tuple(live.counts[index] for index in good)
+            live = Batch({}, counts, batch.batched, lengths=lengths, may_wait=batch.may_wait)
+        for tensor in self._outputs:
+            if (told := live.lengths.get(tensor.name)) is not None:
+                own = dict(zip(requests, told, strict=True))
+                batch.lengths[tensor.name] = tuple(own.get(request, 0) for request in range(len(batch.counts)))
+                if -1 in tensor.dims:
+                    batch.axes[tensor.name] = 1 + tensor.dims.index(-1)
+        outputs = {t.name: (made if t.name in made else given)[t.name] for t in self._outputs}
         if len(items) == batch.size:
             return outputs
         return {name: _spread(array, items, batch.size) for name, array in outputs.items()}
 
     def close(self) -> None:
         """Frees every stage."""
-        for stage in self._stages:
-            stage.runner.close()
+        for runner in self._runners:
+            runner.close()
+
+
+def _joined(
+    program: FlowProgram, parameters: Parameters, folder: Path, gpu: int | None, log: Callable[[str], None]
+) -> dict[str, list[_Stage]]:
+    """Steps that run with their engine as one stage: the engine's name -> that stage, the steps' -> nothing."""
+    engines = [stage.program for stage in program.stages if isinstance(stage.program, EngineProgram)]
+    if all(engine.buffers is None or engine.buffers.preprocess == "cpu" for engine in engines):
+        return {}
+    # Models that carry the runtime have this part of it where they need it alone.
+    from tritonkit_runtime.programs.preprocessed import preprocessed
+
+    found: dict[str, list[_Stage]] = {}
+    for pair, runner in preprocessed(program, parameters, folder, gpu, log):
+        found |= {pair.steps.name: [], pair.engine.name: [_Stage(pair.spec, runner, frozenset())]}
+    return found
 
 
 def _load(spec: StageSpec, signature: Signature, folder: Path, model: str) -> Runner:
@@ -121,12 +168,12 @@ def _shared(spec: StageSpec, program: FlowProgram, parameters: Parameters) -> fr
     return frozenset(inside for inside, name in spec.takes.items() if name not in made or taken.count(name) > 1)
 
 
-def _without_failed(batch: Batch) -> tuple[npt.NDArray[np.intp], tuple[int, ...]]:
-    """The items of all requests without a bad one, and the counts of those requests."""
-    ends = (0, *itertools.accumulate(batch.counts))
-    good = [request for request in range(len(batch.counts)) if request not in batch.errors()]
+def _without_failed(batch: Batch) -> tuple[list[int], npt.NDArray[np.intp]]:
+    """The requests that have not failed, and the items of all of them."""
+    ends, failed = (0, *itertools.accumulate(batch.counts)), batch.errors()
+    good = [request for request in range(len(batch.counts)) if request not in failed]
     items = [np.arange(ends[request], ends[request + 1]) for request in good]
-    return np.concatenate(items) if items else np.arange(0), tuple(batch.counts[request] for request in good)
+    return good, np.concatenate(items) if items else np.arange(0)
 
 
 def _spread(array: Array, items: npt.NDArray[np.intp], size: int) -> Array:
@@ -140,7 +187,7 @@ def _empty_rows(tensor: TensorSpec, batch: Batch) -> Array:
     """What stands for an output when every request has failed: nobody will see it."""
     lengths = [max(length, 0) for length in tensor.dims]
     shape = (batch.size, *lengths) if batch.batched else tuple(lengths)
-    return np.full(shape, b"" if tensor.dtype == "STRING" else 0, NUMPY_DTYPES[tensor.dtype])
+    return np.full(shape, b"" if tensor.dtype == "STRING" else 0, ALL_DTYPES[tensor.dtype])
 
 
 def _check_wiring(program: FlowProgram, parameters: Parameters) -> None:

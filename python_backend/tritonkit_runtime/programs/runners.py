@@ -121,7 +121,7 @@ class PythonRunner:
 
     def run(self, batch: Batch) -> Tensors:
         """What the class's `run` returns; raises what it raises."""
-        return self._instance.run(batch.tensors, batch.fail)
+        return self._instance.run(dict(batch.tensors), batch.fail)
 
     def close(self) -> None:
         """Calls the class's `close` if it has one."""

@@ -35,7 +35,8 @@ class Normalize:
     gives: ClassVar[Kind] = "array"
 
     def __init__(self, *, mean: float | Sequence[float], std: float | Sequence[float]) -> None:
-        self.mean = _numbers("mean", mean)
+        # Of x - -0 ONNX Runtime makes x; here it would turn a -0 into 0.
+        self.mean = _numbers("mean", mean) + np.float32(0)
         self.std = _numbers("std", std)
         if not np.all(self.std):
             raise ValueError(f"std is {std!r}; a value cannot be divided by 0")

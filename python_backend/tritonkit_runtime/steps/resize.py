@@ -35,7 +35,8 @@ class Resize:
         if len(size) != 2 or not all(isinstance(length, int) and length > 0 for length in size):
             raise ValueError(f"size is {size!r}; it must be [height, width] in pixels")
         self.height, self.width = size
-        self.method = METHODS[one_of("method", method, METHODS)]
+        self.name = one_of("method", method, METHODS)
+        self.method = METHODS[self.name]
 
     def __call__(self, batch: Batch, value: Images | Array) -> Pixels:
         """One array for the whole batch; ValueError unless the value is images."""
@@ -49,10 +50,11 @@ class Resize:
             channels, images = value.shape[3], Images(value, value.shape[3])
         resized = np.empty((batch.size, self.height, self.width, channels), np.uint8)
         for row, image in zip(resized, images, strict=True):
-            self._resize(image, row)
+            self.into(row, image)
         return resized
 
-    def _resize(self, image: Pixels | None, row: Pixels) -> None:
+    def into(self, row: Pixels, image: Pixels | None) -> None:
+        """One image into UINT8 [*size, C]; zeros where there is none."""
         if image is None:
             row[...] = 0
         elif image.shape == row.shape:

@@ -13,8 +13,22 @@ from generator.copies.chart import draw
 from generator.project import Project
 from generator.resolve.other_layout import in_layout
 from generator.workspace import open_workspace
+from generator_projects import SHORT, make_project
 
 ROOT = Path(__file__).parents[3]
+FUSED = SHORT.replace("gpu: h200}", "gpu: h200, layout: fused}")
+ENGINE_ALONE = """\
+name: small
+inputs: {pixels: {type: fp32, dims: [1, 8, 8]}}
+outputs: {logits: {type: fp32, dims: [10]}}
+model: {onnx: models/net.onnx}
+layout: fused
+batching: {max_batch_size: 32}
+instances: [{kind: gpu}]
+targets:
+  embedded: {instances: [{kind: cpu}]}
+  production: {server: "26.07", engine: tensorrt, precision: fp16, gpu: h200}
+"""
 _IMAGE = 1000
 _SENT = _IMAGE + 4  # with its length in front
 _LABELS, _SCORES = 3 * (1 + 4), 3 * 4
@@ -61,6 +75,17 @@ def test_items_and_requests_multiply_and_requests_are_put_together() -> None:
     assert (eight.items, apart.items) == (8, 8)
 
 
+def test_requests_for_an_engine_on_a_gpu_are_put_together_where_they_are_staged(tmp_path: Path) -> None:
+    found = {}
+    for target in ("embedded", "production"):
+        project = make_project(tmp_path / target, {"spec": ENGINE_ALONE})
+        work = open_workspace(project, target=target)
+        work.stop_on_errors()
+        hops = copies_of(work.plans[target][0], "http", Sizes(requests=8)).hops
+        found[target] = [hop.rule for hop in hops if hop.tensor == "pixels" and hop.source == "process"]
+    assert found == {"embedded": ["concatenate"], "production": ["staged-in"]}
+
+
 def test_on_a_gpu_the_host_waits_and_nothing_of_it_was_seen() -> None:
     found = report("ensemble", target="production")
     gpu = [hop for hop in found.hops if "GPU" in (hop.source, hop.to)]
@@ -70,6 +95,25 @@ def test_on_a_gpu_the_host_waits_and_nothing_of_it_was_seen() -> None:
     assert found.waits == 3
     assert not any(hop.is_seen for hop in gpu)
     assert found.least_copies == 5
+
+
+def test_pixels_for_a_kernel_on_the_gpu_are_copied_instead_of_what_it_makes(tmp_path: Path) -> None:
+    found = {}
+    for where in ("cpu", "gpu"):
+        spec = FUSED.replace("net.onnx}", f"net.onnx, buffers: {{preprocess: {where}}}}}")
+        work = open_workspace(make_project(tmp_path / where, {"spec": spec}), target="production")
+        work.stop_on_errors()
+        given = {"image": _IMAGE, "label": 1, "pixels": 50}
+        found[where] = copies_of(work.plans["production"][0], "http", Sizes(given=given))
+    ways = {
+        where: [(hop.rule, hop.copied_bytes) for hop in report.hops if "GPU" in (hop.source, hop.to)]
+        for where, report in found.items()
+    }
+    assert ways["cpu"] == [("buffer-in", 4 * 64), ("buffer-out", 40)]
+    assert ways["gpu"] == [("buffer-in", 50 * 50), ("kernel", 0), ("buffer-out", 40)]
+    apart = 50 * 50 - 4 * 64
+    assert found["gpu"].copied_bytes - found["cpu"].copied_bytes == 2 * apart
+    assert found["gpu"].least_bytes - found["cpu"].least_bytes == apart
 
 
 def test_what_is_assumed_is_said() -> None:

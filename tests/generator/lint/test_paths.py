@@ -18,7 +18,7 @@ from generator.lint.run import lint
 from generator.lint.server import Server
 from generator.problems import UserError
 from generator_projects import SHORT, make_project
-from users import ordinary_user
+from users import FOR_EVERYBODY, ordinary_user
 
 GOOD = """\
 backend: "python"
@@ -86,7 +86,7 @@ def test_a_link_to_itself_hides_nothing_beside_it(tmp_path: Path) -> None:
 @pytest.fixture
 def everybodys(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """The current directory, which everybody may enter, with a repository `r`; all that linting imports is there."""
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory(dir=FOR_EVERYBODY) as folder:
         root = Path(folder)
         root.chmod(0o755)
         monkeypatch.chdir(root)

@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict
 
 from generator.load import CODES, MAX_PROBLEMS, load
 from generator.problems import Severity
-from users import ordinary_user
+from users import FOR_EVERYBODY, ordinary_user
 
 
 class Small(BaseModel):
@@ -77,7 +77,7 @@ def test_paths_that_are_no_paths(tmp_path: Path) -> None:
 
 
 def test_what_may_not_be_read() -> None:
-    with tempfile.TemporaryDirectory() as name:
+    with tempfile.TemporaryDirectory(dir=FOR_EVERYBODY) as name:
         outer = Path(name)
         outer.chmod(0o755)
         write(outer, secret="name: a")

@@ -256,16 +256,20 @@ LARGE = {
 def test_time_is_linear(name: str) -> None:
     """Ten times the text takes far less than the hundred times as long of a quadratic parser."""
 
-    def seconds(size: int) -> float:
-        text = LARGE[name](size)
-        times = []
-        for _ in range(2):
-            start = time.process_time()
-            parse(text)
-            times.append(time.process_time() - start)
-        return min(times)
+    small, large = LARGE[name](90_000), LARGE[name](900_000)
 
-    assert seconds(900_000) < 35 * max(seconds(90_000), 0.02)
+    def seconds(text: str) -> float:
+        start = time.process_time()
+        parse(text)
+        return time.process_time() - start
+
+    # A busy machine only ever adds time: the least of several tries is the parser's own, in small and in large.
+    fastest_small, fastest_large = seconds(small), seconds(large)
+    for _ in range(8):
+        if fastest_large < 35 * max(fastest_small, 0.02):
+            return
+        fastest_small, fastest_large = min(fastest_small, seconds(small)), min(fastest_large, seconds(large))
+    pytest.fail(f"{fastest_small:.3f} s for a tenth of the text, {fastest_large:.3f} s for the whole")
 
 
 def test_field_path() -> None:

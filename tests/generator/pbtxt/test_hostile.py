@@ -94,6 +94,7 @@ def seconds(text: str) -> float:
     return time.process_time() - start
 
 
+@pytest.mark.alone  # it compares times
 @pytest.mark.parametrize("make", GROWING.values(), ids=list(GROWING))
 def test_the_time_grows_with_the_size(make: Callable[[int], str]) -> None:
     """Four times the text takes about four times as long; growing with the square it would be sixteen."""

@@ -36,6 +36,11 @@ def opened(root: Path, spec: str, target: str = "production") -> Workspace:
     write_onnx(project.root / "models" / "words.onnx", ids, {"embedding": ["batch", 4]}, dtype=6)
     write_onnx(project.root / "models" / "open.onnx", {"pixels": ["b", 1, 8, 8]}, {"logits": ["b", "n"]})
     (project.root / "data" / "words.json").write_text('{"model": {}}')
+    (project.root / "steps").mkdir()
+    (project.root / "steps" / "after.py").write_text(
+        "class After:\n    def __init__(self, parameters):\n        pass\n\n    def run(self, tensors, fail):\n"
+        "        return {'extra': tensors['embedding']}\n"
+    )
     return open_workspace(project, target=target)
 
 
@@ -185,15 +190,67 @@ def test_a_length_that_the_tokenizer_settles(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    ("said", "lengths"), [("", [16, 32, 64]), ("{lengths: [64, 8]}", [8, 64]), ("{lengths: [100]}", [100])]
+)
+def test_lengths_of_texts_are_buckets_of_a_second_kind(tmp_path: Path, said: str, lengths: list[int]) -> None:
+    """Those that `tokenize` pads to, or the spec's own."""
+    spec = TWO_INPUTS.replace("buckets: [64]", "buckets: [16, 32, 64]")
+    work = opened(tmp_path, spec.replace("words.onnx}", f"words.onnx, buffers: {said}}}") if said else spec)
+    work.stop_on_errors()
+    [tree] = render_trees(work)
+    [_, engine] = json.loads(tree.files["words/1/tritonkit.json"])["program"]["stages"]
+    assert engine["program"]["buffers"]["lengths"] == lengths
+    assert [tensor["dims"] for tensor in engine["inputs"]] == [[-1], [-1]]
+    told = f"So are lengths, to {', '.join(map(str, lengths))}."
+    assert told in tree.files["words/config.pbtxt"].decode().replace("\n# ", " ")
+
+
+LENGTHS = TWO_INPUTS.replace("buckets: [64]", "buckets: [16, 64]").replace("onnx}", "onnx, buffers: {lengths: [16]}}")
+AXES = TWO_INPUTS.replace("buckets: [64]", "buckets: [8, 64]").replace(
+    "words.onnx}", "words.onnx, engine: tensorrt, build: {axes: {tokens: [16, 32, 64]}}}"
+)
+
+
+@pytest.mark.parametrize(
+    ("spec", "code", "field", "told"),
+    [
+        (LENGTHS, "TK237", "model.buffers.lengths", "`lengths` [16] end at 16, and `tokenize` gives `engine` texts of 64"),
+        (AXES, "TK237", "model.build.axes.tokens", "built for tokens from 16 to 64, and it has to run 8, a length of"),
+        (FUSED.replace("net.onnx}", "net.onnx, buffers: {lengths: [8]}}"), "TK223", "model.buffers.lengths",
+         "no input of `engine` has an axis of any length beside the batch's"),
+        (TWO_INPUTS.replace("onnx}", "onnx, buffers: {lengths: [64, 64]}}"), "TK128", "model.buffers",
+         "`lengths` holds a length twice"),
+    ],
+)  # fmt: skip
+def test_lengths_that_do_not_fit(tmp_path: Path, spec: str, code: str, field: str, told: str) -> None:
+    problems = errors_of(tmp_path, spec)
+    assert [(p.code, p.field) for p in problems] == [(code, field)]
+    assert told in problems[0].message
+
+
+SENT = """\
+name: words
+inputs: {input_ids: {type: int32, dims: [-1]}, attention_mask: {type: int32, dims: [-1]}}
+outputs: {embedding: {type: int32, dims: [4]}, extra: {type: int32, dims: [4]}}
+models:
+  engine: {onnx: models/words.onnx}
+  after: {python: steps/after.py:After, inputs: {embedding: {type: int32, dims: [4]}}, outputs: {extra: {type: int32, dims: [4]}}}
+flow: [{model: engine}, {model: after}]
+layout: fused
+targets: {production: {server: "26.07", gpu: h200}}
+"""
+
+
+@pytest.mark.parametrize(
     ("spec", "told"),
     [
-        (TWO_INPUTS.replace("buckets: [64]", "buckets: [16, 64]"), "`input_ids` of `engine` is INT32 [-1], and -1 is any length"),
+        (SENT, "`input_ids` of `engine` is INT32 [-1], and -1 is any length"),
         (FUSED.replace("net.onnx", "open.onnx").replace("  - softmax\n  - top_k: {k: 3, labels: data/ten.labels}\n", "").replace("postprocess:\n", "").replace("{label: {type: string, dims: [3]}, score: {type: fp32, dims: [3]}}", "{logits: {type: fp32, dims: [-1]}}"), "`logits` of `engine` is FP32 [-1], and -1 is any length"),
     ],
 )  # fmt: skip
 def test_a_length_that_nothing_settles_is_refused(tmp_path: Path, spec: str, told: str) -> None:
     problems = [p for p in errors_of(tmp_path, spec) if p.code == "TK237"]
-    assert problems[0].field == "model.onnx"
+    assert problems[0].field == ("models.engine.onnx" if spec == SENT else "model.onnx")
     assert problems[0].message.endswith(told)
     assert "layout: ensemble" in problems[0].hint
 
@@ -213,7 +270,9 @@ def test_plugins_are_refused(tmp_path: Path) -> None:
     assert [(p.code, p.field) for p in errors_of(tmp_path, spec)] == [("TK229", "model.build.plugins")]
 
 
-@pytest.mark.parametrize("spec", [FUSED, TWO_INPUTS], ids=["images", "texts"])
+@pytest.mark.parametrize(
+    "spec", [FUSED, TWO_INPUTS, TWO_INPUTS.replace("[64]", "[16, 64]")], ids=["images", "texts", "lengths"]
+)
 def test_the_plan_written_out_in_full_is_the_same_plan(tmp_path: Path, spec: str) -> None:
     work = opened(tmp_path / "first", spec)
     work.stop_on_errors()

@@ -38,10 +38,8 @@ def short_specs(draw: Draw) -> Data:
     source, label, score, logits = draw(
         st.lists(st.text("abcxyz_:/é", min_size=1, max_size=5), min_size=4, max_size=4, unique=True)
     )
-    steps: list[Any] = [
-        {"decode": {"to": "gray"}},
-        {"resize": {"size": [8, 8], "method": draw(st.sampled_from(["area", "cubic"]))}},
-    ]
+    method = draw(st.sampled_from(["area", "cubic"]))
+    steps: list[Any] = [{"decode": {"to": "gray"}}, {"resize": {"size": [8, 8], "method": method}}]
     steps += draw(
         st.sampled_from([[{"cast": {"to": "fp32"}}], ["normalize"], [{"normalize": {"mean": [7], "std": 255}}]])
     )
@@ -78,6 +76,9 @@ def short_specs(draw: Draw) -> Data:
     fused = any(target.get("layout") == "fused" for target in data["targets"].values())
     if fused and data["model"].get("config"):
         data.pop("config", None)  # one model has one
+    buffers = data["model"].get("buffers", {})
+    if buffers.get("preprocess") == "gpu" and not (before and method == "area"):
+        buffers["preprocess"] = "auto"  # there is no kernel for no steps, nor a cubic one
     return data
 
 
@@ -95,7 +96,7 @@ ENGINE = {
     "warmup": st.just([{"name": "w", "inputs": {"pixels": {"zero": True}}}]),
     "response_cache": st.booleans(),
     "parameters": st.dictionaries(st.text("abé:1", min_size=1, max_size=3), TEXTS, max_size=2),
-    "buffers": st.fixed_dictionaries({}, optional={"slots": st.integers(2, 5), "copies": st.sampled_from(["inside", "beside"])}),
+    "buffers": st.fixed_dictionaries({}, optional={"slots": st.integers(2, 5), "copies": st.sampled_from(["inside", "beside"]), "preprocess": st.sampled_from(["auto", "gpu"])}),
     "config": st.sampled_from([{}, {"optimization": {"priority": "PRIORITY_MAX"}}, {"parameters": {"own": {"string_value": "1e5"}}}]),
 }  # fmt: skip
 EXTRAS = {

@@ -17,6 +17,7 @@ import pytest
 
 from generator.problems import ProblemsError
 from generator.write import exchange
+from users import FOR_EVERYBODY
 
 FINISHED, REFUSED, INTERRUPTED, BROKEN = 0, 3, 4, 5
 _NOBODY = 65534
@@ -119,7 +120,7 @@ def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
 @pytest.fixture
 def open_dir() -> Iterator[Path]:
     """A directory that every user can enter and write, unlike pytest's own."""
-    folder = Path(tempfile.mkdtemp(prefix="write-"))
+    folder = Path(tempfile.mkdtemp(prefix="write-", dir=FOR_EVERYBODY))
     folder.chmod(0o777)
     yield folder
     for path in [folder, *folder.rglob("*")]:

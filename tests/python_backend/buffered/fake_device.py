@@ -77,6 +77,7 @@ class FakeDevice:
         self.fails: dict[str, deque[int]] = {}
         self.lost = 0
         self.host_us = 0.0
+        self.awake_us: list[float] = []  # of each wait for an event
 
     # What a test asks for ------------------------------------------------------------------------------------------
 
@@ -160,6 +161,10 @@ class FakeDevice:
         self._called("copy_out")
         self._copy(host, pointer, size_bytes, stream, "copy out")
 
+    def copy_within(self, pointer: int, source: int, size_bytes: int, stream: int) -> None:
+        self._called("copy_within")
+        self._copy(pointer, source, size_bytes, stream, "copy within")
+
     def _copy(self, to: int, source: int, size: int, stream: int, kind: str) -> None:
         def move() -> None:
             self._within(to, size, pinned=kind == "copy out")
@@ -233,8 +238,9 @@ class FakeDevice:
         self._run(lambda: not self.streams[stream].queue)
         self.host_us = max(self.host_us, self.streams[stream].now_us)
 
-    def wait_for(self, event: int) -> None:
+    def wait_for(self, event: int, awake_us: float = 0.0) -> None:
         self._called("wait_for")
+        self.awake_us.append(awake_us)
         found = self.events[event]
         wanted = found.recorded
         self._run(lambda: found.passed >= wanted)

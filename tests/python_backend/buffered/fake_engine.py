@@ -9,7 +9,7 @@ import numpy as np
 from fake_device import FakeDevice
 
 from tritonkit_runtime.buffered.errors import BatchError
-from tritonkit_runtime.buffered.shapes import Fixed
+from tritonkit_runtime.buffered.shapes import Fixed, Size
 from tritonkit_runtime.device.errors import CudaError
 
 X = Fixed("x", "FP32", (3,))
@@ -42,10 +42,12 @@ class FakeEngine:
         assert self.sessions == 0
 
 
-def array(address: int, tensor: Fixed, size: int, batched: bool) -> np.ndarray[tuple[int, ...], np.dtype[np.generic]]:
+def array(
+    address: int, tensor: Fixed, size: Size, batched: bool
+) -> np.ndarray[tuple[int, ...], np.dtype[np.generic]]:
     """Memory of the fake device as the tensor in it."""
-    block = (ctypes.c_ubyte * tensor.bytes_of(size)).from_address(address)
-    return np.ctypeslib.as_array(block).view(tensor.dtype).reshape(tensor.shape(size, batched))
+    block = (ctypes.c_ubyte * tensor.bytes_of(*size)).from_address(address)
+    return np.ctypeslib.as_array(block).view(tensor.dtype).reshape(tensor.shape(size.items, batched, size.length))
 
 
 class FakeSession:
@@ -56,19 +58,19 @@ class FakeSession:
         self._addresses: dict[str, int] = {}
         self.found: tuple[int, ...] = ()
 
-    def warm(self, size: int, addresses: Mapping[str, int], stream: int) -> None:
+    def warm(self, size: Size, addresses: Mapping[str, int], stream: int) -> None:
         self._addresses = dict(addresses)
-        self._engine.warmed.append(size)
+        self._engine.warmed.append(size.items)
         self.run(size, stream)
 
-    def run(self, size: int, stream: int) -> None:
+    def run(self, size: Size, stream: int) -> None:
         engine = self._engine
         engine.refuses -= 1
         if engine.refuses == 0:
             raise BatchError("the made-up engine refuses")
         engine.device.kernel(stream, lambda: self._compute(size))
 
-    def _compute(self, size: int) -> None:
+    def _compute(self, size: Size) -> None:
         engine, of = self._engine, self._addresses
         engine.crashes -= 1
         if engine.crashes == 0:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import suppress
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ from tritonkit_runtime.batch import Tensors
 from tritonkit_runtime.buffered.errors import BatchError, BrokenError
 from tritonkit_runtime.buffered.requests import begin
 from tritonkit_runtime.buffered.ring import Copies, Ring
+from tritonkit_runtime.buffered.tensorrt import _unloadable
 from tritonkit_runtime.device.errors import CudaError, OutOfMemoryError
 from tritonkit_runtime.parameters import ParameterError
 
@@ -147,3 +149,38 @@ def test_nan_passes_through() -> None:
     assert np.isnan(ring.run(odd)["y"]).all()
     assert ring.run(X)["total"].tolist() == [[9]] * 3
     assert np.isfinite(ring.run({name: array[:1] for name, array in X.items()})["total"]).all()
+
+
+def test_one_requests_nan_is_its_own() -> None:
+    """Rows of the same batch do not see each other, but in what a model makes of the whole batch."""
+    device = FakeDevice()
+    ring = Ring(device, FakeEngine(device), SIZES)
+    odd = {"x": np.full((1, 3), np.nan, np.float32), "k": np.zeros(1, np.int64)}
+    before, spoiled, after = begin(ring, [X, odd, {name: array[:1] for name, array in X.items()}]).answers()
+    assert isinstance(before, dict)
+    assert isinstance(spoiled, dict)
+    assert isinstance(after, dict)
+    assert np.isnan(spoiled["y"]).all()
+    assert np.isfinite(before["y"]).all()
+    assert after["y"].tolist() == [[2, 2, 2]]
+
+
+@pytest.mark.parametrize("copies", WAYS)
+def test_a_gpu_without_any_room_left_serves_on(copies: Copies) -> None:
+    device = FakeDevice()
+    ring = Ring(device, FakeEngine(device), SIZES, slots=2, copies=copies)
+    free, total = device.memory()
+    device._limit = total - free
+    assert device.memory()[0] == 0
+    for _ in range(5):
+        assert ring.run(X)["total"].tolist() == [[9]] * 3
+
+
+def test_a_plan_that_finds_no_room_is_not_called_damaged() -> None:
+    plan = b"ftrt" + bytes(4) + bytes(16) + bytes([8, 6, 1, 0]) + bytes(100)
+    device = FakeDevice(limit_bytes=100)
+    assert _unloadable(Path("model.plan"), plan, "8.6.1", device) == (
+        "there is no room for model.plan of 128 bytes: 100 of the GPU's 100 are free"
+    )
+    device._limit = 1 << 30
+    assert "another kind of GPU made it, or the file is damaged" in _unloadable(Path("a"), plan, "8.6.1", device)

@@ -15,7 +15,7 @@ import pytest
 from onnx import TensorProto, helper
 
 from tritonkit_runtime import parameters
-from tritonkit_runtime.batch import concatenate, single
+from tritonkit_runtime.batch import Joined, concatenate, single
 from tritonkit_runtime.parameters import ParameterError
 from tritonkit_runtime.programs import Program, ProgramError
 
@@ -54,6 +54,47 @@ def test_a_batch_of_every_size_is_answered_as_without_buffers(make: Make, items:
     [ring, usual] = [make(), make(None)]
     np.testing.assert_array_equal(ring.run(batch)["total"], usual.run(batch)["total"])
     ring.close()
+    usual.close()
+
+
+def flow_of(program: dict[str, Any]) -> dict[str, Any]:
+    """The fields of a flow whose only stage is that program, under other names outside."""
+    x, total = {"name": "x", "dtype": "FP32", "dims": [4]}, {"name": "total", "dtype": "FP32", "dims": [1]}
+    stage = {
+        "name": "engine", "inputs": [x], "outputs": [total], "takes": {"x": "values"}, "gives": {"total": "sum"},
+        "program": program,
+    }  # fmt: skip
+    return {
+        "inputs": [{**x, "name": "values"}], "outputs": [{**total, "name": "sum"}],
+        "program": {"kind": "flow", "stages": [stage]},
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("in_a_flow", [False, True])
+def test_requests_of_a_batch_are_not_joined_before_they_are_staged(
+    make: Make, monkeypatch: pytest.MonkeyPatch, in_a_flow: bool
+) -> None:
+    """Each row is copied once, to the staging."""
+    engine = {
+        "kind": "engine",
+        "engine": "onnxruntime",
+        "file": "sums.onnx",
+        "intra_op_threads": 1,
+        "buffers": BUFFERS,
+    }
+    program, usual = make(**(flow_of(engine) if in_a_flow else {})), make(None)
+    lot = np.random.default_rng(2)
+    rows = [lot.normal(size=(items, 4)).astype(np.float32) for items in (1, 2, 1)]
+    expected = usual.run(concatenate([{"x": array} for array in rows]))["total"]
+
+    def refused(_tensors: Joined, name: str) -> None:
+        raise AssertionError(f"{name} was joined")
+
+    monkeypatch.setattr(Joined, "__getitem__", refused)
+    inside, outside = ("values", "sum") if in_a_flow else ("x", "total")
+    found = program.run(concatenate([{inside: array} for array in rows]))[outside]
+    np.testing.assert_array_equal(found, expected)
+    program.close()
     usual.close()
 
 

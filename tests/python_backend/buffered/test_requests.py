@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -11,12 +12,13 @@ from fake_engine import FakeEngine
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tritonkit_runtime.batch import Tensors
+from tritonkit_runtime.batch import Joined, Tensors
 from tritonkit_runtime.buffered.errors import BatchError, ShapeError
-from tritonkit_runtime.buffered.requests import Pending, begin
+from tritonkit_runtime.buffered.requests import Pending, begin, run_joined
 from tritonkit_runtime.buffered.ring import Copies, Ring
 
 SIZES = (1, 2, 4, 8)
+Spoil = Callable[[Tensors], Tensors]
 
 
 def request(items: int, lot: np.random.Generator) -> Tensors:
@@ -199,7 +201,7 @@ def test_who_holds_a_lane_does_not_wait_for_anothers() -> None:
 
 
 def test_no_lane_for_so_long_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tritonkit_runtime.buffered.requests._PATIENCE_S", 0.01)
+    monkeypatch.setattr("tritonkit_runtime.buffered.requests.PATIENCE_S", 0.01)
     device, lot = FakeDevice(), np.random.default_rng(0)
     ring = Ring(device, FakeEngine(device), SIZES, slots=2)
     held: list[Pending] = [begin(ring, [request(1, lot)]) for _ in range(2)]
@@ -207,3 +209,57 @@ def test_no_lane_for_so_long_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
     assert isinstance(answer, BatchError)
     assert "all 2 slots are in use" in str(answer)
     assert all(isinstance(started.answers()[0], dict) for started in held)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.lists(st.lists(st.integers(1, 3), min_size=1, max_size=4), min_size=1, max_size=5),
+    st.sampled_from(("inside", "beside")),
+    st.integers(0, 1000),
+)
+def test_joined_requests_are_one_batch(groups: list[list[int]], copies: Copies, seed: int) -> None:
+    device, lot = FakeDevice(seed), np.random.default_rng(seed)
+    ring = Ring(device, FakeEngine(device), SIZES, slots=2, copies=copies)
+    answers: list[tuple[Joined, Tensors]] = []
+    for counts in groups:
+        joined = Joined([request(items, lot) for items in counts])
+        if sum(counts) > SIZES[-1]:
+            with pytest.raises(ShapeError, match="has no bucket"):
+                run_joined(ring, joined)
+            continue
+        before = device.counts["launch"]
+        answers.append((joined, run_joined(ring, joined)))
+        assert device.counts["launch"] - before == 1
+    for joined, answer in answers:  # a later batch has written over nothing
+        check(dict(joined), answer)
+        np.testing.assert_allclose(answer["total"], joined["x"].sum(), rtol=0, atol=1e-4)
+    assert ring.free == 2
+
+
+@pytest.mark.parametrize(
+    ("spoil", "sentence"),
+    [
+        (lambda r: {"x": r["x"]}, "the inputs are k, x; the request has x"),
+        (lambda r: {**r, "x": r["x"][:, :2]}, r"input 'x' is float32 \[2, 2\], expected FP32 \[items, 3\]"),
+        (lambda r: {**r, "x": r["x"].astype(np.float64)}, r"input 'x' is float64 \[2, 3\], expected FP32"),
+        (lambda r: {**r, "k": r["k"][:1]}, "the inputs of the requests differ in their number of items"),
+    ],
+)
+def test_joined_requests_that_do_not_fit_are_told_and_the_ring_goes_on(spoil: Spoil, sentence: str) -> None:
+    device, lot = FakeDevice(), np.random.default_rng(0)
+    ring = Ring(device, FakeEngine(device), SIZES, slots=2)
+    requests = [request(2, lot), request(2, lot)]
+    with pytest.raises(ShapeError, match=sentence):
+        run_joined(ring, Joined([spoil(tensors) for tensors in requests]))
+    assert ring.free == 2
+    check(dict(joined := Joined(requests)), run_joined(ring, joined))
+
+
+def test_a_joined_batch_that_fails_gives_its_lane_back() -> None:
+    device, lot = FakeDevice(), np.random.default_rng(0)
+    engine = FakeEngine(device)
+    ring = Ring(device, engine, SIZES, slots=2, graphs=False)
+    engine.refuses = 1
+    with pytest.raises(BatchError, match="the made-up engine refuses"):
+        run_joined(ring, Joined([request(1, lot), request(2, lot)]))
+    assert ring.free == 2

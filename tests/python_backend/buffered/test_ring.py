@@ -15,6 +15,7 @@ from tritonkit_runtime.batch import Array, Tensors
 from tritonkit_runtime.buffered.errors import BatchError, BrokenError, ShapeError
 from tritonkit_runtime.buffered.lane import Lane
 from tritonkit_runtime.buffered.ring import INSIDE_BYTES, Copies, Ring, _inside
+from tritonkit_runtime.buffered.shapes import sizes_of
 from tritonkit_runtime.parameters import ParameterError
 
 WAYS: tuple[Copies, ...] = ("inside", "beside")
@@ -171,9 +172,7 @@ def test_auto_puts_small_batches_inside() -> None:
     engine = FakeEngine(device)
     one = sum(tensor.bytes_of(1) for tensor in (*engine.inputs, *engine.outputs))
     sizes = (1, INSIDE_BYTES // one, INSIDE_BYTES // one + 1)
-    from tritonkit_runtime.buffered.buckets import Buckets
-
-    assert _inside(device, engine, Buckets(sizes), "auto") == set(sizes[:2])
+    assert _inside(device, engine, sizes_of(sizes, ()), "auto") == set(sizes_of(sizes[:2], ()))
     with pytest.raises(ParameterError, match="copies is 'under'; valid are auto, inside and beside"):
         Ring(device, engine, SIZES, copies="under")  # type: ignore[arg-type]
 
@@ -240,3 +239,16 @@ def test_without_a_batch_axis() -> None:
     found = ring.run({"x": x, "k": np.array(5)})
     np.testing.assert_array_equal(found["y"], 2 * x + 5)
     assert found["total"].tolist() == [6]
+
+
+@pytest.mark.parametrize(("short_us", "awake"), [(1e9, True), (0.0, False)])
+def test_a_batch_that_was_short_once_is_waited_for_awake_and_a_long_one_asleep(
+    monkeypatch: pytest.MonkeyPatch, short_us: float, awake: bool
+) -> None:
+    monkeypatch.setattr("tritonkit_runtime.buffered.lane.SHORT_US", short_us)
+    device, lot = FakeDevice(), np.random.default_rng(1)
+    ring = Ring(device, FakeEngine(device), SIZES, slots=2)
+    for items in (3, 3, 3, 3, 8):  # each lane has two of the size 4; nobody knows yet how long 8 take
+        tensors = batch(items, lot)
+        finished(ring, started(ring, tensors), tensors)
+    assert [us > 0 for us in device.awake_us] == [False, False, awake, awake, False]

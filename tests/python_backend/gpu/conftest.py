@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+sys.path.insert(0, str(Path(__file__).parent))
 
 from tritonkit_runtime.buffered.ring import Ring
 from tritonkit_runtime.buffered.tensorrt import TensorRT

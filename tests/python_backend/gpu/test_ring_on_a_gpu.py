@@ -128,4 +128,5 @@ print(found["status"], found["answers_afterwards"], found["said"]["run"], flush=
 os._exit(0)
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=120)
-    assert done.stdout.startswith("[0, 0, 0] 0 BrokenError: this instance lost its GPU"), done.stdout + done.stderr
+    said = "[0, 0, 0] 0 BrokenError: this instance lost its GPU"  # among what TensorRT logs, on stdout too
+    assert any(line.startswith(said) for line in done.stdout.splitlines()), done.stdout + done.stderr

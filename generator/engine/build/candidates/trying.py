@@ -71,6 +71,7 @@ def judged(built: Sequence[Built], judge: Judge, record: Record) -> list[Built]:
             runner = runner_of(one.choice, one.compiled, record.job.program, record.project.root)
             try:
                 verdict = judge.verdict(runner, one.choice.precision)
+                activations = getattr(runner, "activation_bytes", None)
             finally:
                 runner.close()
         except StageError as error:
@@ -80,7 +81,9 @@ def judged(built: Sequence[Built], judge: Judge, record: Record) -> list[Built]:
             message = f"{one.choice.title} cannot run on the gate set: {first_line(error)}"
             record.failed(one.choice, [Finding("TK978", message, "", "engine")])
             continue
-        record.rows.append(Row(one.choice, verdict, size_bytes=len(one.compiled.data)))
+        record.rows.append(
+            Row(one.choice, verdict, size_bytes=len(one.compiled.data), activation_bytes=activations)
+        )  # fmt: skip
         if verdict.passed:
             good.append(one)
     return good

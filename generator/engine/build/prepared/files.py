@@ -46,7 +46,7 @@ def prepare(
         raise StageError(Finding("TK987", f"{choice.title} cannot be compiled here", "", "engine"))
     lowered = lowerer.lower("tensorrt", choice.precision, progress)
     settings = settings_of(job, choice, profiles, lowered, project)
-    folder = project.root / FOLDER / "prepared" / job.plan.target.name / job.model.name / str(job.version)
+    folder = project.root / prepared_folder(job)
     files = _commands(job, settings)
     try:
         if not _is_of(folder, lowered.given, files[SCRIPT]):
@@ -55,12 +55,27 @@ def prepare(
         write_inputs(folder, lowered.given, settings, "8601")
         for name, data in files.items():
             write_whole(folder / name, data)
-        for name, library in zip(_plugins(settings), settings.plugins, strict=True):
+        for name, library in zip(plugin_names(settings), settings.plugins, strict=True):
             write_whole(folder / name, Path(library).read_bytes())
         (folder / SCRIPT).chmod(0o755)
     except OSError as error:
         raise StageError(Finding("TK983", f"{folder} cannot be written: {error.strerror}", "", "engine")) from error
     return Prepared(folder, settings)
+
+
+def prepared_folder(job: Job) -> str:
+    """Where a job's graph and commands are written, from the project's root."""
+    return f"{FOLDER}/prepared/{job.plan.target.name}/{job.model.name}/{job.version}"
+
+
+def is_prepared(job: Job, project: Project) -> bool:
+    """Whether a graph lies there that was made for this request."""
+    folder = project.root / prepared_folder(job)
+    try:
+        script = (folder / SCRIPT).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError):
+        return False
+    return f"# Request {request_of_plan(job)}\n" in script and (folder / GRAPH).is_file()
 
 
 def _is_of(folder: Path, graph: bytes, script: str) -> bool:
@@ -72,7 +87,7 @@ def _is_of(folder: Path, graph: bytes, script: str) -> bool:
         return False
 
 
-def _request_of_plan(job: Job) -> str:
+def request_of_plan(job: Job) -> str:
     """The hash of all that is asked of the plan itself: not of how its answers are judged."""
     return key_of({name: value for name, value in job.request.items() if not name.startswith("accuracy")})
 
@@ -83,7 +98,7 @@ def tensorrt_major(job: Job) -> int:
     return (oldest or newest or (NEWEST_MAJOR,))[0]
 
 
-def _plugins(settings: Settings) -> tuple[str, ...]:
+def plugin_names(settings: Settings) -> tuple[str, ...]:
     """What the plugins' libraries are called beside the graph: paths of this machine mean nothing in the image."""
     return tuple(f"plugin-{index}-{Path(library).name}" for index, library in enumerate(settings.plugins))
 
@@ -91,14 +106,14 @@ def _plugins(settings: Settings) -> tuple[str, ...]:
 def _commands(job: Job, settings: Settings) -> dict[str, str]:
     """The script and the Job, for the TensorRT of the target's release."""
     major = tensorrt_major(job)
-    settings = replace(settings, plugins=_plugins(settings))
+    settings = replace(settings, plugins=plugin_names(settings))
     command = f'"${{TRTEXEC:-{IN_IMAGE}}}" {shlex.join(arguments(settings, major, "."))}'
     script = (
         "#!/bin/sh\n"
         f"# Builds {PLAN} of {job.model.name} with TensorRT {major}, on the GPU that it is to run on: in the image\n"
         f"# of Triton {job.plan.target.server}, or wherever TRTEXEC leads to one of that version. `tritonkit build\n"
         f"# ... --from {job.model.name}/{job.version}={PLAN}` then judges and installs it.\n"
-        f"# Request {_request_of_plan(job)}\n"
+        f"# Request {request_of_plan(job)}\n"
         f'set -eu\ncd "$(dirname "$0")"\n{command}\n'
     )
     name = "".join(c if c.isalnum() else "-" for c in f"{job.model.name}-{job.version}".lower())

@@ -13,6 +13,7 @@ from generator.engine.compile.tensorrt.grown import Grown
 from generator.engine.compile.tensorrt.network import load_plugins
 from generator.engine.compile.tensorrt.tensors import as_given, as_stored, numpy_type
 from generator.engine.errors import Finding, StageError
+from generator.plan_header import read_header
 from tritonkit_runtime.buffered.tensorrt_bindings import nearest_profile
 from tritonkit_runtime.device.cuda import Cuda
 from tritonkit_runtime.device.errors import CudaError
@@ -53,10 +54,14 @@ class TensorRTRunner:
         runtime.engine_host_code_allowed = True  # a version-compatible plan brings its runtime along
         self._engine = runtime.deserialize_cuda_engine(plan)
         if self._engine is None:
-            message = f"TensorRT {self._trt.__version__} cannot load the plan: another version or GPU made it"
+            message = f"TensorRT {self._trt.__version__} cannot load the plan: {_why_not(plan)}"
             raise StageError(Finding("TK950", message, "build it here", "engine"))
         self.tensors = tuple(self._describe(index) for index in range(self._engine.num_io_tensors))
         self.profiles = int(self._engine.num_optimization_profiles)
+        # Of one execution context, whatever its profile. The first is TensorRT's word for it since 10.
+        names = ("device_memory_size_v2", "device_memory_size")
+        said = next((size for name in names if (size := getattr(self._engine, name, None)) is not None), None)
+        self.activation_bytes = None if said is None else int(said)
         self._profile = profile
         self._stream = self._cuda.stream()
         self._contexts: dict[int, Any] = {}
@@ -271,3 +276,14 @@ def _empty(shape: Sequence[int], dtype: str) -> Array:
     import numpy as np
 
     return np.empty(tuple(shape), numpy_type(dtype))
+
+
+def _why_not(plan: bytes) -> str:
+    """What is wrong with a plan that was refused, as far as its header tells."""
+    header = read_header(plan)
+    if not header.is_plan:
+        return f"it {header.problem}"
+    if header.size_bytes != len(plan):
+        return f"it is damaged: {len(plan):,} bytes are here, and its header says {header.size_bytes:,}"
+    version = ".".join(map(str, header.version or ()))
+    return f"TensorRT {version} made it; another version, another kind of GPU, or it is damaged"

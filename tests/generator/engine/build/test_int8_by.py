@@ -73,6 +73,11 @@ def test_qdq_is_in_the_graph(tmp_path: Path, command: Run) -> None:
     seen = told(tmp_path / "p")
     assert seen["manifest"]["compiled"]["precision_from"] == "graph and flags"
     assert "int8_by" not in seen["manifest"]
+    # What each of its contexts takes on the GPU, for the memory plan: measured, and so in no hash.
+    assert seen["manifest"]["measured"]["activation_bytes"] > 0
+    assert [row["activation_bytes"] for row in seen["manifest"]["measured"]["tried"]] == [
+        seen["manifest"]["measured"]["activation_bytes"]
+    ]
 
 
 @pytest.mark.parametrize(

@@ -50,7 +50,8 @@ for name, data in (("plain", False), ("data", True)):
 X, Y, S = TensorSpec("x", "FP32", (3,)), TensorSpec("y", "FP32", (3,)), TensorSpec("selected", "INT64", (2,))
 device, seen = Cuda(), {}
 plan = Plan(device, folder / "plain.plan", [X], [Y], (1, 8, 64))
-seen["profiles"], seen["recordable"] = plan.profiles, plan.recordable
+seen["profiles"] = {size.items: number for size, number in plan.profiles.items()}
+seen["recordable"] = plan.recordable
 x = np.random.default_rng(0).normal(size=(64, 3)).astype(np.float32)
 for copies in ("inside", "beside"):
     ring = Ring(device, plan, (1, 8, 64), slots=2, copies=copies, graphs=False)
@@ -65,6 +66,24 @@ x = np.array([[1, -1, 2], [0, 5, 0]], np.float32)
 seen["selected"] = [model.ring.run({"x": part})["selected"].tolist() for part in (x, x[::-1].copy(), np.repeat(x, 2, 0))]
 model.close()
 
+graph = helper.make_graph(nodes[:1], "g", [value("x", F, ["b", "n"])], [value("y", F, ["b", "n"])])
+opened = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8).SerializeToString()
+settings = Settings("fp32", [{"x": ShapeRange((1, 1), (4, 8), (8, 64))}])
+(folder / "open.plan").write_bytes(TensorRT().compile(opened, settings, lambda t: None).data)
+ends = [TensorSpec("x", "FP32", (-1,))], [TensorSpec("y", "FP32", (-1,))]
+plan = Plan(device, folder / "open.plan", *ends, (1, 8), lengths=(16, 64))
+ring = Ring(device, plan, (1, 8), slots=2, graphs=False, lengths=(16, 64))
+x = np.random.default_rng(0).normal(size=(8, 64)).astype(np.float32)
+shapes = [(1, 1), (3, 16), (8, 17), (1, 64)]
+answers = begin(ring, [{"x": x[:items, :length].copy()} for items, length in shapes]).answers()
+seen["lengths"] = [np.array_equal(a["y"], np.maximum(x[:n, :m], 0)) for a, (n, m) in zip(answers, shapes)]
+ring.close()
+plan.close()
+try:
+    load("tensorrt", folder / "open.plan", *ends, (1, 8), gpu=0, lengths=(16, 65))
+except ParameterError as error:
+    seen["too_long"] = str(error)
+
 def said(file, inputs, outputs, sizes=(1, 8)):
     try:
         load("tensorrt", folder / file, inputs, outputs, sizes, gpu=0)
@@ -75,6 +94,16 @@ good = (folder / "plain.plan").read_bytes()
 (folder / "no.plan").write_bytes(b"ONNX" + good[4:])
 (folder / "other.plan").write_bytes(b"ftrt" + bytes(20) + bytes([10, 9, 0, 34]) + good[28:])
 (folder / "broken.plan").write_bytes(b"ftrt" + bytes(20) + bytes([*map(int, sys.argv[2].split(".")[:3]), 0]))
+def headed(name, *made):
+    # The good plan with a header of another TensorRT, which TensorRT itself does not look at.
+    (folder / name).write_bytes(b"ftrt" + bytes(20) + bytes([*made, 0]) + good[4:])
+    return said(name, [X], [Y])
+
+here = [int(number) for number in sys.argv[2].split(".")[:3]]
+seen["headed"] = [
+    headed("same.plan", *here), headed("earlier.plan", 8, 6, 0), headed("later.plan", here[0], here[1], here[2] + 1),
+    headed("newest.plan", 99, 1, 2), headed("oldest.plan", 7, 1, 2),
+]
 seen["said"] = [
     said("no.plan", [X], [Y]), said("other.plan", [X], [Y]), said("broken.plan", [X], [Y]),
     said("plain.plan", [X], [Y], (1, 65)),
@@ -107,6 +136,11 @@ def seen(
 
 def test_answers_are_the_graphs_in_both_ways_of_copying(seen: tuple[str, dict[str, object]]) -> None:
     assert seen[1]["inside"] == seen[1]["beside"] == [True] * 6
+
+
+def test_an_open_axis_is_run_in_its_lengths(seen: tuple[str, dict[str, object]]) -> None:
+    assert seen[1]["lengths"] == [True] * 4
+    assert "no profile of the plan open.plan takes a batch of 1 of length 65" in str(seen[1]["too_long"])
 
 
 def test_each_size_has_the_profile_that_is_nearest(seen: tuple[str, dict[str, object]]) -> None:
@@ -148,3 +182,22 @@ def test_what_is_wrong_with_a_plan_is_said(seen: tuple[str, dict[str, object]]) 
         "ParameterError: input 'x' of the plan plain.plan is FP32, declared is FP16",
         "ParameterError: input 'x' of the plan plain.plan is [-1, 3], declared is [-1, 4]",
     ]
+
+
+def test_a_plan_that_no_option_makes_loadable_here_is_refused_before_tensorrt_is_asked(
+    seen: tuple[str, dict[str, object]],
+) -> None:
+    version, found = seen
+    major, minor, patch = map(int, version.split(".")[:3])
+    same, earlier, later, newest, oldest = found["headed"]  # type: ignore[misc]
+    assert same is None  # type: ignore[has-type]
+    assert earlier is None, "it may be version-compatible"  # type: ignore[has-type]
+    for file, made, text in (
+        ("later", f"{major}.{minor}.{patch + 1}", later),  # type: ignore[has-type]
+        ("newest", "99.1.2", newest),  # type: ignore[has-type]
+        ("oldest", "7.1.2", oldest),  # type: ignore[has-type]
+    ):
+        assert text == (
+            f"ParameterError: {file}.plan was made by TensorRT {made}, and here is {version} (Stand-in GPU, compute "
+            "capability 9.0): build it again for this one"
+        )

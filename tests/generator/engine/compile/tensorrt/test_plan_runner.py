@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from generator.engine.compile.tensorrt.runner import _why_not
 from generator.engine.compile.tensorrt.tensors import as_given, as_stored, numpy_type
 
 ROOT = Path(__file__).resolve().parents[5]
@@ -42,6 +43,7 @@ x = np.array([[1, -1, 2], [0, 5, 0]], np.float32)
 seen = {}
 with loaded(plan) as runner:
     seen["profiles"] = runner.profiles
+    seen["activation_bytes"] = runner.activation_bytes
     seen["tensors"] = [[t.name, t.dtype, list(t.shape), t.is_input] for t in runner.tensors]
     first = runner.run({"x": x})
     seen["y"] = first["y"].tolist()
@@ -104,6 +106,7 @@ def test_an_output_that_depends_on_the_data_has_the_size_that_it_needs(seen: dic
 
 def test_the_profile_with_the_nearest_usual_shape_is_taken(seen: dict[str, object]) -> None:
     assert seen["profiles"] == 2
+    assert seen["activation_bytes"] == 3000, "as TensorRT says of a context"
     assert seen["chosen"] == [0, 0, 0, 1, 1]
     assert seen["again"] == [[1, 1, 1]] * 4
     assert "fits no profile" in str(seen["forced"])
@@ -142,3 +145,12 @@ def test_bf16_is_rounded_to_the_nearest() -> None:
     back = as_given(as_stored(exact, "BF16", "x"), "BF16")
     expected = np.array([1.0, 1.0, 1.015625, -3.140625, np.inf, np.nan, 0.0], np.float32)
     np.testing.assert_array_equal(back, expected)
+
+
+def test_why_a_plan_was_refused() -> None:
+    """By a plan of 8.6.1 that a GPU made."""
+    plan = (ROOT / "tests" / "generator" / "lint" / "plans" / "fixed.plan").read_bytes()
+    assert _why_not(plan) == "TensorRT 8.6.1.6 made it; another version, another kind of GPU, or it is damaged"
+    assert _why_not(plan[:1818]) == "it is damaged: 1,818 bytes are here, and its header says 3,636"
+    assert _why_not(b"") == "it is empty"
+    assert _why_not(plan[:10]) == "it ends after 10 bytes, inside its header"

@@ -89,6 +89,7 @@ class ICudaEngine:
         self.nodes = [node.name or node.op_type for node in model.node]
         self.num_io_tensors = len(self._tensors)
         self.num_optimization_profiles = max(1, len(self._profiles))
+        self.device_memory_size = 1000 * len(self.nodes)
         self.contexts = weakref.WeakSet[IExecutionContext]()
         self.made = 0
 
@@ -168,11 +169,12 @@ class IExecutionContext:
         return True
 
     def get_tensor_shape(self, name: str) -> tuple[int, ...]:
-        """The first axis of an output is that of the inputs, unless its name says that the data decides."""
+        """The open axes of an output are those of the inputs, unless its name says that the data decides."""
         shape = self._engine.get_tensor_shape(name)
         if shape[:1] != (-1,) or name.startswith("selected"):
             return shape
-        return (next(iter(self._shapes.values()))[0], *shape[1:])
+        given = next(iter(self._shapes.values()))
+        return tuple(given[at] if axis == -1 else axis for at, axis in enumerate(shape))
 
     def get_max_output_size(self, name: str) -> int:
         """Enough for the places of every element of the inputs."""

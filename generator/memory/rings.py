@@ -1,0 +1,83 @@
+"""The memory that engines of a fused pipeline run in on a GPU: allocated once, and so known to the byte.
+
+What is counted here is what `tritonkit_runtime.buffered.slot` allocates, and its `preprocess.staging`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from generator.elements import ELEMENT_BYTES
+from generator.plan import EngineProgram, FlowProgram, ModelPlan, Plan, Stage, StepsProgram, Tensor
+from generator.resolve.preprocessed import steps_on_gpu
+
+
+@dataclass(frozen=True)
+class Ring:
+    """Of one engine in one instance: how many `slots`, and what each has on the GPU and page-locked on the host.
+
+    `staged_bytes`: in a slot, of pixels for a kernel that fills an input; it is on both sides.
+    """
+
+    engine: ModelPlan
+    slots: int
+    device_slot_bytes: int
+    pinned_slot_bytes: int
+    staged_bytes: int = 0
+
+    @property
+    def device_bytes(self) -> int:
+        """On the GPU, of all slots."""
+        return self.slots * (self.device_slot_bytes + self.staged_bytes)
+
+    @property
+    def pinned_bytes(self) -> int:
+        """On the host, of all slots."""
+        return self.slots * (self.pinned_slot_bytes + self.staged_bytes)
+
+
+def rings_of(plan: Plan, model: ModelPlan) -> Iterator[Ring]:
+    """One for each engine of the model that has buffers."""
+    stages = model.program.stages if isinstance(model.program, FlowProgram) else ()
+    answers = [tensor.name for tensor in model.outputs]
+    for stage in stages:
+        program = stage.model.program
+        if not isinstance(program, EngineProgram) or program.buffers is None:
+            continue
+        slot = {t.name: _bytes(t, stage.model) for t in (*stage.model.inputs, *stage.model.outputs)}
+        steps = steps_on_gpu(stage, stages, answers)
+        fed, staged = _staged(stage, steps, plan) if steps is not None else ("", 0)
+        stays = {t.name for t in stage.model.outputs} if program.buffers.outputs == "device" else set()
+        yield Ring(
+            stage.model, program.buffers.slots, sum(slot.values()),
+            sum(size for name, size in slot.items() if name not in {fed, *stays}), staged,
+        )  # fmt: skip
+
+
+def _bytes(tensor: Tensor, model: ModelPlan) -> int:
+    """Of the largest batch in the greatest length."""
+    assert isinstance(model.program, EngineProgram)  # noqa: S101  (for the type checker: callers have looked)
+    buffers = model.program.buffers
+    assert buffers is not None  # noqa: S101  (likewise)
+    dims = buffers.lengths.get(tensor.name, tensor.dims)
+    longest = buffers.open_lengths[-1] if buffers.open_lengths else 1
+    elements = math.prod(longest if dim < 0 else dim for dim in dims)
+    return buffers.buckets[-1] * elements * ELEMENT_BYTES[tensor.dtype]
+
+
+def _staged(engine: Stage, steps: Stage, plan: Plan) -> tuple[str, int]:
+    """The input that a kernel fills, and the bytes of a slot for the pixels that it reads."""
+    from generator.engine.kernels import staging_bytes
+
+    assert isinstance(steps.model.program, StepsProgram)  # noqa: S101  (as `steps_on_gpu` says)
+    assert isinstance(engine.model.program, EngineProgram)  # noqa: S101
+    [made] = steps.outputs.values()
+    fed = next(inside for inside, name in engine.inputs.items() if name == made)
+    buffers = engine.model.program.buffers
+    assert buffers is not None  # noqa: S101
+    size = staging_bytes(
+        steps.model.program.steps, steps.model.inputs[0].dims, plan.limits.max_pixels, buffers.buckets[-1]
+    )
+    return fed, size

@@ -1,0 +1,123 @@
+"""Batches of which some rows lie on the device already, and outputs that stay there."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, NamedTuple, cast
+
+from tritonkit_runtime.batch import Array, Joined, Tensors
+from tritonkit_runtime.buffered.errors import ShapeError
+from tritonkit_runtime.buffered.shapes import Fixed
+from tritonkit_runtime.buffered.slot import Slot
+from tritonkit_runtime.device import Device
+from tritonkit_runtime.placed import OnDevice
+
+if TYPE_CHECKING:
+    from tritonkit_runtime.buffered.lane import Lane
+    from tritonkit_runtime.buffered.ring import Ring
+
+
+class Placed(NamedTuple):
+    """Rows of an input that lie in the device's memory: where in the batch they begin, and how many."""
+
+    name: str
+    row: int
+    rows: int
+    tensor: OnDevice
+
+
+def put_together(
+    device: Device, slot: Slot, tensor: Fixed, rows: int, *, placed: Sequence[Placed], stream: int
+) -> None:  # fmt: skip
+    """An input's rows into its buffer: those that are `placed` from where they lie, all others from the staging."""
+    item_bytes, pointer = tensor.item_bytes(), slot.addresses[tensor.name]
+
+    def from_staging(first: int, end: int) -> None:
+        if first < end and not device.unified:
+            begin, size = first * item_bytes, (end - first) * item_bytes
+            device.copy_in(pointer + begin, slot.hosts[tensor.name] + begin, size, stream)
+
+    done = 0
+    for part in placed:
+        from_staging(done, part.row)
+        device.copy_within(pointer + part.row * item_bytes, part.tensor.pointer, part.tensor.nbytes, stream)
+        done = part.row + part.rows
+    from_staging(done, rows)
+
+
+def any_placed(tensors: Mapping[str, Array]) -> bool:
+    """Whether a tensor of one of the requests lies on the device."""
+    if isinstance(tensors, Joined):
+        return any(isinstance(array, OnDevice) for name in tensors for array in tensors.parts(name))
+    return any(isinstance(array, OnDevice) for array in tensors.values())
+
+
+class Lease:
+    """Gives a lane back when nobody holds it any more, whoever was the last."""
+
+    def __init__(self, ring: Ring, lane: Lane) -> None:
+        self._ring, self._lane = ring, lane
+
+    def __del__(self) -> None:
+        self._ring.give_back(self._lane)
+
+
+def run_placed(ring: Ring, tensors: Mapping[str, Array], patience_s: float) -> Tensors:
+    """One batch, of requests that are joined or of one, which is answered or fails whole.
+
+    Inputs may be OnDevice, request by request: their rows go from where they lie into the ring's buffers, and the
+    host sees none of them. They must last until this returns. Outputs that the ring keeps are OnDevice: their lane is
+    not used again while anybody holds one of them. The others are copies. For an engine whose tensors have no open
+    axis and no shape that depends on the data. ShapeError, BatchError, BrokenError.
+    """
+    from tritonkit_runtime.buffered.requests import misfit
+
+    inputs, batched = ring.engine.inputs, ring.engine.batched
+    if set(tensors) != {tensor.name for tensor in inputs}:
+        wanted = ", ".join(sorted(tensor.name for tensor in inputs))
+        raise ShapeError(f"the inputs are {wanted}; the request has {', '.join(tensors)}")
+    parts = {
+        t.name: tensors.parts(t.name) if isinstance(tensors, Joined) else [tensors[t.name]] for t in inputs
+    }  # fmt: skip
+    for tensor in inputs:
+        for array in parts[tensor.name]:
+            if wrong := misfit(tensor, array, batched):
+                raise ShapeError(wrong)
+    counts = {sum(map(len, arrays)) if batched else 1 for arrays in parts.values()}
+    if len(counts) > 1:
+        raise ShapeError("the inputs of the requests differ in their number of items")
+    [items] = counts
+    ring.buckets.of(items)
+    lane = ring.take(patience_s)
+    lease = None
+    try:
+        ring.start(lane, items, placed=_staged(lane, inputs, parts, batched))
+        found = {name: array.copy() for name, array in ring.finish(lane).items()}
+        if ring.kept:
+            lease = Lease(ring, lane)
+            kept = {name: replace(tensor, owner=lease) for name, tensor in ring.kept_of(lane).items()}
+            found |= cast("Tensors", kept)
+        return found
+    finally:
+        if lease is None:
+            ring.give_back(lane)
+
+
+def _staged(
+    lane: Lane, inputs: Sequence[Fixed], parts: Mapping[str, Sequence[Array]], batched: bool
+) -> list[Placed]:  # fmt: skip
+    """Copies the rows that the host has into the staging; gives the others."""
+    placed: list[Placed] = []
+    for tensor in inputs:
+        row, staged = 0, lane.slot.staged[tensor.name]
+        for array in parts[tensor.name]:
+            rows = len(array) if batched else 1
+            if isinstance(array, OnDevice):
+                placed.append(Placed(tensor.name, row, rows, array))
+            elif batched:
+                staged[row : row + rows] = array
+            else:
+                staged[...] = array
+            row += rows
+    return placed

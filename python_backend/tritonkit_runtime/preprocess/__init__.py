@@ -1,0 +1,5 @@
+"""The steps before an engine as one kernel on its GPU: resize, normalize, cast and layout of a batch in one launch.
+
+`pattern` says which steps it can take over, `recipe` reads them, `source` is the kernel, `nvrtc` compiles it while
+the model loads, `staging` holds the pixels of a lane on their way, and `kernel` puts them together.
+"""

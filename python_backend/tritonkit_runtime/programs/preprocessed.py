@@ -1,0 +1,161 @@
+"""Steps and their engine on one GPU: the CPU decodes, and one kernel makes the input where the engine reads it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+from tritonkit_runtime.batch import Array, Batch, Tensors
+from tritonkit_runtime.buffered.errors import BatchError, BrokenError, ShapeError
+from tritonkit_runtime.buffered.lane import Lane
+from tritonkit_runtime.buffered.loading import Loaded
+from tritonkit_runtime.buffered.requests import PATIENCE_S, misfit
+from tritonkit_runtime.buffered.ring import Ring
+from tritonkit_runtime.device import Kernels
+from tritonkit_runtime.dtypes import BUFFER_DTYPES
+from tritonkit_runtime.parameters import (
+    Buffers,
+    EngineProgram,
+    FlowProgram,
+    ParameterError,
+    Parameters,
+    StepsProgram,
+    TensorSpec,
+)
+from tritonkit_runtime.preprocess import recipe as recipes
+from tritonkit_runtime.preprocess.errors import NotOnGpuError
+from tritonkit_runtime.preprocess.kernel import Kernel
+from tritonkit_runtime.programs.buffered import loaded
+from tritonkit_runtime.programs.errors import StageError
+from tritonkit_runtime.programs.pairs import Pair, pairs
+from tritonkit_runtime.programs.runners import Signature
+from tritonkit_runtime.steps import StepError
+from tritonkit_runtime.steps.base import Images
+
+
+class PreprocessedRunner:
+    """Runs a batch of encoded or raw images through the ring; `kernel` fills the ring's lanes."""
+
+    def __init__(self, pair: Pair, ring: Ring, kernel: Kernel, close: Callable[[], None]) -> None:
+        self._pair, self._ring, self._kernel, self.close = pair, ring, kernel, close
+        self._others = [tensor for tensor in ring.engine.inputs if tensor.name != pair.input]
+
+    def run(self, batch: Batch) -> Tensors:
+        """The engine's outputs, rows of failed items zeros; raises StageError of the stage that failed."""
+        values = {name: array if batch.batched else array[np.newaxis] for name, array in batch.tensors.items()}
+        try:
+            images = self._kernel.recipe.images(batch, values[self._pair.given])
+        except StepError as error:
+            raise StageError(self._pair.steps.name, error) from error
+        try:
+            self._ring.buckets.of(batch.size)
+            lane = self._ring.take(PATIENCE_S)
+            try:
+                return self._run(lane, batch, values, images)
+            finally:
+                self._ring.give_back(lane)
+        except (ShapeError, BatchError, BrokenError) as error:
+            raise StepError(str(error)) from error
+
+    def _run(self, lane: Lane, batch: Batch, values: Tensors, images: Images) -> Tensors:
+        staging = self._kernel.stagings[lane.number]
+        staging.clear()
+        good = []
+        for index, image in enumerate(images):
+            if image is not None:
+                staging.add(image, batch.size - index - 1)
+                good.append(index)
+        if not good:
+            shapes = {t.name: (t.shape(batch.size, batch.batched), t.dtype) for t in self._ring.engine.outputs}
+            return {name: np.zeros(shape, dtype) for name, (shape, dtype) in shapes.items()}
+        for tensor in self._others:
+            array = values[self._pair.engine.takes[tensor.name]]
+            if wrong := misfit(tensor, array, batched=True):
+                raise ShapeError(wrong)
+            staged = lane.slot.staged[tensor.name]
+            if batch.batched:
+                staged[: len(good)] = array[good]
+            else:
+                staged[...] = array[0]
+        self._ring.start(lane, len(good))
+        return {name: _spread(array, good, batch) for name, array in self._ring.finish(lane).items()}
+
+
+def _spread(array: Array, rows: Sequence[int], batch: Batch) -> Array:
+    """A copy, with zeros in place of the items that have no row."""
+    if not batch.batched or len(rows) == batch.size:
+        return array.copy()
+    spread = np.zeros((batch.size, *array.shape[1:]), array.dtype)
+    spread[rows] = array
+    return spread
+
+
+def preprocessed(
+    program: FlowProgram, parameters: Parameters, folder: Path, gpu: int | None, log: Callable[[str], None]
+) -> list[tuple[Pair, PreprocessedRunner]]:
+    """The pairs of stages that run as one, on the GPU; `log` is told why one does not that need not.
+
+    ParameterError where one that must cannot.
+    """
+    found: list[tuple[Pair, PreprocessedRunner]] = []
+    try:
+        for pair in pairs(program, parameters.outputs):
+            try:
+                found.append((pair, _loaded(pair, parameters, folder, gpu)))
+            except NotOnGpuError as error:
+                text = f"the steps of stage {pair.steps.name} cannot run on the GPU: {error}"
+                if _engine(pair)[1].preprocess == "gpu":
+                    raise ParameterError(f"{text}; `preprocess: auto` would run them on the CPU") from error
+                log(f"model {parameters.model}: {text}. They run on the CPU.")
+            except ParameterError as error:
+                raise ParameterError(f"stage {pair.engine.name}: {error}") from error
+    except BaseException:
+        for _, runner in found:
+            runner.close()
+        raise
+    return found
+
+
+def _engine(pair: Pair) -> tuple[EngineProgram, Buffers]:
+    program = pair.engine.program
+    if not isinstance(program, EngineProgram) or program.buffers is None:
+        raise ParameterError("its engine has no buffers")
+    return program, program.buffers
+
+
+def _loaded(pair: Pair, parameters: Parameters, folder: Path, gpu: int | None) -> PreprocessedRunner:
+    program, buffers = _engine(pair)
+    if gpu is None:
+        raise NotOnGpuError("the instance has none")
+    specs = pair.steps.program.steps if isinstance(pair.steps.program, StepsProgram) else ()
+    recipe = recipes.read(specs, pair.steps.inputs[0], parameters.limits, folder)
+    taken = next(tensor for tensor in pair.engine.inputs if tensor.name == pair.input)
+    check_fits(recipe, taken)
+
+    def feeder(device: Kernels) -> Kernel:
+        return Kernel(device, recipe, pair.input, parameters.limits.max_pixels)
+
+    signature = Signature(pair.engine.inputs, pair.engine.outputs, parameters.max_batch_size, parameters.limits, gpu)
+    ready = loaded(program, buffers, signature, folder, feeder)
+    if any(tensor.most_bytes is not None for tensor in ready.engine.outputs):
+        ready.close()
+        raise NotOnGpuError("the shapes of the engine's outputs depend on its data")
+    kernel = ready.feeder
+    if not isinstance(kernel, Kernel):
+        raise TypeError("the ring was made without the kernel")
+    return PreprocessedRunner(pair, ready.ring, kernel, partial(_close, ready))
+
+
+def _close(loaded: Loaded) -> None:
+    loaded.device.use()  # whichever thread this is
+    loaded.close()
+
+
+def check_fits(recipe: recipes.Recipe, taken: TensorSpec) -> None:
+    """ParameterError unless the steps give what the engine takes."""
+    shape, dtype = recipe.made
+    if (shape, dtype) != (taken.dims, BUFFER_DTYPES.get(taken.dtype)):
+        raise ParameterError(f"the steps before it give {dtype} {list(shape)}, and it takes {taken}")
