@@ -15,6 +15,7 @@ from tritonkit_runtime.batch import Array
 from tritonkit_runtime.buffered.lane import Lane
 from tritonkit_runtime.buffered.requests import Pending, begin
 from tritonkit_runtime.buffered.ring import Copies, Ring
+from tritonkit_runtime.buffered.shapes import Size, sizes_of
 from tritonkit_runtime.buffered.tensorrt import TensorRT
 from tritonkit_runtime.device.cuda import Cuda
 from tritonkit_runtime.device.errors import CudaError
@@ -50,10 +51,10 @@ class Bench:
                 self.loading[f"ring_{copies}_failed"] = f"{type(error).__name__}: {error}"
             self.loading[f"ring_{copies}_s"] = time.perf_counter() - started
             self.loading[f"ring_{copies}_bytes"] = free - device.memory()[0]
-        every = frozenset(sizes)
-        self.plain = Lane(device, self.engine, sizes, every, 90, recorded=False, traced=False)
+        of_lanes = sizes_of(sizes, ())
+        self.plain = Lane(device, self.engine, of_lanes, frozenset(of_lanes), 90, recorded=False, traced=False)
         self.alone = [
-            Lane(device, self.engine, sizes, frozenset(), 91 + number, recorded=True, traced=False)
+            Lane(device, self.engine, of_lanes, frozenset(), 91 + number, recorded=True, traced=False)
             for number in range(2)
         ]
         self.done = device.event(timed=False)
@@ -88,7 +89,7 @@ class Bench:
     def run_plain(self, size: int, batches: int) -> None:
         """Copy in, run, copy out, wait: one batch after the other."""
         for _ in range(batches):
-            self.plain.put(size)
+            self.plain.put(Size(size))
             self.device.wait(self.plain.stream)
 
     def run_alone(self, size: int, batches: int) -> None:
@@ -98,7 +99,7 @@ class Bench:
         for number in range(batches):
             if len(waiting) == len(events):
                 self.device.wait_for(waiting.popleft())
-            lane.put(size)
+            lane.put(Size(size))
             event = events[number % len(events)]
             self.device.record(event, lane.stream)
             waiting.append(event)
@@ -111,7 +112,7 @@ class Bench:
             if len(under_way) == 2:
                 self.device.wait_for(under_way.popleft().done)
             lane = self.alone[number % 2]
-            lane.put(size)
+            lane.put(Size(size))
             self.device.record(lane.done, lane.stream)
             under_way.append(lane)
         for lane in under_way:
@@ -120,7 +121,7 @@ class Bench:
     def run_alone_one(self, size: int, batches: int) -> None:
         """The engine without copies, one at a time."""
         for _ in range(batches):
-            self.alone[0].put(size)
+            self.alone[0].put(Size(size))
             self.device.wait(self.alone[0].stream)
 
     def run_ring(self, copies: str, in_flight: int) -> Way:

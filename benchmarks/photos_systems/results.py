@@ -36,14 +36,25 @@ class Measured:
         return sum(self.cpu_us.values())
 
 
+def counted(part: Slice) -> int:
+    """How many requests were answered while all were in flight: what the rate is of. 0 gives no figures."""
+    until, ramp = part.seconds * 1e6, _ramp_us(part)
+    return sum(ramp < done.done_us <= until for done in part.done)
+
+
+def _ramp_us(part: Slice) -> float:
+    return min(RAMP_S, part.seconds / 4) * 1e6
+
+
 def measured(system: str, mode: Mode, place: tuple[int, int], part: Slice) -> Measured:
-    """The figures of a slice. CPU is of all that was answered; the rate is of the time when all were in flight."""
+    """The figures of a slice. CPU is of all that was answered; the rate is of the time when all were in flight.
+
+    `counted` of it has to be above 0.
+    """
     images = len(part.done) * mode.images
-    until = part.seconds * 1e6
-    ramp = min(RAMP_S, part.seconds / 4) * 1e6
-    counted = sum(ramp < done.done_us <= until for done in part.done) * mode.images
+    rate = counted(part) * mode.images / (part.seconds * 1e6 - _ramp_us(part)) * 1e6
     return Measured(
-        system, mode.name, place, images, counted / (until - ramp) * 1e6,
+        system, mode.name, place, images, rate,
         {name: seconds / images * 1e6 for name, seconds in part.server_cpu_s.items()},
         part.client_cpu_s / images * 1e6, part.batches, [done.done_us - done.sent_us for done in part.done],
     )  # fmt: skip

@@ -127,6 +127,31 @@ def test_a_slice_counts_all_for_cpu_and_the_steady_part_for_throughput() -> None
     assert part.latencies_us == [10_000 * n for n in range(1, 205)]
 
 
+def test_a_turn_without_an_answer_in_its_time_is_taken_again_and_longer() -> None:
+    photos = Photos(("cat", "dog"), (b"", b""))
+
+    class Slow:
+        name = "slow"
+
+        def __init__(self, takes_s: float) -> None:
+            self.takes_us, self.asked = round(takes_s * 1e6), list[float]()
+
+        def expected(self) -> Answers:
+            return TWO
+
+        def measure(self, mode: Any, seconds: float, seed: int) -> Slice:
+            self.asked.append(seconds)
+            done = [Done(0, 0, self.takes_us, TWO.of([0]))] if self.takes_us < 60e6 else []
+            return Slice(done, seconds, {"server": 1.0}, 0.1, {})
+
+    slow = Slow(1.5)  # after the first turn, which is of one second
+    part = script.answered(slow, ONE, photos, 1.0, 7)
+    assert slow.asked == [1.0, 4.0]
+    assert measured("slow", ONE, (1, 1), part).images_per_s > 0, "which others are divided by"
+    with pytest.raises(SystemExit, match=r"slow, .*: no answer within 16 s; look at its log"):
+        script.answered(Slow(60.0), ONE, photos, 1.0, 7)
+
+
 def a_slice(system: str, mode: str, turn: int, rate: float, cpu: float) -> Measured:
     return Measured(system, mode, (1, turn), 100, rate, {"a": cpu / 2, "b": cpu / 2}, 20.0, {}, [1000, 3000])
 

@@ -1,0 +1,260 @@
+"""The tables of benchmarks/gpu.md and its chart, from the result files beside it: python benchmarks/gpu_draw.py"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from _common import HERE, chart, save
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+PAGE = HERE / "gpu.md"
+Found = Mapping[str, Any]
+TRANSPORTS = ("body", "shared memory")
+ROWS = {"one_image": "one image a request", "eight_images": "eight images a request"}
+SIZES = ("1", "8", "32", "64", "128")
+WAYS = {
+    "plain": "copy in, run, copy out",
+    "ring beside, 1 in flight": "ring, copies beside, 1 in flight",
+    "ring beside, 2 in flight": "ring, copies beside, 2 in flight",
+    "ring inside, 1 in flight": "ring, copies inside, 1 in flight",
+    "ring inside, 4 in flight": "ring, copies inside, 4 in flight",
+    "requests, ring inside, 3 in flight": "requests through the ring, 3 in flight",
+}
+BLUE, GREEN, RED, GREY, YELLOW = "#4477aa", "#228833", "#ee6677", "#bbbbbb", "#ccbb44"
+
+
+def load(name: str) -> dict[str, Any]:
+    """benchmarks/gpu_<name>.json."""
+    found: dict[str, Any] = json.loads((HERE / f"gpu_{name}.json").read_bytes())
+    return found
+
+
+def told(value: Found, digits: int = 0, scale: float = 1.0) -> str:
+    """`10,547 (9,876 to 10,927)`."""
+    median, low, high = (f"{value[word] * scale:,.{digits}f}" for word in ("median", "low", "high"))
+    return f"{median} ({low} to {high})"
+
+
+def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A table of Markdown."""
+    lines = [head, ["---"] * len(head), *rows]
+    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+
+
+def targets(served: Found) -> str:
+    """The table of targets: what was aimed at, what was found."""
+    baseline = {"one_image": "0.04 usual, 0.83 simple", "eight_images": "0.73"}
+    rows = []
+    for name, title in ROWS.items():
+        for transport in TRANSPORTS:
+            row = served[name][transport]
+            share = told(row["share_of_the_smaller_bound"], 2)
+            rows.append([f"{title}, {transport}: served ÷ the smaller bound ({row['smaller_bound']})",
+                         baseline[name], f"≥ {row['target']}", share, _met(row)])  # fmt: skip
+    for transport in TRANSPORTS:
+        row = served["latency"][transport]
+        rows.append([f"one in flight, {transport}: over answering alone + the engine, ms", "~0.3",
+                     f"≤ {row['target_us'] / 1000:g}", told(row["over_us"], 2, 0.001), _met(row)])  # fmt: skip
+    for transport in TRANSPORTS:
+        row = served["open_loop"][transport]
+        rows.append([f"p99 ÷ p50 at 70 % load, {transport}, {row['rate']:,.0f} images/s", "–", f"≤ {row['target']}",
+                     told(row["p99_over_p50"], 2), _met(row)])  # fmt: skip
+    row = served["jpeg"]
+    share = told(row["share_of_the_slower"], 2)
+    rows.append(["JPEG: served ÷ the slower of decoding and engine", "–", f"≥ {row['target']}", share, _met(row)])
+    rows.append(
+        ["embeddings, 128 tokens: served ÷ the smaller bound", "–", "≥ 0.9", _other(served, "embeddings"), "–"]
+    )
+    rows.append(["three models on one GPU: Σ (together ÷ alone)", "–", "≥ 0.9", _other(served, "three_models"), "–"])
+    return table(["", "seen before", "target", "measured", "met"], rows)
+
+
+def _met(row: Found) -> str:
+    return "yes" if row["met"] else "no"
+
+
+def _other(served: Found, name: str) -> str:
+    return "measured" if name in served else "not measured"
+
+
+def rates(served: Found) -> str:
+    """Images a second of the served model and of its bounds, by request and transport."""
+    rows = []
+    for name, title in ROWS.items():
+        for transport in TRANSPORTS:
+            row = served[name][transport]
+            by = row["items_per_s"]
+            idle = max((one for case, one in by.items() if case.startswith("answering")), key=lambda x: x["median"])
+            rows.append([f"{title}, {transport}", f"{row['instances']}, {row['in_flight']}", told(by["served"]),
+                         told(idle), told(by["engine"]), told(row["served_p99_us"], 1, 0.001)])  # fmt: skip
+    head = ["", "instances, in flight", "served", "answering alone", "engine alone", "p99 served, ms"]
+    return table(head, rows)
+
+
+def batches(served: Found) -> str:
+    """What the GPU can do with batches of the size that was seen, each padded to the bucket of the mean."""
+    alone = {int(size): rate for size, rate in served["engine_alone"]["images"]["items_per_s"].items()}
+    rows = []
+    for name, row in [*((f"{ROWS[n]}, {t}", served[n][t]) for n in ROWS for t in TRANSPORTS),
+                      *((f"open loop, {t}", served["open_loop"][t]) for t in TRANSPORTS)]:  # fmt: skip
+        mean, split = row["served_split"]["mean_batch"], row["served_split"]
+        rate = row["items_per_s"]["served"]["median"] if "items_per_s" in row else row["rate"]
+        bucket = min(size for size in alone if size >= mean)
+        can = alone[bucket] * mean / bucket
+        parts = [f"{split[f'{word}_us'] / 1000:.2f}" for word in ("queue", "input", "compute", "output")]
+        told_ = [f"{mean:.1f} in {bucket}", f"{rate:,.0f}", f"{can:,.0f}", f"{rate / can:.2f}"]
+        rows.append([name, *told_, *parts])
+    head = ["", "mean batch, bucket", "images/s", "GPU with such batches", "share", "queue, ms", "input", "compute",
+            "output"]  # fmt: skip
+    return table(head, rows)
+
+
+def engine(found: Found) -> str:
+    """Items a second over those of the engine alone, by way and size of batch."""
+    through = found["throughput"]
+    rows = [
+        ["engine alone, items/s", *(f"{through[s]['engine alone']['items_per_s']['median']:,.0f}" for s in SIZES)]
+    ]
+    rows += [[title, *(told(through[size][way]["share"], 2) for size in SIZES)] for way, title in WAYS.items()]
+    return table(["share of the faster way of the engine alone", *(f"batch {size}" for size in SIZES)], rows)
+
+
+def kernel(found: Found) -> str:
+    """Milliseconds of the kernel, and how many times as long the others take."""
+    rows = []
+    for name, one in found["verdict"].items():
+        times = one["times_as_long_as_the_kernel"]
+        threads = [way for way in times if way.startswith("cpu")]
+        best = min(threads, key=lambda way: float(times[way]["median"]))
+        rows.append([name, told(one["us"]["kernel"], 2, 0.001), told(times["cpu, 1 thread"], 2),
+                     f"{told(times[best], 2)}: {best.removeprefix('cpu, ')}",
+                     told(times["torch"], 2) if "torch" in times else "–"])  # fmt: skip
+    head = ["to, batch", "kernel, ms", "CPU, 1 thread ÷ kernel", "fastest CPU ÷ kernel", "torch ÷ kernel"]
+    return table(head, rows)
+
+
+def written(page: str, tables: Mapping[str, str]) -> str:
+    """The page with each table between its marks. ValueError where a mark is missing."""
+    for name, text in tables.items():
+        begin, end = f"<!-- {name} -->\n", f"<!-- /{name} -->\n"
+        before, found, rest = page.partition(begin)
+        _, also, after = rest.partition(end)
+        if not found or not also:
+            raise ValueError(f"gpu.md has no place for the table: {begin.strip()} … {end.strip()}")
+        page = f"{before}{begin}{text}{end}{after}"
+    return page
+
+
+def draw(served: Found, ring: Found, preprocess: Found) -> Any:
+    """Four panels: throughput beside its bounds, one request's time, the ring by batch, the kernel by batch."""
+    figure, _ = chart(1, (11, 8.2))
+    figure.clear()
+    (rates_, split), (through, pixels) = figure.subplots(2, 2)
+    _rates(rates_, served)
+    _split(split, served)
+    _through(through, ring)
+    _pixels(pixels, preprocess)
+    facts = served["facts"]
+    figure.suptitle(f"ResNet-50 FP16, TensorRT {facts['tensorrt']} on one {facts['gpu']}", x=0.01, ha="left")
+    return figure
+
+
+def _rates(axes: Axes, served: Found) -> None:
+    places = [(n, t) for n in ROWS for t in TRANSPORTS]
+    for offset, word, colour in ((-0.27, "served", BLUE), (0, "answering alone", GREY), (0.27, "engine", GREEN)):
+        for place, (name, transport) in enumerate(places):
+            by = served[name][transport]["items_per_s"]
+            one = max((by[case] for case in by if case.startswith(word)), key=lambda x: float(x["median"]))
+            error = [[one["median"] - one["low"]], [one["high"] - one["median"]]]
+            axes.bar(place + offset, one["median"], 0.25, color=colour, yerr=error, capsize=2,
+                     label=word if not place else None)  # fmt: skip
+    axes.set_axisbelow(True)
+    axes.set_xticks(range(len(places)), [f"{n.split('_')[0]},\n{t}" for n, t in places])
+    axes.set_ylabel("images a second")
+    axes.set_title("Served, and its two bounds (one or eight images a request)")
+    axes.legend(loc="upper left", ncols=3, fontsize=8.5)
+    axes.set_ylim(0, 50_000)
+
+
+def _split(axes: Axes, served: Found) -> None:
+    """Of one request: what the server counts, and what is left of the client's time."""
+    import statistics
+
+    bars: list[tuple[str, Found, float]] = []
+    for title, row, case in (("nothing but an answer,\none in flight", served["latency"]["body"], "answering alone"),
+                             ("served,\none in flight", served["latency"]["body"], "served"),
+                             ("nothing but an answer,\n64 in flight", served["one_image"]["body"],
+                              "answering alone, 64 in flight"),
+                             ("served,\n64 in flight", served["one_image"]["body"], "served")):  # fmt: skip
+        turns = [one[case] for one in row["rounds"]]
+        parts = {word: statistics.median(turn["server"][word] for turn in turns) for word in turns[0]["server"]}
+        bars.append((title, parts, statistics.median(turn["p50_us"] for turn in turns)))
+    low = [0.0] * len(bars)
+    for word, colour in (("queue", YELLOW), ("input", GREEN), ("compute", BLUE), ("output", RED)):
+        wide = [parts[f"{word}_us"] / 1000 for _, parts, _ in bars]
+        axes.barh(range(len(bars)), wide, 0.6, left=low, color=colour, label=word)
+        low = [a + b for a, b in zip(low, wide, strict=True)]
+    rest = [max(0.0, p50 / 1000 - had) for (_, _, p50), had in zip(bars, low, strict=True)]
+    axes.barh(range(len(bars)), rest, 0.6, left=low, color=GREY, label="outside of the model")
+    axes.set_axisbelow(True)
+    axes.set_yticks(range(len(bars)), [title for title, _, _ in bars])
+    axes.invert_yaxis()
+    axes.set_xlabel("ms: the server's means, up to the client's median")
+    axes.set_title("Where one request's time goes (image in the body)")
+    axes.legend(loc="upper right", fontsize=8.5)
+
+
+def _through(axes: Axes, ring: Found) -> None:
+    colours = (GREY, BLUE, BLUE, GREEN, GREEN, RED)
+    for (way, title), colour in zip(WAYS.items(), colours, strict=True):
+        share = [ring["throughput"][size][way]["share"] for size in SIZES]
+        axes.plot(range(len(SIZES)), [one["median"] for one in share], marker="o", markersize=4, color=colour,
+                  linestyle="--" if title.endswith("1 in flight") else "-", label=title)  # fmt: skip
+    axes.axhline(1, color="black", lw=0.8)
+    axes.set_xticks(range(len(SIZES)), SIZES)
+    axes.set_ylim(0, 2.4)
+    axes.set_xlabel("batch (FP32 inputs, 0.6 MB an item)")
+    axes.set_ylabel("of the engine alone")
+    axes.set_title("The ring, without a server")
+    axes.legend(loc="upper right", fontsize=8.5, handlelength=4)
+
+
+def _pixels(axes: Axes, preprocess: Found) -> None:
+    verdict, sizes = preprocess["verdict"], ("1", "8", "32", "64")
+    ways = {"cpu, 1 thread": GREY, "cpu, 8 threads": YELLOW, "torch": RED, "kernel": BLUE}
+    for way, colour in ways.items():
+        us = [verdict[f"fp32, {size}"]["us"][way] for size in sizes]
+        axes.plot(range(len(sizes)), [one["median"] / 1000 for one in us], marker="o", markersize=4, color=colour,
+                  label=way)  # fmt: skip
+        axes.fill_between(range(len(sizes)), [one["low"] / 1000 for one in us], [one["high"] / 1000 for one in us],
+                          color=colour, alpha=0.2, linewidth=0)  # fmt: skip
+    axes.set_yscale("log")
+    axes.set_xticks(range(len(sizes)), sizes)
+    axes.set_xlabel("batch of photographs, 500x375, decoded")
+    axes.set_ylabel("ms until the engine's input is on the GPU")
+    axes.set_title("Resize, normalise, lay out (FP32)")
+    axes.legend(loc="upper left", fontsize=8.5)
+
+
+def tables(served: Found, ring: Found, preprocess: Found) -> dict[str, str]:
+    """Every table of the page by its mark."""
+    return {
+        "targets": targets(served), "rates": rates(served), "batches": batches(served), "engine": engine(ring),
+        "kernel": kernel(preprocess),
+    }  # fmt: skip
+
+
+def main() -> None:
+    """Writes tables and chart."""
+    found = load("served"), load("engine"), load("preprocess")
+    page = PAGE.read_text(encoding="utf-8")
+    PAGE.write_text(written(page, tables(*found)), encoding="utf-8")
+    save(draw(*found), HERE / "gpu.svg")
+
+
+if __name__ == "__main__":
+    main()

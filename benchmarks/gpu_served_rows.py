@@ -1,0 +1,233 @@
+"""The rows of gpu_served.py: each is what is asked for in one line of its table, measured in interleaved rounds."""
+
+from __future__ import annotations
+
+import json
+import os
+import statistics
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+from engines_gpu_plans import interval
+from gpu_served_models import Model, as_json, profile_file
+from gpu_served_reference import Alone
+from gpu_served_turns import TRANSPORTS, Data, Load, Serving, best, in_turns, judged, middle
+
+LeftS = Callable[[], float]
+Names = Mapping[int, tuple[str, str]]
+
+
+@dataclass(frozen=True)
+class Pace:
+    """How long turns last (seconds), how many rounds, and how many are in flight."""
+
+    sweep_s: float = 0.5
+    turn_s: float = 0.9
+    rounds: int = 5
+    ones: Sequence[int] = (64, 128, 256, 384)
+    eights: Sequence[int] = (8, 16, 36, 64)
+    quick: bool = False
+
+
+@dataclass(frozen=True)
+class Bench:
+    """What a row is measured with: a server, what it is asked, and the engine alone."""
+
+    serving: Serving
+    data: Data
+    alone: Alone
+    pace: Pace
+    left_s: LeftS
+
+
+def share_of_bounds(
+    bench: Bench, items: int, names: Names, transports: Sequence[str] = TRANSPORTS, target: float = 0.95
+) -> dict[str, Any]:
+    """Served over the smaller bound, in every transport. `names`: instances -> the served model, the one that answers
+    alone. A short sweep finds instances and requests in flight; both bounds are measured again in each round."""
+    serving, data, alone, pace = bench.serving, bench.data, bench.alone, bench.pace
+    levels, found = (pace.ones if items == 1 else pace.eights), {}
+    for transport in transports:
+        loads = {n: serving.load(served, transport, data, items) for n, (served, _) in names.items()}
+        idles = {n: serving.load(idle, transport, data, items, checked=False) for n, (_, idle) in names.items()}
+        swept = [
+            {"instances": n, **serving.turn(load, level, pace.sweep_s)}
+            for n, load in loads.items()
+            for level in levels
+        ]  # fmt: skip
+        chosen = best(swept)
+        n = int(chosen["instances"])
+        answering = [serving.turn(idles[n], level, pace.sweep_s) for level in levels]
+        cases: dict[str, Callable[[], Any]] = {
+            "served": partial(serving.turn, loads[n], int(chosen["in_flight"]), pace.turn_s),
+            "engine": partial(alone.rate, pace.turn_s / 2),
+        }
+        for level in sorted({int(chosen["in_flight"]), int(best(answering)["in_flight"])}):
+            cases[f"answering alone, {level} in flight"] = partial(serving.turn, idles[n], level, pace.turn_s)
+        rounds = in_turns(cases, pace.rounds, bench.left_s)
+        found[transport] = {
+            "instances": n, "in_flight": chosen["in_flight"], "items_a_request": items,
+            **judged(rounds, target), "engine_batch": alone.best,
+            "sweep": [_short(turn) for turn in swept], "sweep_answering_alone": [_short(turn) for turn in answering],
+        }  # fmt: skip
+    return {**found, "answers": dict(data.checker.worst) if data.checker else {}}
+
+
+def _short(turn: Mapping[str, Any]) -> dict[str, Any]:
+    words = ("instances", "in_flight", "items_per_s", "p50_us", "p99_us")
+    return dict(as_json({word: turn[word] for word in words if word in turn}))
+
+
+def latency(bench: Bench, served: str, idle: str) -> dict[str, Any]:
+    """One request in flight, no delay in the queue: how much more than answering alone and the engine."""
+    serving, data, alone, pace = bench.serving, bench.data, bench.alone, bench.pace
+    found: dict[str, Any] = {}
+    for transport in TRANSPORTS:
+        loads = [serving.load(served, transport, data, 1), serving.load(idle, transport, data, 1, checked=False)]
+        cases: dict[str, Callable[[], Any]] = {
+            "served": partial(serving.turn, loads[0], 1, pace.turn_s / 2),
+            "answering alone": partial(serving.turn, loads[1], 1, pace.turn_s / 2),
+            "engine": lambda: statistics.median(alone.latency_us(20 if pace.quick else 200)),
+        }
+        rounds = in_turns(cases, pace.rounds, bench.left_s)
+        over = [one["served"]["p50_us"] - one["answering alone"]["p50_us"] - one["engine"] for one in rounds]
+        share = interval(over)
+        found[transport] = as_json({
+            "over_us": share, "served_us": interval([one["served"]["p50_us"] for one in rounds]),
+            "answering_alone_us": interval([one["answering alone"]["p50_us"] for one in rounds]),
+            "engine_us": interval([one["engine"] for one in rounds]), "target_us": 150,
+            "met": share["median"] <= 150, "served_split": middle(rounds, "served", "server"), "rounds": rounds,
+        })  # fmt: skip
+    return found
+
+
+def open_loop(bench: Bench, row: Mapping[str, Any], names: Names) -> dict[str, Any]:
+    """p99 over p50 of a Poisson open loop at 70 % of what the closed loop came to, latency counted from due time."""
+    serving, data, pace = bench.serving, bench.data, bench.pace
+    found: dict[str, Any] = {}
+    for transport in TRANSPORTS:
+        before = row[transport]
+        rate = 0.7 * before["items_per_s"]["served"]["median"]
+        load = serving.load(names[before["instances"]][0], transport, data, 1)
+        cases = {"served": partial(serving.turn, load, serving.clients.count, 2 * pace.turn_s, rate)}
+        rounds = in_turns(cases, max(3, pace.rounds // 2), bench.left_s)
+        ratio = interval([one["served"]["p99_us"] / one["served"]["p50_us"] for one in rounds])
+        found[transport] = as_json({
+            "p99_over_p50": ratio, "rate": rate, "instances": before["instances"], "target": 2,
+            "p50_us": interval([one["served"]["p50_us"] for one in rounds]),
+            "p99_us": interval([one["served"]["p99_us"] for one in rounds]),
+            "sent_late_us": max(one["served"]["late_us"] for one in rounds), "met": ratio["median"] <= 2,
+            "served_split": middle(rounds, "served", "server"), "rounds": rounds,
+        })  # fmt: skip
+    return found
+
+
+def profile(bench: Bench, model: Model, folder: Path, row: Mapping[str, Any], seconds: float) -> dict[str, Any]:
+    """Where the model's Python thread is under full load: shares of its samples by line, `outside execute` first."""
+    transport = max(TRANSPORTS, key=lambda word: float(row[word]["items_per_s"]["served"]["median"]))
+    load = bench.serving.load(model.name, transport, bench.data, 1)
+    file, before = profile_file(folder, model), Counter[str]()
+    for number in range(2):
+        turn = bench.serving.turn(load, int(row[transport]["in_flight"]), seconds)
+        time.sleep(0.4)  # it writes four times a second
+        counts = Counter[str]()
+        for one in file.parent.glob(f"{file.name}.*[0-9]"):
+            counts.update(json.loads(one.read_text()))
+        before, counts = (counts, counts - before) if number == 0 else (before, counts - before)
+    whole = max(1, sum(counts.values()))
+    shares = {place: count / whole for place, count in counts.most_common(40)}
+    return dict(as_json({"transport": transport, "samples": whole, "shares": shares, "turn": turn}))
+
+
+def together(serving: Serving, loads: Sequence[tuple[Load, int]], pace: Pace, left_s: LeftS) -> dict[str, Any]:
+    """Models at saturation, each alone and all at once: the sum of what is left of each one's own rate."""
+    used = max(1, serving.clients.count // len(loads))
+
+    def one(load: Load, in_flight: int) -> list[dict[str, Any]]:
+        return serving.together([(load, in_flight)], pace.turn_s)
+
+    cases: dict[str, Callable[[], Any]] = {load.model: partial(one, load, level) for load, level in loads}
+    cases["together"] = partial(serving.together, loads, pace.turn_s)
+    rounds = in_turns(cases, pace.rounds, left_s)
+    shares = [
+        {turn["model"]: turn["items_per_s"] / found[turn["model"]][0]["items_per_s"] for turn in found["together"]}
+        for found in rounds
+    ]
+    whole = interval([sum(share.values()) for share in shares])
+    return dict(as_json({
+        "sum_of_shares": whole, "shares": {name: interval([s[name] for s in shares]) for name in shares[0]},
+        "clients_each": used, "target": 0.9, "met": whole["median"] >= 0.9, "rounds": rounds,
+    }))  # fmt: skip
+
+
+def jpeg(bench: Bench, names: Mapping[int, str], files: Sequence[bytes]) -> dict[str, Any]:
+    """Served over the slower of engine and decoding; that on the cores that clients and front end leave."""
+    serving, data, alone, pace = bench.serving, bench.data, bench.alone, bench.pace
+    loads = {n: serving.load(served, "body", data, 1) for n, served in names.items()}
+    swept = [
+        {"instances": n, **serving.turn(load, level, 2 * pace.sweep_s)}
+        for n, load in loads.items() for level in (pace.ones if pace.quick else (64, 128))
+    ]  # fmt: skip
+    chosen = best(swept)
+    n, level = int(chosen["instances"]), int(chosen["in_flight"])
+    first = serving.turn(loads[n], level, pace.turn_s)
+    elsewhere = first["cores"]["front end"] + first["cores"]["clients"]
+    cores = max(1, round(len(os.sched_getaffinity(0)) - elsewhere))
+    with get_context("spawn").Pool(cores, _ready_to_decode, (list(files),)) as pool:
+        pool.map(_decoded, [0.1] * cores, 1)
+        cases: dict[str, Callable[[], Any]] = {
+            "served": partial(serving.turn, loads[n], level, pace.turn_s),
+            "engine": partial(alone.rate, pace.turn_s / 2),
+            "decoding": lambda: sum(pool.map(_decoded, [pace.turn_s] * cores, 1)),
+        }
+        rounds = in_turns(cases, pace.rounds, bench.left_s)
+    share = interval([one["served"]["items_per_s"] / min(one["engine"], one["decoding"]) for one in rounds])
+    return dict(as_json({
+        "share_of_the_slower": share, "target": 0.85, "met": share["median"] >= 0.85, "instances": n,
+        "in_flight": level, "cores_for_decoding": cores, "cores": first["cores"],
+        "served": interval([one["served"]["items_per_s"] for one in rounds]),
+        "served_p99_us": interval([one["served"]["p99_us"] for one in rounds]),
+        "decoding": interval([one["decoding"] for one in rounds]),
+        "engine": interval([one["engine"] for one in rounds]),
+        "served_split": middle(rounds, "served", "server"), "sweep": [_short(turn) for turn in swept],
+        "answers": dict(data.checker.worst) if data.checker else {}, "rounds": rounds,
+    }))  # fmt: skip
+
+
+_FILES: list[bytes] = []
+
+
+def _ready_to_decode(files: list[bytes]) -> None:
+    _FILES.extend(files)
+
+
+def decode(files: Sequence[bytes]) -> Any:
+    """UINT8 [n, 224, 224, 3] of image files, by the steps that are served."""
+    import numpy as np
+
+    from tritonkit_runtime.batch import Batch
+    from tritonkit_runtime.parameters import Limits, StepSpec
+    from tritonkit_runtime.steps import Chain
+
+    steps = [StepSpec("decode", {"to": "rgb"}), StepSpec("resize", {"size": [224, 224], "method": "linear"})]
+    value = np.array([[file] for file in files], np.object_)
+    batch = Batch({"image": value}, (len(files),))
+    return Chain(steps, "bytes", Limits())(batch, value)
+
+
+def _decoded(seconds: float) -> float:
+    """Images a second of one process on one core."""
+    import cv2
+
+    cv2.setNumThreads(1)
+    start, count = time.perf_counter(), 0
+    while time.perf_counter() - start < seconds:
+        decode(_FILES[:8])
+        count += len(_FILES[:8])
+    return count / (time.perf_counter() - start)

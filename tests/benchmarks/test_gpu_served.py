@@ -1,0 +1,203 @@
+"""The GPU benchmark of the served path, on a CPU: its requests, its arithmetic, and turns on a real server."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import gpu_served
+import gpu_served_graphs as graphs
+import numpy as np
+import pytest
+from engines_gpu_plans import Results
+from gpu_served_clients import Clients
+from gpu_served_models import Model, fitting, spec_of
+from gpu_served_reference import Labelled, fitting_batches
+from gpu_served_requests import answer, request
+from gpu_served_turns import Serving, best, judged
+
+from loadtest.raw_http import ClosedLoop, Reply, triton_answer, triton_request
+
+LOT = np.random.default_rng(1)
+OPTIONS = {"device": "cpu", "instances": "1", "largest": 4}
+
+
+@pytest.mark.parametrize(
+    "tensors",
+    [
+        {"images": ("UINT8", LOT.integers(0, 256, (2, 4, 4, 3), np.uint8))},
+        {
+            "input_ids": ("INT32", np.arange(6, dtype=np.int32).reshape(2, 3)),
+            "x": ("FP32", np.ones((2, 1), np.float32)),
+        },
+        {"image": ("BYTES", np.array([[b"\xff\xd8abc"], [b""]], np.object_))},
+    ],
+)
+def test_a_request_is_byte_by_byte_what_the_client_library_makes(tensors: Any) -> None:
+    assert request("127.0.0.1:8000", "served_1", tensors) == triton_request("127.0.0.1:8000", "served_1", tensors)
+
+
+def test_the_steps_in_the_graph_are_those_outside() -> None:
+    """One more reason to believe the comparison: the folded graph against numpy and the graph without steps."""
+    from generator.engine.runner import OnnxRunner
+
+    graph, pixels = graphs.small(), graphs.images(4, 3)
+    chw = ((pixels - np.array(graphs.MEAN, np.float32)) / np.array(graphs.STD, np.float32)).transpose(0, 3, 1, 2)
+    logits = OnnxRunner(graph.SerializeToString()).run({"images": np.ascontiguousarray(chw, np.float32)})["logits"]
+    scores = np.exp(logits - logits.max(axis=1, keepdims=True))
+    scores /= scores.sum(axis=1, keepdims=True)
+    found = OnnxRunner(graphs.folded(graph)).run({"images": pixels})
+    assert graphs.apart_of_top(found, scores) < 1e-5
+    swapped = {"label_index": found["label_index"][:, ::-1], "score": found["score"]}
+    assert graphs.apart_of_top(swapped, scores) > 0.01
+    assert graphs.apart_of_top({name: array[:, ::-1] for name, array in found.items()}, scores) == float("inf")
+
+
+def turn(rate: float, p99_us: float) -> dict[str, Any]:
+    return {"items_per_s": rate, "p99_us": p99_us, "server": {"queue_us": 1.0}, "cores": {"models": 1.0}}
+
+
+def test_the_bound_is_the_smaller_one_of_each_round() -> None:
+    rounds = [
+        {
+            "served": turn(90, 9e3),
+            "engine": 100.0,
+            "answering alone, 8": turn(150, 1),
+            "answering alone, 16": turn(80, 1),
+        },
+        {
+            "served": turn(60, 9e3),
+            "engine": 200.0,
+            "answering alone, 8": turn(80, 1),
+            "answering alone, 16": turn(50, 1),
+        },
+        {
+            "served": turn(96, 9e3),
+            "engine": 100.0,
+            "answering alone, 8": turn(150, 1),
+            "answering alone, 16": turn(80, 1),
+        },
+    ]
+    found = judged(rounds, 0.95)
+    assert found["share_of_the_smaller_bound"]["median"] == 0.9
+    assert found["share_of_the_smaller_bound"]["low"] == 0.75
+    assert (found["smaller_bound"], found["met"]) == ("engine", False)
+    assert judged(rounds, 0.9)["met"]
+    late = [{**one, "served": {**one["served"], "p99_us": 15_001.0}} for one in rounds]
+    assert not judged(late, 0.9)["met"]
+
+
+def test_the_best_turn_is_the_fastest_in_time() -> None:
+    turns = [turn(100, 14e3), turn(200, 16e3), turn(150, 15e3)]
+    assert best(turns)["items_per_s"] == 150
+    assert best(turns[1:2])["items_per_s"] == 200
+    with pytest.raises(ValueError, match="nothing was measured"):
+        best([])
+
+
+def test_instance_counts_that_shared_memory_has_room_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("gpu_served_models.shared_memory_bytes", lambda: 1 << 30)
+    assert fitting([1, 2, 3], 2, 4, 150_528, 16) == [1, 2, 3]
+    assert fitting([1, 2, 3, 4], 2, 4, 150_528, 128) == [2]
+
+
+def test_a_spec_says_where_it_runs() -> None:
+    model = Model("m", Path("x.onnx"), None, gpu_served.PIXELS, gpu_served.BEST, 3, 8, buckets=(1, 8))
+    on_gpu = spec_of(model, on_gpu=True)
+    assert "instances: [{kind: gpu, count: 3}]" in on_gpu
+    assert "buffers: {buckets: [1, 8]}" in on_gpu
+    assert "buffers" not in spec_of(model, on_gpu=False)
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[gpu_served.Run]:
+    folder = tmp_path_factory.mktemp("gpu-served")
+    results = Results(folder / "results.json", 120)
+    with Clients(2, folder) as clients:
+        made = gpu_served.Run(argparse.Namespace(**OPTIONS), results, clients, folder)
+        assert results.step("reference", made.reference) is not None
+        yield made
+
+
+@pytest.fixture(scope="module")
+def serving(run: gpu_served.Run) -> Iterator[Serving]:
+    models = [run.model("served", 1), run.model("idle", 1, kind="idle")]
+    models.append(replace(run.model("jpeg", 1), inputs={"image": ("bytes", ())}, before=gpu_served.DECODE))
+    with run.serving("here", models) as ready:
+        yield ready
+
+
+@pytest.mark.server
+@pytest.mark.parametrize("transport", ["body", "shared memory"])
+@pytest.mark.parametrize(("items", "rate"), [(1, 0.0), (3, 0.0), (1, 40.0)])
+def test_a_turn_of_every_kind(run: gpu_served.Run, serving: Serving, transport: str, items: int, rate: float) -> None:
+    load = serving.load("served", transport, run.images, items)
+    found = serving.turn(load, 4, 0.8, rate)
+    assert found["requests"] > 4
+    assert found["p50_us"] <= found["p99_us"]
+    assert found["server"]["mean_batch"] >= items
+    assert found["items_per_s"] > 0
+    idle = serving.turn(serving.load("idle", transport, run.images, items, checked=False), 4, 0.5)
+    assert idle["server"]["mean_batch"] >= items
+
+
+@pytest.mark.server
+def test_a_wrong_answer_fails_the_turn(run: gpu_served.Run, serving: Serving) -> None:
+    load = serving.load("served", "body", run.images, 1)
+    right = run.images.checker
+    assert isinstance(right, Labelled)
+    own = {name: np.roll(array, 1, axis=0) for name, array in right._own.items()}
+    serving.checkers["served"] = (Labelled(own, None), run.images.count)
+    with pytest.raises(ValueError, match="of the largest score away"):
+        serving.turn(load, 2, 0.5)
+    serving.checkers["served"] = (right, run.images.count)
+    assert serving.turn(load, 2, 0.5)["requests"] > 0
+
+
+@pytest.mark.server
+def test_an_answer_is_read_as_the_client_library_reads_it(run: gpu_served.Run, serving: Serving) -> None:
+    address = serving.server.http_address
+    payload = request(address, "served", run.images.tensors_of([0, 1, 2]))
+    with ClosedLoop(address, 1) as loop:
+        [reply] = loop.run([payload], [0], 10)
+    assert isinstance(reply, Reply)
+    mine, theirs = answer(reply.head, reply.body), triton_answer(reply)
+    assert mine.keys() == theirs.keys() == {"label_index", "score"}
+    for name, array in mine.items():
+        np.testing.assert_array_equal(array, theirs[name])
+        assert array.dtype == theirs[name].dtype
+
+
+class Engine:
+    """What is asked of a TensorRT engine: texts of 16 to 256 tokens, in batches of up to 32."""
+
+    num_optimization_profiles = 1
+
+    def get_tensor_shape(self, name: str) -> tuple[int, int]:
+        return -1, -1
+
+    def get_tensor_profile_shape(self, name: str, index: int) -> list[tuple[int, int]]:
+        return [(1, 16), (8, 128), (32, 256)]
+
+
+def test_the_sizes_of_batch_are_those_that_the_plan_takes() -> None:
+    names = ("input_ids", "attention_mask")
+    assert fitting_batches(Engine(), dict.fromkeys(names, (128,)), [1, 8, 32, 64, 128]) == [1, 8, 32]
+    assert fitting_batches(Engine(), dict.fromkeys(names, (512,)), [1, 8]) == []
+
+
+def test_what_writes_its_own_results_is_in_them_only_when_it_fails(tmp_path: Path) -> None:
+    results = Results(tmp_path / "out.json", 60)
+
+    def rows() -> None:
+        results.step("one", lambda: 1)
+
+    def others() -> None:
+        raise ValueError("no such plan")
+
+    gpu_served.several(results, "rows", rows)
+    gpu_served.several(results, "others", others)
+    assert results.data == {"one": 1, "others": {"failed": "ValueError: no such plan"}}
