@@ -1,4 +1,4 @@
-"""Writes the reference pages from the code: docs/reference/{cli,spec,codes,rules}.md.
+"""Writes the reference pages from the code: docs/reference/{chart-values,cli,codes,rules,spec}.md.
 
 python docs/generate.py            write them
 python docs/generate.py --check    exit 1 if they are not what the code says
@@ -6,19 +6,23 @@ python docs/generate.py --check    exit 1 if they are not what the code says
 
 from __future__ import annotations
 
+import json
 import re
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import click
+import yaml
 
-from generator.codes import STAGES
 from generator.lint import explain
 from generator.spec import Spec
 from tritonkit.cli.group import COMMANDS, tritonkit
+from tritonkit.codes import STAGES
 
 REFERENCE = Path(__file__).parent / "reference"
+CHART = Path(__file__).parents[1] / "deploy" / "charts" / "triton"
 HEAD = "<!-- Written by docs/generate.py: change the code, then run `make render`. -->\n\n"
 
 
@@ -32,9 +36,19 @@ def cli_page() -> str:
     for name in COMMANDS:
         command = tritonkit.get_command(context, name)
         if command is not None:
-            inner = click.Context(command, info_name=name, parent=context, terminal_width=100)
-            page += f"\n## tritonkit {name}\n\n```text\n{command.get_help(inner)}\n```\n"
+            page += _help(command, name, context)
     return page
+
+
+def _help(command: click.Command, name: str, parent: click.Context, level: int = 2) -> str:
+    """A command's help under a heading, and that of the commands in it."""
+    context = click.Context(command, info_name=name, parent=parent, terminal_width=100)
+    text = f"\n{'#' * level} {context.command_path}\n\n```text\n{command.get_help(context)}\n```\n"
+    if isinstance(command, click.Group):
+        for inner in command.list_commands(context):
+            found = command.get_command(context, inner)
+            text += _help(found, inner, context, level + 1) if found is not None else ""
+    return text
 
 
 def spec_page() -> str:
@@ -129,9 +143,69 @@ def _row(rule: explain.Page) -> str:
     return f"| [{rule.code}](#{anchor}) | {rule.severity} | {rule.title} |\n".replace("||", "\\|\\|")
 
 
+def chart_page() -> str:
+    """Every value of the chart, as its schema describes it and with what it is when nothing is said."""
+    schema = json.loads((CHART / "values.schema.json").read_text(encoding="utf-8"))
+    defaults = yaml.safe_load((CHART / "values.yaml").read_text(encoding="utf-8"))
+    page = HEAD + "# Values of the chart\n\n"
+    page += (
+        "`deploy/charts/triton/values.schema.json` says the same to Helm, which refuses what is not here. `tritonkit "
+        "deploy values` writes those that follow from specs. `[]` stands for each entry of a list.\n"
+    )
+    parts = {name: part for name, part in schema["properties"].items() if name != "global"}
+    alone = [name for name, part in parts.items() if not _has_fields(part)]
+    page += _values_table("For the whole release", "", [(name, parts[name], defaults[name]) for name in alone])
+    for name, part in parts.items():
+        if name not in alone:
+            page += _values_table(f"`{name}`", part["description"], list(_values_in(name, part, defaults[name])))
+    return page
+
+
+def _has_fields(part: dict[str, Any]) -> bool:
+    """Of our own: what is in Kubernetes' words leaves the rest to it."""
+    inner = part.get("items", part)
+    return "properties" in inner and "additionalProperties" in inner
+
+
+def _values_in(path: str, part: dict[str, Any], default: Any) -> Iterator[tuple[str, dict[str, Any], Any]]:
+    """Every field below a part: its path, its schema and its default."""
+    if "items" in part:
+        path, part, default = f"{path}[]", part["items"], None
+    for name, field in part.get("properties", {}).items():
+        said = default.get(name) if isinstance(default, dict) else None
+        if "properties" not in field:
+            yield f"{path}.{name}", field, said
+        if _has_fields(field):
+            yield from _values_in(f"{path}.{name}", field, said)
+
+
+def _values_table(title: str, description: str, rows: list[tuple[str, dict[str, Any], Any]]) -> str:
+    text = f"\n## {title}\n\n" + (f"{description}\n\n" if description else "")
+    text += "| value | type | default | meaning |\n|---|---|---|---|\n"
+    for path, field, default in rows:
+        shown = "" if default is None or "[]" in path else f"`{json.dumps(default)}`"
+        meaning = field["description"].replace("|", "\\|").replace("<", "&lt;")
+        text += f"| `{path}` | {_type_of_value(field)} | {shown} | {meaning} |\n"
+    return text
+
+
+def _type_of_value(field: dict[str, Any]) -> str:
+    if isinstance(field["type"], list):
+        return " or ".join("null" if kind == "null" else _type({"type": kind}) for kind in field["type"])
+    inner = field.get("items", field)
+    if inner["type"] != "object":
+        return _type(field)
+    if "additionalProperties" not in inner:
+        return "list, as in Kubernetes" if "items" in field else "as in Kubernetes"
+    return "list of fields" if "items" in field else _type(field)
+
+
 def main() -> int:
     """Writes or checks all pages."""
-    pages = {"cli.md": cli_page(), "spec.md": spec_page(), "codes.md": codes_page(), "rules.md": rules_page()}
+    pages = {
+        "chart-values.md": chart_page(), "cli.md": cli_page(), "spec.md": spec_page(), "codes.md": codes_page(),
+        "rules.md": rules_page(),
+    }  # fmt: skip
     stale = [n for n, text in pages.items() if not (REFERENCE / n).is_file() or (REFERENCE / n).read_text() != text]
     if "--check" in sys.argv[1:]:
         for name in stale:

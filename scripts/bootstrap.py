@@ -1,6 +1,6 @@
 """Makes .venv and installs the pinned packages that a make target needs. Standard library only; runs on any Python 3.
 
-    python3 scripts/bootstrap.py demo|test|bench
+    python3 scripts/bootstrap.py demo|sweep|test|bench
 
 Does nothing when the environment is already what pyproject.toml and constraints.txt say.
 """
@@ -19,12 +19,17 @@ ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 VENV = os.path.join(ROOT, ".venv")
 PYTHON = os.path.join(VENV, "bin", "python")
 STAMP = os.path.join(VENV, "installed")
-EXTRAS = {"demo": "embedded", "test": "test", "bench": "bench"}
+EXTRAS = {"demo": "embedded,load", "sweep": "embedded,load", "test": "test", "bench": "bench"}
 SUPPORTED = ((3, 11), (3, 12))
+# What the tests run beside Python: programs, why, and the packages of Debian and Ubuntu that have them.
+PROGRAMS = (
+    (("chromium", "chromedriver"), "the tests look at reports in a real browser", "chromium chromium-driver"),
+    (("promtool",), "the tests check rules and alerts with it", "prometheus"),
+)
 
 
-def missing():
-    """What this machine lacks: (sentence, the command that mends it), all of it."""
+def missing(extra):
+    """What this machine lacks for the target: (sentence, the command that mends it), all of it."""
     version = "{}.{}".format(*sys.version_info[:2])
     if sys.version_info[:2] not in SUPPORTED:
         yield (
@@ -49,6 +54,14 @@ def missing():
             "libpython{}.so, this Python's shared library, is missing; the server's models need it.".format(version),
             "apt-get install libpython{}".format(version),
         )
+    if extra == "test":
+        for programs, why, packages in PROGRAMS:
+            absent = [program for program in programs if not shutil.which(program)]
+            if absent:
+                yield (
+                    "{} {} missing; {}.".format(" and ".join(absent), "is" if len(absent) == 1 else "are", why),
+                    "apt-get install " + packages,
+                )
 
 
 def libpython():
@@ -109,7 +122,7 @@ def main():
     extra = EXTRAS.get(sys.argv[1] if len(sys.argv) > 1 else "")
     if extra is None:
         sys.exit("error: say what to install for: python3 scripts/bootstrap.py " + "|".join(EXTRAS))
-    lacking = list(missing())
+    lacking = list(missing(extra))
     if lacking:
         sys.exit("\n\n".join("error: {}\nmend:  {}".format(*pair) for pair in lacking))
     done = stamps()

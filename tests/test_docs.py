@@ -13,12 +13,13 @@ from types import ModuleType
 from typing import Any
 
 import pytest
+import yaml
 
-from generator.codes import CODES, STAGES
 from generator.lint.rule import RULES
 from generator.load import load
 from generator.spec import Spec, json_schema
 from tritonkit.cli.group import COMMANDS
+from tritonkit.codes import CODES, STAGES
 
 CLONE = Path(__file__).parents[1]
 PAGES = [
@@ -113,13 +114,35 @@ def test_pages_that_are_not_up_to_date_are_named_and_written(
     monkeypatch.setattr(generate, "REFERENCE", tmp_path / "reference")
     monkeypatch.setattr(sys, "argv", ["generate.py", "--check"])
     assert generate.main() == 1
-    assert capsys.readouterr().err.count("is not what the code says") == 4
+    assert capsys.readouterr().err.count("is not what the code says") == 5
     monkeypatch.setattr(sys, "argv", ["generate.py"])
     assert generate.main() == 0
     monkeypatch.setattr(sys, "argv", ["generate.py", "--check"])
     assert generate.main() == 0
-    for name in ("cli.md", "spec.md", "codes.md", "rules.md"):
+    for name in ("chart-values.md", "cli.md", "spec.md", "codes.md", "rules.md"):
         assert (tmp_path / "reference" / name).read_text() == (CLONE / "docs" / "reference" / name).read_text()
+
+
+def test_the_page_of_the_chart_holds_every_value_with_its_default(generate: ModuleType) -> None:
+    rows = dict(re.findall(r"^\| `([\w.]+)` \| .*? \| (.*?) \|", generate.chart_page(), re.MULTILINE))
+    defaults = yaml.safe_load((CLONE / "deploy" / "charts" / "triton" / "values.yaml").read_text())
+    shown: set[str] = set()
+
+    def check(values: dict[str, Any], above: str) -> None:
+        for name, value in values.items():
+            path = f"{above}{name}"
+            if path in rows:
+                assert rows[path] == ("" if value is None else f"`{json.dumps(value)}`"), path
+                shown.add(path)
+            elif value not in ([], {}):  # its fields are there instead
+                check(value, f"{path}.")
+
+    check(defaults, "")
+    assert len(shown) > 130
+    fields_without_a_default = {
+        f"resources.{kind}.{name}" for kind in ("requests", "limits") for name in ("cpu", "memory")
+    }
+    assert set(rows) - shown == fields_without_a_default
 
 
 def test_the_pages_hold_every_command_field_and_code(generate: ModuleType) -> None:

@@ -11,9 +11,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import yaml
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
+pytestmark = pytest.mark.alone  # its commands use the ports, specs/ and build/ that they name
 BLOCKS = re.findall(r"```(\w+)\n(.*?)```", README, flags=re.DOTALL)
 
 
@@ -138,8 +140,28 @@ def test_an_engine_is_built_and_judged() -> None:
     assert "nothing is installed" in done.stderr
 
 
+@pytest.mark.server
+def test_a_load_test_comes_to_a_verdict() -> None:
+    """Which one depends on the machine."""
+    [own] = [text for text in blocks("sh") if "tritonkit load run" in text]
+    done = shell(own)
+    assert done.returncode in (0, 1), done.stderr
+    assert re.match(r"(PASS|FAIL|UNDECIDED|INVALID)  digits\n", done.stdout), done.stdout + done.stderr
+    [page] = re.findall(r"^report +(\S+)$", done.stdout, flags=re.MULTILINE)
+    assert (ROOT / page).is_file()
+
+
+def test_the_values_of_a_release_are_printed() -> None:
+    [own] = [text for text in blocks("sh") if "tritonkit deploy" in text]
+    done = shell(own)
+    assert done.returncode == 0, done.stderr
+    values = yaml.safe_load(done.stdout)
+    assert values["pipelines"][0]["name"] == "digits"
+    assert "# the longest request, " in done.stdout
+
+
 def test_every_other_command_is_run_above() -> None:
-    run = {"make demo", "infer", "init", "serve", "make test", "explain", "build"}
+    run = {"make demo", "infer", "init", "serve", "make test", "explain", "build", "load run", "deploy values"}
     for text in blocks("sh"):
         assert any(word in text for word in run), text
     # `make test` is what runs this; that it is a target is all there is to see from here.

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
         UnknownVersionError,
     )
     from tritonkit.client.pipeline import Pipeline
+    from tritonkit.client.retry import Retry
 
 _MODULES = {
     "Answer": "answer",
@@ -31,6 +32,7 @@ _MODULES = {
     "ItemFailedError": "errors",
     "Pipeline": "pipeline",
     "PipelineError": "errors",
+    "Retry": "retry",
     "ServerUnreachableError": "errors",
     "TensorContract": "contract",
     "UnknownPipelineError": "errors",
@@ -46,6 +48,7 @@ __all__ = [
     "ItemFailedError",
     "Pipeline",
     "PipelineError",
+    "Retry",
     "ServerUnreachableError",
     "TensorContract",
     "UnknownPipelineError",

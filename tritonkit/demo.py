@@ -1,4 +1,4 @@
-"""The demonstration: a spec rendered, served, and its held-out data classified over both protocols."""
+"""The demonstration: a spec rendered, served, its held-out data classified over both protocols; and a short sweep."""
 
 from __future__ import annotations
 
@@ -20,12 +20,15 @@ if TYPE_CHECKING:
     import numpy as np
 
     from generator.gate_set import Encoding, GateSet
+    from loadtest.results.sweep import Sweep
     from tritonkit.client.answer import Answer
 
 FORMAT = 1
 ENCODINGS: tuple[Encoding, ...] = ("png", "jpeg")
 PASSES: tuple[tuple[Literal["http", "grpc"], Encoding], ...] = (("http", "png"), ("grpc", "png"), ("grpc", "jpeg"))
 IN_FLIGHT = 32
+SWEPT = "max_queue_delay_us=0,5000"
+SWEEP_SECONDS, SWEEP_BUDGET_S = 4.0, 55.0  # of a turn, and of the sweep, which ends within a minute
 WARM_UP = 64  # requests whose latency counts for nothing: the first ones pay for connections and page faults
 
 
@@ -112,6 +115,22 @@ def demonstrate(spec: Path, project: Project, progress: Callable[[str], None]) -
                 passes.append(_pass(plan, addresses, protocol, encoding, gates[encoding]))
         progress("stopping the server")
     return Demonstration(plan.name, plan.accuracy_floor, accuracy_alone, tuple(passes), _made(spec))
+
+
+def short_sweep(spec: Path, project: Project, progress: Callable[[str], None]) -> tuple[Sweep, Path]:
+    """Two delays under open-loop load on a server of their own, within a minute: the sweep, and its report's path.
+
+    Raises ProblemsError or UserError for what a user can mend.
+    """
+    from tritonkit.load_sweep import Options, prepare, run_sweep, write_report
+
+    command = f"tritonkit load sweep {spec} --over {SWEPT} --seconds {SWEEP_SECONDS:g} --rounds 3"
+    options = Options(
+        spec, (SWEPT,), seconds=SWEEP_SECONDS, rounds=3, budget=SWEEP_BUDGET_S,
+        command=f"{command} --budget {SWEEP_BUDGET_S:g}",
+    )  # fmt: skip
+    prepared = prepare(options, project)
+    return run_sweep(prepared, options.seed, progress), write_report(prepared.folder)
 
 
 def _answer_output(plan: Plan) -> str:

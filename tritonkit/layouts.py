@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import tempfile
-import urllib.request
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
@@ -200,9 +198,10 @@ def _is_chain(plan: Plan) -> bool:
 
 
 def _config(address: str, model: str) -> Any:
-    """As the server has it. Raises OSError."""
-    with urllib.request.urlopen(f"http://{address}/v2/models/{model}/config", timeout=5) as reply:
-        return json.load(reply)
+    """As the server has it. Raises OSError or ValueError."""
+    from loadtest.run.plain_http import ask
+
+    return ask(address, f"/v2/models/{model}/config", timeout_s=5)
 
 
 def _made(spec: Path, asked: Asked) -> dict[str, Any]:

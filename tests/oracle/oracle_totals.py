@@ -60,7 +60,8 @@ class Totals:
         if judged.ended:
             how = "waits" if judged.ended.startswith("waits") else "ends"
             self.ended.append(
-                f"{judged.mutant.key} ({', '.join(c.what for c in judged.mutant.changes)}): the server {how}"
+                f"{judged.mutant.key} ({', '.join(c.what for c in judged.mutant.changes)}): the server {how}, "
+                f"{judged.ended}"
             )
             return
         self.asked += 1

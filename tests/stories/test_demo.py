@@ -10,6 +10,8 @@ from typing import Any
 import pytest
 from story_tools import CLONE, make_project, tritonkit
 
+from loadtest.results.sweep import read_sweep
+
 pytestmark = pytest.mark.server
 
 HELD_OUT = 360
@@ -17,11 +19,16 @@ HELD_OUT = 360
 
 def test_the_demonstration_holds_and_is_written_as_it_is_printed(tmp_path: Path) -> None:
     project = make_project(tmp_path / "project", copied=("digits.yaml",))
-    done = tritonkit(project.root, "demo", "--json", timeout_s=180)
+    done = tritonkit(project.root, "demo", "--json", timeout_s=280)
     assert done.returncode == 0, done.stderr
     seen = json.loads(done.stdout)
     assert json.loads((project.root / "build" / "demo.json").read_text()) == seen
     assert "wrote build/demo.json" in done.stderr
+    [report] = [line.split()[1] for line in done.stderr.splitlines() if line.startswith("report ")]
+    assert (project.root / report).read_text().startswith("<!")
+    sweep = read_sweep((project.root / report).parent)
+    assert [point.settings for point in sweep.points] == [{"max_queue_delay_us": delay} for delay in (0, 5000)]
+    assert sweep.choice.why in done.stderr
     assert (seen["format"], seen["pipeline"], seen["holds"], seen["floor"]) == (1, "digits", True, 0.98)
     assert [(p["protocol"], p["encoding"]) for p in seen["passes"]] == [
         ("http", "png"), ("grpc", "png"), ("grpc", "jpeg"),

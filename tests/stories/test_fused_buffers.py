@@ -128,6 +128,10 @@ def test_unloaded_it_leaves_nothing_and_loaded_again_it_answers(
         ({"engine": "tensorrt"}, "stage engine: TensorRT runs on a GPU; give the instance one"),
         ({"file": "other.plan"}, "does not exist: build or render the model again"),
         ({"buffers": {**BUFFERS, "buckets": [1, 16]}}, "buckets ends at 16, and the largest batch is 32"),
+        (
+            {"buffers": {**BUFFERS, "preprocess": "gpu"}},
+            "the steps of stage preprocess cannot run on the GPU: the instance has none; `preprocess: auto` would",
+        ),
         ({"buffers": {**BUFFERS, "slots": 1}}, "program.stages[1].program.buffers.slots is 1; it must be at least 2"),
     ],
 )
@@ -144,3 +148,19 @@ def test_what_cannot_be_loaded_is_told_and_the_old_one_answers_on(
         path.write_bytes(good)
     assert told in caught.value.message
     assert len(ask(buffered.address("grpc"), images[:3])) == 3
+
+
+def test_steps_that_may_run_on_the_gpu_run_on_the_cpu_where_there_is_none_and_the_log_says_so(
+    buffered: Running, images: list[bytes], usual: Mapping[str, Any]
+) -> None:
+    path = buffered.rendered.repository / "digits" / "1" / "tritonkit.json"
+    good = path.read_bytes()
+    change(buffered.rendered.repository, buffers={**BUFFERS, "preprocess": "auto"})
+    try:
+        with Control(buffered.server.record()) as control:
+            control.load("digits")
+    finally:
+        path.write_bytes(good)
+    np.testing.assert_array_equal(ask(buffered.address("grpc"), images[:1]), usual["score"][:1])
+    told = "the steps of stage preprocess cannot run on the GPU: the instance has none. They run on the CPU."
+    assert eventually(lambda: told in buffered.server.log_path.read_text())

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import click
 
 from generator.problems import Problem
+from tritonkit.cli.signals import raise_again
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -153,6 +154,7 @@ def seldom(say_it: Callable[[str], None]) -> Callable[[str], None]:
 
     def told(text: str) -> None:
         nonlocal last
+        raise_again()
         kind = re.sub(r"\d+", "#", text)
         if kind != last:
             say_it(text)
@@ -163,12 +165,27 @@ def seldom(say_it: Callable[[str], None]) -> Callable[[str], None]:
 
 @contextmanager
 def progress(message: str) -> Iterator[Callable[[str], None]]:
-    """A spinner on a terminal; elsewhere the plain lines. Yields a function that replaces the text."""
+    """A spinner on a terminal; elsewhere the plain lines. Yields a function that replaces the text.
+
+    That function raises KeyboardInterrupt where an interrupt was swallowed before: what is told of is not begun.
+    """
     if not sys.stderr.isatty():
         say(message)
-        yield say
+        yield _heeding(say)
         return
     from rich.console import Console
+    from rich.text import Text
 
-    with Console(stderr=True).status(message) as status:
-        yield status.update
+    def shown(text: str) -> Text:
+        return Text(printable(text))  # a string would be taken for markup, in which `[###  ]` is a tag
+
+    with Console(stderr=True).status(shown(message)) as status:
+        yield _heeding(lambda text: status.update(shown(text)))
+
+
+def _heeding(say_it: Callable[[str], None]) -> Callable[[str], None]:
+    def told(text: str) -> None:
+        raise_again()
+        say_it(text)
+
+    return told

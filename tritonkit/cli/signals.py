@@ -1,4 +1,4 @@
-"""SIGTERM and SIGINT end a command the way Ctrl-C does: with everything cleaned up."""
+"""SIGTERM and SIGINT end a command the way Ctrl-C does: with everything cleaned up, and none of them is lost."""
 
 from __future__ import annotations
 
@@ -16,22 +16,59 @@ if TYPE_CHECKING:
 _AGAIN_AFTER_S = 0.005
 
 
+class _Memory:
+    """Of the block that runs: whether an interrupt came that nobody has handled yet."""
+
+    came = False
+    comes_again = False  # the signal that is under way is no new one
+
+
+_memory = _Memory()
+
+
 def _interrupt(_number: int, _frame: FrameType | None) -> None:
-    raise KeyboardInterrupt
+    is_new, _memory.comes_again = not _memory.comes_again, False
+    if is_new:
+        _memory.came = True
+        raise KeyboardInterrupt
+    raise_again()
+
+
+def raise_again() -> None:
+    """Raises the interrupt of the block that runs once more, if one came and a library has swallowed it.
+
+    numpy 1.26 does so: `np.dtype(type)` asks Python code whether it is of ctypes, and clears whatever that raises.
+    While an exception is handled nothing is raised: that is on its way to the end, and cleans up.
+    """
+    if _memory.came and sys.exc_info()[1] is None:
+        raise KeyboardInterrupt
+
+
+def forget_interrupt() -> None:
+    """For who has caught KeyboardInterrupt within the block, and goes on."""
+    _memory.came = False
 
 
 @contextmanager
 def terminate_as_interrupt() -> Iterator[None]:
-    """While the block runs, both raise KeyboardInterrupt.
+    """While the block runs, both raise KeyboardInterrupt; at its end again, if something has swallowed that.
 
     SIGINT too, because a shell that starts a command in the background has it ignore that signal.
     """
+    _memory.came = _memory.comes_again = False
     before = {number: signal.signal(number, _interrupt) for number in (signal.SIGTERM, signal.SIGINT)}
     try:
         yield
+        if _memory.came:
+            raise KeyboardInterrupt
+    except Exception as error:
+        if _memory.came:  # it has become this error, or was swallowed before it
+            raise KeyboardInterrupt from error
+        raise
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+        _memory.came = False
 
 
 @contextmanager
@@ -65,14 +102,22 @@ def interrupts_end_it() -> None:
         if what.exc_type is None or not issubclass(what.exc_type, KeyboardInterrupt):
             usual(what)
             return
-        import os
         import threading
 
-        again = threading.Timer(_AGAIN_AFTER_S, os.kill, (os.getpid(), signal.SIGINT))
+        again = threading.Timer(_AGAIN_AFTER_S, _come_again, (_memory.came,))
         again.daemon = True
         again.start()
 
     sys.unraisablehook = told
+
+
+def _come_again(is_remembered: bool) -> None:
+    """Sends it once more, unless a block has remembered it and was ended by it since."""
+    import os
+
+    if not is_remembered or _memory.came:
+        _memory.comes_again = is_remembered
+        os.kill(os.getpid(), signal.SIGINT)
 
 
 def interrupts_kill_it() -> None:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import time
-from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from contextlib import aclosing
 from types import TracebackType
-from typing import Any, Literal, Protocol, Self
+from typing import Any, Literal, Protocol, Self, TypeVar
 
 from tritonkit.client.answer import Answer
 from tritonkit.client.contract import Contract
@@ -16,14 +17,18 @@ from tritonkit.client.exchange import (
     Options,
     Reply,
     agree,
+    asks_further,
     check_items,
     check_reached,
     finish,
     first_fault,
     prepare,
 )
+from tritonkit.client.retry import RETRY, Retries, Retry
 from tritonkit.client.values import Array, Item, reads_files
+from tritonkit.client.wire import versions_in
 
+T = TypeVar("T")
 Items = Iterable[Item] | AsyncIterable[Item]
 # Answers that wait behind a slow one, or for a slow reader of a stream, as a multiple of in_flight.
 _BACKLOG = 4
@@ -32,17 +37,17 @@ _BACKLOG = 4
 class AsyncTransport(Protocol):
     """One protocol's way to the server, for one event loop."""
 
-    async def config(self) -> Mapping[str, Any] | ItemError:
+    async def config(self, limit_s: float) -> Mapping[str, Any] | ItemError:
         """The model's configuration as JSON."""
 
     async def models(self) -> list[str]:
         """Names of the server's models; none if it does not tell."""
 
-    async def versions(self) -> list[str]:
-        """Versions of the model that the server serves; none if it does not tell."""
+    async def metadata(self) -> Mapping[str, Any]:
+        """What the server says of the model to everybody; empty if it does not tell."""
 
-    async def send(self, arrays: Mapping[str, Array]) -> Reply:
-        """Sends one request and waits for its answer."""
+    async def send(self, arrays: Mapping[str, Array], limit_s: float) -> Reply:
+        """Sends one request and waits for its answer, at most so long."""
 
     async def close(self) -> None:
         """Ends the connections."""
@@ -61,8 +66,10 @@ class AsyncPipeline:
         in_flight: int = 32,
         contract: Contract | None = None,
         version: str | None = None,
+        retry: Retry | None = RETRY,
     ) -> None:
-        self._options = Options(name, address, protocol, deadline_s, in_flight, version)
+        self._options = Options(name, address, protocol, deadline_s, in_flight, version, retry)
+        self._retries = Retries(retry, deadline_s)
         self._given = contract
         self._agreed: Contract | None = None
         self._lock = asyncio.Lock()
@@ -74,13 +81,12 @@ class AsyncPipeline:
         async with self._lock:
             transport = self._transport()
             if self._agreed is None:
-                config = await transport.config()
-                if isinstance(config, ItemError):
-                    missing = config.code == "not_found"
-                    models = await transport.models() if missing else ()
-                    versions = await transport.versions() if missing else ()
-                    raise first_fault(self._options, config, models, versions)
-                self._agreed = agree(self._options, self._given, config)
+                config, _ = await self._tried(transport.config)
+                about = await transport.metadata() if asks_further(config) else {}
+                if isinstance(config, ItemError) and not (about and config.code == "permission_denied"):
+                    models = await transport.models() if asks_further(config) else ()
+                    raise first_fault(self._options, config, models, versions_in(about))
+                self._agreed = agree(self._options, self._given, about if isinstance(config, ItemError) else config)
             return self._agreed
 
     async def infer(self, items: Items) -> list[Answer]:
@@ -168,8 +174,15 @@ class AsyncPipeline:
         if isinstance(ready, Answer):
             return ready
         start_ns = time.perf_counter_ns()
-        reply = await self._transport().send(ready.arrays)
-        return finish(contract, ready, reply, (time.perf_counter_ns() - start_ns) // 1000)
+        reply, attempts = await self._tried(functools.partial(self._transport().send, ready.arrays))
+        return finish(contract, ready, reply, (time.perf_counter_ns() - start_ns) // 1000, attempts)
+
+    async def _tried(self, ask: Callable[[float], Awaitable[T]]) -> tuple[T, int]:
+        """The last reply of a call that gets the seconds it may take, and how often it was made."""
+        course = self._retries.course()
+        while (pause_s := course.pause_s(reply := await ask(course.left_s))) is not None:
+            await asyncio.sleep(pause_s)
+        return reply, course.attempts
 
     def _transport(self) -> AsyncTransport:
         if self._closed:

@@ -18,7 +18,8 @@ class Answer:
 
     `outputs` maps names to arrays without the batch axis; STRING outputs hold `str` (`bytes` where the tensor is
     not UTF-8). `answer.label` is short for `answer.outputs["label"]`. `source` is the item's file, or empty.
-    `latency_us` runs from sending to the answer; 0 if the item was never sent.
+    `latency_us` runs from sending to the answer, pauses between attempts included, and `attempts` counts how often it
+    was sent; both are 0 if it never was.
     """
 
     index: int
@@ -26,6 +27,7 @@ class Answer:
     outputs: dict[str, NDArray[np.generic]] = field(default_factory=dict)
     error: ItemError | None = None
     latency_us: int = 0
+    attempts: int = 0
 
     @property
     def ok(self) -> bool:

@@ -67,6 +67,20 @@ class Contract:
             int(config.get("max_batch_size", 0)),
         )
 
+    @classmethod
+    def of_metadata(cls, metadata: Mapping[str, Any]) -> Contract:
+        """From a model's metadata, which do not tell a batch axis from another: one of any length is taken for it.
+
+        They do not say either which inputs are optional, nor how large a batch may be: 1 stands for any.
+        """
+        every = [*metadata["inputs"], *metadata.get("outputs", ())]
+        batched = bool(every) and all(list(map(int, tensor["shape"]))[:1] == [-1] for tensor in every)
+        inputs, outputs = (
+            tuple(_tensor_of_metadata(tensor, batched) for tensor in metadata.get(kind, ()))
+            for kind in ("inputs", "outputs")
+        )
+        return cls(str(metadata["name"]), inputs, outputs, int(batched))
+
     @property
     def required_inputs(self) -> tuple[TensorContract, ...]:
         """The inputs without which no request is answered."""
@@ -101,6 +115,12 @@ def _tensor_of_config(entry: Mapping[str, Any]) -> TensorContract:
     dtype = str(entry["data_type"]).removeprefix("TYPE_")
     dims = tuple(int(d) for d in entry.get("dims", ()))
     return TensorContract(str(entry["name"]), dtype, dims, bool(entry.get("optional", False)))
+
+
+def _tensor_of_metadata(entry: Mapping[str, Any], batched: bool) -> TensorContract:
+    dtype = str(entry["datatype"])
+    dims = tuple(int(d) for d in entry["shape"])[1 if batched else 0 :]
+    return TensorContract(str(entry["name"]), "STRING" if dtype == "BYTES" else dtype, dims)
 
 
 def _compare(kind: str, ours: Iterable[TensorContract], theirs: Iterable[TensorContract]) -> list[str]:

@@ -63,7 +63,8 @@ _OF_HTTP: dict[int, Code] = {
 
 # How gRPC itself words a connection that fails or breaks; the status is UNAVAILABLE, as for a model's own refusal.
 _LOST = re.compile(
-    r"failed to connect to all addresses|Stream removed|Socket closed|GOAWAY|Connection (refused|reset|timed out)"
+    r"failed to connect to all addresses|connections to all backends failing|Stream removed|Socket closed"
+    r"|GOAWAY|Connection (refused|reset|timed out)"
     r"|(recvmsg|sendmsg|writev?|readv?):|Broken pipe|End of TCP stream|Endpoint clos|Transport closed|Channel closed"
     r"|DNS resolution failed|Name resolution failure|keepalive|Failed to connect|errors resolving|empty address list",
     re.IGNORECASE,
@@ -153,6 +154,8 @@ def of_grpc(status: str, message: str, deadline_s: float) -> ItemError:
     code = _OF_GRPC.get(status.rpartition(".")[2], "internal")
     if code == "deadline_exceeded":
         return too_late(deadline_s, message)
+    if code == "unavailable" and message.startswith("This protocol is restricted"):
+        code = "permission_denied"  # as over HTTP; trying again would not help
     if code == "unavailable" and _LOST.search(message):
         return unreachable(message)
     return ItemError(code, clean(message), message)

@@ -19,6 +19,7 @@ from tritonkit.client.errors import (
     UnknownVersionError,
     did_you_mean,
 )
+from tritonkit.client.retry import RETRY, Retry
 from tritonkit.client.values import Array, Item, ItemFaultError, Result, decode, encode, source_of
 
 Reply = Result | ItemError
@@ -30,7 +31,7 @@ _NAMES_SHOWN = 12
 class Options:
     """Where a pipeline is and how it is called; raises ValueError for what cannot work.
 
-    `version` None is the newest version that is served.
+    `version` None is the newest version that is served; `retry` None sends nothing twice.
     """
 
     name: str
@@ -39,11 +40,13 @@ class Options:
     deadline_s: float
     in_flight: int
     version: str | None = None
+    retry: Retry | None = RETRY
 
     def __post_init__(self) -> None:
         if self.protocol not in PROTOCOLS:
             raise ValueError(f"protocol is {self.protocol!r}; valid: {', '.join(map(repr, PROTOCOLS))}")
-        if "://" in self.address or not re.search(r":\d+(/|$)", self.address):
+        resolver = self.protocol == "grpc" and self.address.startswith("dns://")
+        if ("://" in self.address and not resolver) or not re.search(r":\d+(/|$)", self.address):
             raise ValueError(f"address is {self.address!r}; give host:port, such as 'localhost:8001'")
         if not self.deadline_s > 0:
             raise ValueError(f"deadline_s is {self.deadline_s}; give seconds above 0")
@@ -77,24 +80,29 @@ def prepare(contract: Contract, index: int, item: Item) -> Outgoing | Answer:
         return Answer(index, source_of(item), error=fault.error)
 
 
-def finish(contract: Contract, sent: Outgoing, reply: Reply, latency_us: int) -> Answer:
-    """The answer from what the server said."""
-    latency_us = max(1, latency_us)
+def finish(contract: Contract, sent: Outgoing, reply: Reply, latency_us: int, attempts: int) -> Answer:
+    """The answer from what the server said to the last of the attempts."""
+    told: dict[str, Any] = {"latency_us": max(1, latency_us), "attempts": attempts}
     if isinstance(reply, ItemError):
-        return Answer(sent.index, sent.source, error=reply, latency_us=latency_us)
+        return Answer(sent.index, sent.source, error=reply, **told)
     try:
-        return Answer(sent.index, sent.source, decode(contract, reply), latency_us=latency_us)
+        return Answer(sent.index, sent.source, decode(contract, reply), **told)
     except ItemFaultError as fault:
-        return Answer(sent.index, sent.source, error=fault.error, latency_us=latency_us)
+        return Answer(sent.index, sent.source, error=fault.error, **told)
 
 
-def agree(options: Options, given: Contract | None, config: Mapping[str, Any]) -> Contract:
-    """The contract to hold to.
+def asks_further(config: object) -> bool:
+    """Whether the server's metadata help: it has no such model, or keeps configurations to those with its key."""
+    return isinstance(config, ItemError) and config.code in ("not_found", "permission_denied")
 
-    Raises ContractError if the caller's is not the server's, ServerUnreachableError if `config` is no Triton's.
+
+def agree(options: Options, given: Contract | None, told: Mapping[str, Any]) -> Contract:
+    """The contract to hold to, from a model's configuration or its metadata.
+
+    Raises ContractError if the caller's is not the server's, ServerUnreachableError if `told` is no Triton's.
     """
     try:
-        server = Contract.of_config(config)
+        server = Contract.of_metadata(told) if "inputs" in told else Contract.of_config(told)
     except (ValueError, LookupError, TypeError, AttributeError) as error:  # JSON, but no ModelConfig
         raise unreachable_error(options, ItemError("bad_answer", NOT_AS_TRITON, repr(error))) from None
     if given is not None:

@@ -11,7 +11,7 @@ from tritonclient.utils import InferenceServerException
 from tritonkit.client.errors import ItemError
 from tritonkit.client.exchange import Options, Reply
 from tritonkit.client.values import Array, infer_inputs
-from tritonkit.client.wire import grpc_channel, grpc_config, grpc_fault, names_in, versions_in
+from tritonkit.client.wire import grpc_channel, grpc_config, grpc_fault, names_in
 
 
 class AsyncGrpcTransport:
@@ -21,15 +21,14 @@ class AsyncGrpcTransport:
         self._name, self._version, self._deadline_s = options.name, options.version or "", options.deadline_s
         self._client = triton.InferenceServerClient(options.address, channel_args=grpc_channel(options.address))
 
-    async def config(self) -> Mapping[str, Any] | ItemError:
+    async def config(self, limit_s: float) -> Mapping[str, Any] | ItemError:
         """The model's configuration as JSON."""
-        limit_s = self._deadline_s
         try:
             reply = await self._client.get_model_config(
                 self._name, self._version, as_json=True, client_timeout=limit_s
             )
         except InferenceServerException as error:
-            return grpc_fault(error, limit_s)
+            return grpc_fault(error, self._deadline_s)
         return grpc_config(reply)
 
     async def models(self) -> list[str]:
@@ -41,23 +40,22 @@ class AsyncGrpcTransport:
             return []
         return names_in(statistics.get("model_stats", ()))
 
-    async def versions(self) -> list[str]:
-        """Versions of the model that the server serves; none if it does not tell."""
+    async def metadata(self) -> Mapping[str, Any]:
+        """What the server says of the model to everybody; empty if it does not tell."""
         limit_s = self._deadline_s
         try:
-            return versions_in(
-                await self._client.get_model_metadata(self._name, as_json=True, client_timeout=limit_s)
+            found: Mapping[str, Any] = await self._client.get_model_metadata(
+                self._name, as_json=True, client_timeout=limit_s
             )
         except InferenceServerException:
-            return []
+            return {}
+        return found
 
-    async def send(self, arrays: Mapping[str, Array]) -> Reply:
-        """Sends one request and waits for its answer."""
+    async def send(self, arrays: Mapping[str, Array], limit_s: float) -> Reply:
+        """Sends one request and waits for its answer, at most so long."""
         inputs = infer_inputs(triton.InferInput, arrays)
         try:
-            result: Reply = await self._client.infer(
-                self._name, inputs, self._version, client_timeout=self._deadline_s
-            )
+            result: Reply = await self._client.infer(self._name, inputs, self._version, client_timeout=limit_s)
         except InferenceServerException as error:
             return grpc_fault(error, self._deadline_s)
         return result

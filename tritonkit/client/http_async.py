@@ -16,7 +16,7 @@ import tritonclient.http.aio as triton
 from tritonkit.client.errors import ItemError
 from tritonkit.client.exchange import Options, Reply
 from tritonkit.client.values import Array, infer_inputs
-from tritonkit.client.wire import http_fault, names_in, versions_in
+from tritonkit.client.wire import http_fault, names_in
 
 _WARNED_BYTES = 2**20
 _CLOSING_TURNS = 20  # of the event loop, for sockets to be told of their end; two suffice
@@ -68,35 +68,38 @@ class AsyncHttpTransport:
         self._name, self._version, self._deadline_s = options.name, options.version or "", options.deadline_s
         self._client = _Client(options.address, options.deadline_s)
 
-    async def config(self) -> Mapping[str, Any] | ItemError:
+    async def config(self, limit_s: float) -> Mapping[str, Any] | ItemError:
         """The model's configuration as JSON."""
         reply: Mapping[str, Any] | ItemError = await self._call(
-            self._client.get_model_config(self._name, self._version)
+            self._client.get_model_config(self._name, self._version), limit_s
         )
         return reply
 
     async def models(self) -> list[str]:
         """Names of the server's models; none if it does not tell."""
-        statistics = await self._call(self._client.get_inference_statistics())
+        statistics = await self._call(self._client.get_inference_statistics(), self._deadline_s)
         return [] if isinstance(statistics, ItemError) else names_in(statistics.get("model_stats", ()))
 
-    async def versions(self) -> list[str]:
-        """Versions of the model that the server serves; none if it does not tell."""
-        metadata = await self._call(self._client.get_model_metadata(self._name))
-        return [] if isinstance(metadata, ItemError) else versions_in(metadata)
+    async def metadata(self) -> Mapping[str, Any]:
+        """What the server says of the model to everybody; empty if it does not tell."""
+        found: Mapping[str, Any] | ItemError = await self._call(
+            self._client.get_model_metadata(self._name), self._deadline_s
+        )
+        return {} if isinstance(found, ItemError) else found
 
-    async def send(self, arrays: Mapping[str, Array]) -> Reply:
-        """Sends one request and waits for its answer."""
+    async def send(self, arrays: Mapping[str, Array], limit_s: float) -> Reply:
+        """Sends one request and waits for its answer, at most so long."""
         inputs = infer_inputs(triton.InferInput, arrays)
-        reply: Reply = await self._call(self._client.infer(self._name, inputs, self._version))
+        reply: Reply = await self._call(self._client.infer(self._name, inputs, self._version), limit_s)
         return reply
 
     async def close(self) -> None:
         """Ends the connections."""
         await self._client.close()
 
-    async def _call(self, request: Awaitable[Any]) -> Any:
+    async def _call(self, request: Awaitable[Any], limit_s: float) -> Any:
         try:
-            return await request
+            async with asyncio.timeout(limit_s):
+                return await request
         except Exception as error:  # noqa: BLE001 - whatever breaks is this request's error
             return http_fault(error, self._deadline_s, (aiohttp.ClientError,))

@@ -21,7 +21,7 @@ from tritonkit.client.errors import ItemError
 from tritonkit.client.exchange import Options, Reply
 from tritonkit.client.threaded import CLOSED, Job, ThreadedTransport
 from tritonkit.client.values import Array, infer_inputs
-from tritonkit.client.wire import http_fault, names_in, versions_in
+from tritonkit.client.wire import http_fault, names_in
 
 # Sockets give up at the deadline by themselves; this much later the request is ended whatever it does.
 _GRACE_S = 0.1
@@ -47,15 +47,20 @@ class HttpTransport(ThreadedTransport):
         statistics = self._call(lambda client: client.get_inference_statistics())
         return [] if isinstance(statistics, ItemError) else names_in(statistics.get("model_stats", ()))
 
-    def versions(self) -> list[str]:
-        """Versions of the model that the server serves; none if it does not tell."""
-        metadata = self._call(lambda client: client.get_model_metadata(self._name))
-        return [] if isinstance(metadata, ItemError) else versions_in(metadata)
+    def metadata(self) -> Mapping[str, Any]:
+        """What the server says of the model to everybody; empty if it does not tell."""
+        found: Mapping[str, Any] | ItemError = self._call(lambda client: client.get_model_metadata(self._name))
+        return {} if isinstance(found, ItemError) else found
 
-    def send(self, arrays: Mapping[str, Array], done: Callable[[Reply], None]) -> Callable[[], None]:
+    def send(self, arrays: Mapping[str, Array], done: Callable[[Reply, int], None]) -> Callable[[], None]:
         """Sends one request; `done` is called once, in the transport's thread."""
         inputs = infer_inputs(triton.InferInput, arrays)
-        return self._post(Job(lambda client: client.infer(self._name, inputs, self._version), done))
+        course = self._retries.course()
+
+        def work(client: Any) -> Any:
+            return client.infer(self._name, inputs, self._version)
+
+        return self._post(Job(work, lambda reply: done(reply, course.attempts), course))
 
     def _put(self, job: Job | None) -> None:
         super()._put(job)
@@ -102,14 +107,18 @@ class HttpTransport(ThreadedTransport):
             job.handle.link(running.pop)
 
     def _serve(self, job: Job) -> None:
+        while (pause_s := job.course.pause_s(reply := self._asked(job))) is not None:
+            gevent.sleep(pause_s)
+        job.reply(reply)
+
+    def _asked(self, job: Job) -> Any:
         client = self._idle.pop() if self._idle else self._new_client()
         reusable = False
         try:
-            with gevent.Timeout(self._deadline_s + _GRACE_S):
+            # Not gevent's own exception: a request that ends by that while it is sent leaves its socket open.
+            with gevent.Timeout(job.course.left_s + _GRACE_S, TimeoutError()):
                 reply = job.work(client)
             reusable = True
-        except gevent.Timeout:
-            reply = http_fault(TimeoutError(), self._deadline_s, ())
         except Exception as error:  # noqa: BLE001 - whatever breaks is this request's error, not the thread's end
             reusable = isinstance(error, InferenceServerException)  # the answer was read to its end
             reply = http_fault(error, self._deadline_s, (HTTPParseError,))
@@ -118,7 +127,7 @@ class HttpTransport(ThreadedTransport):
                 self._idle.append(client)
             else:
                 client.close()
-        job.reply(reply)
+        return reply
 
     def _new_client(self) -> Any:
         limit_s = self._deadline_s

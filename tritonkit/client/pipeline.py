@@ -19,16 +19,21 @@ from tritonkit.client.exchange import (
     Outgoing,
     Reply,
     agree,
+    asks_further,
     check_items,
     check_reached,
     finish,
     first_fault,
     prepare,
 )
+from tritonkit.client.retry import RETRY, Retry
 from tritonkit.client.threaded import take_from
 from tritonkit.client.values import Array, Item
+from tritonkit.client.wire import versions_in
 
 Cancel = Callable[[], None]
+Done = Callable[[Reply, int], None]
+"""Gets the reply, and how often the request was sent."""
 
 
 class Transport(Protocol):
@@ -40,10 +45,10 @@ class Transport(Protocol):
     def models(self) -> list[str]:
         """Names of the server's models; none if it does not tell."""
 
-    def versions(self) -> list[str]:
-        """Versions of the model that the server serves; none if it does not tell."""
+    def metadata(self) -> Mapping[str, Any]:
+        """What the server says of the model to everybody; empty if it does not tell."""
 
-    def send(self, arrays: Mapping[str, Array], done: Callable[[Reply], None]) -> Cancel:
+    def send(self, arrays: Mapping[str, Array], done: Done) -> Cancel:
         """Sends one request; `done` is called once, in any thread, unless the request is cancelled."""
 
     def close(self) -> None:
@@ -55,6 +60,7 @@ class Pipeline:
 
     `address` is host:port of that protocol. `deadline_s` is the longest wait for one item's answer, `in_flight` the
     most requests under way at once. `version` is a version that the server serves ("2"; default: the newest).
+    A request that was refused is sent again within its deadline: see `Retry`; with None nothing is.
     The contract is asked from the server at first use; one that is given is compared with the server's then. Safe to
     share between threads; close it, or use it in a `with` statement.
 
@@ -72,8 +78,9 @@ class Pipeline:
         in_flight: int = 32,
         contract: Contract | None = None,
         version: str | None = None,
+        retry: Retry | None = RETRY,
     ) -> None:
-        self._options = Options(name, address, protocol, deadline_s, in_flight, version)
+        self._options = Options(name, address, protocol, deadline_s, in_flight, version, retry)
         self._given = contract
         self._agreed: Contract | None = None
         self._lock = threading.Lock()
@@ -89,12 +96,11 @@ class Pipeline:
                 raise PipelineError(f"this Pipeline of {self._options.name!r} is closed; make a new one")
             if self._agreed is None:
                 config = self._transport.config()
-                if isinstance(config, ItemError):
-                    missing = config.code == "not_found"
-                    models = self._transport.models() if missing else ()
-                    versions = self._transport.versions() if missing else ()
-                    raise first_fault(self._options, config, models, versions)
-                self._agreed = agree(self._options, self._given, config)
+                about = self._transport.metadata() if asks_further(config) else {}
+                if isinstance(config, ItemError) and not (about and config.code == "permission_denied"):
+                    models = self._transport.models() if asks_further(config) else ()
+                    raise first_fault(self._options, config, models, versions_in(about))
+                self._agreed = agree(self._options, self._given, about if isinstance(config, ItemError) else config)
             return self._agreed
 
     def infer(self, items: Iterable[Item]) -> list[Answer]:
@@ -108,12 +114,12 @@ class Pipeline:
         contract = self.contract
         answers: dict[int, Answer] = {}
         waiting: dict[int, Cancel] = {}
-        arrived: queue.SimpleQueue[tuple[Outgoing, Reply, int]] = queue.SimpleQueue()
+        arrived: queue.SimpleQueue[tuple[Outgoing, Reply, int, int]] = queue.SimpleQueue()
 
         def take() -> None:
-            sent, reply, latency_us = take_from(arrived)
+            sent, reply, latency_us, attempts = take_from(arrived)
             del waiting[sent.index]
-            answers[sent.index] = finish(contract, sent, reply, latency_us)
+            answers[sent.index] = finish(contract, sent, reply, latency_us, attempts)
 
         try:
             for index, item in enumerate(items):
@@ -152,9 +158,13 @@ class Pipeline:
 
 
 def _arrive(
-    arrived: queue.SimpleQueue[tuple[Outgoing, Reply, int]], sent: Outgoing, start_ns: int, reply: Reply
+    arrived: queue.SimpleQueue[tuple[Outgoing, Reply, int, int]],
+    sent: Outgoing,
+    start_ns: int,
+    reply: Reply,
+    attempts: int,
 ) -> None:
-    arrived.put((sent, reply, (time.perf_counter_ns() - start_ns) // 1000))
+    arrived.put((sent, reply, (time.perf_counter_ns() - start_ns) // 1000, attempts))
 
 
 def _transport(options: Options) -> Transport:

@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 
 from tritonkit.client.errors import ItemError, PipelineError
 from tritonkit.client.exchange import Options
+from tritonkit.client.retry import Course, Retries
 
 CLOSED = ItemError("cancelled", "the client was closed")
 # Ctrl-C that comes just as a wait begins is noticed when the wait ends: no wait is longer than this.
@@ -34,11 +35,13 @@ def take_from(replies: queue.SimpleQueue[T]) -> T:
 class Job:
     """Work for the thread. `done` gets one reply: what came of it, or an ItemError.
 
-    `handle` is what the thread needs to cancel it; None until it has begun.
+    `handle` is what the thread needs to cancel it; None until it has begun. `due_s` is when it begins, of the
+    monotonic clock: at once, unless it is tried again.
     """
 
-    def __init__(self, work: Callable[..., Any], done: Callable[[Any], None]) -> None:
-        self.work, self._done = work, done
+    def __init__(self, work: Callable[..., Any], done: Callable[[Any], None], course: Course) -> None:
+        self.work, self._done, self.course = work, done, course
+        self.due_s = 0.0
         self.handle: Any = None
         self.cancelled = self._replied = False
 
@@ -54,6 +57,7 @@ class ThreadedTransport(abc.ABC):
 
     def __init__(self, options: Options) -> None:
         self._name, self._address, self._deadline_s = options.name, options.address, options.deadline_s
+        self._retries = Retries(options.retry, options.deadline_s)
         self._version = options.version or ""  # as tritonclient says "the newest"
         self._inbox: queue.SimpleQueue[Job | None] = queue.SimpleQueue()  # None: the end
         self._lock = threading.Lock()
@@ -100,7 +104,7 @@ class ThreadedTransport(abc.ABC):
     def _call(self, work: Callable[..., Any]) -> Any:
         """Runs a job to its end and gives its reply."""
         replies: queue.SimpleQueue[Any] = queue.SimpleQueue()
-        self._post(Job(work, replies.put))
+        self._post(Job(work, replies.put, self._retries.course()))
         return take_from(replies)
 
     def _main(self, started: threading.Event) -> None:

@@ -14,18 +14,22 @@ from tritonkit.client.errors import NOT_AS_TRITON, ItemError, of_grpc, of_http, 
 # What tritonclient.http raises for an answer that is no JSON, or JSON of another kind than Triton's.
 _MISREAD = (rapidjson.JSONDecodeError, UnicodeDecodeError, LookupError, TypeError)
 _LARGEST_MESSAGE_BYTES = 2**31 - 1
-_GRPC_CHANNEL = [
+_GRPC_CHANNEL: list[tuple[str, int | str]] = [
     ("grpc.max_send_message_length", _LARGEST_MESSAGE_BYTES),
     ("grpc.max_receive_message_length", _LARGEST_MESSAGE_BYTES),
     # A server that comes back is found again within a second; by default the pauses grow to two minutes.
     ("grpc.initial_reconnect_backoff_ms", 100),
     ("grpc.max_reconnect_backoff_ms", 1000),
+    # Of a name with several addresses, as a headless Service has, every server gets its share; of one it is the same.
+    ("grpc.lb_policy_name", "round_robin"),
+    # A server that goes away makes the client ask for the name's addresses again; by default at most every 30 s.
+    ("grpc.dns_min_time_between_resolutions_ms", 2000),
     # Pipelines share no connections, so that none inherits the state of another's.
     ("grpc.use_local_subchannel_pool", 1),
 ]
 
 
-def grpc_channel(address: str) -> list[tuple[str, int]]:
+def grpc_channel(address: str) -> list[tuple[str, int | str]]:
     """The options of a channel to `address`. No proxy of the environment (`http_proxy`) reaches our loopback."""
     host = address.rpartition(":")[0].strip("[]")
     try:

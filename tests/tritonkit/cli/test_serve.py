@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from cli_session import At
+from cli_session import At, Session
 
 from deploy.embedded import stubs
 
@@ -27,6 +27,14 @@ output [{ name: "y" data_type: TYPE_FP32 dims: [ -1 ] }]
 instance_group [{ kind: KIND_CPU count: 1 }]
 """
 MODEL = "class TritonPythonModel:\n    def execute(self, requests):\n        raise NotImplementedError\n"
+
+
+def test_a_spec_is_no_argument_of_it(session: Session) -> None:
+    ended = session.quietly("serve", "specs/digits.yaml")
+    assert ended.status == 1
+    assert (
+        "`tritonkit render specs/digits.yaml --out FOLDER`, then `tritonkit serve --repository FOLDER`" in ended.err
+    )
 
 
 @pytest.fixture

@@ -98,3 +98,23 @@ def test_check_against_names_all_differences_in_one_error() -> None:
     assert len(caught.value.differences) == 3
     assert all(sentence in str(caught.value) for sentence in caught.value.differences)
     assert str(caught.value).startswith("the server at localhost:8001 serves another 'digits' than expected: ")
+
+
+def metadata(*tensors: tuple[str, str, list[Any]]) -> dict[str, Any]:
+    """What a server says of a model to everybody, the last tensor its output."""
+    told = [{"name": name, "datatype": dtype, "shape": shape} for name, dtype, shape in tensors]
+    return {"name": "digits", "versions": ["1"], "platform": "python", "inputs": told[:-1], "outputs": told[-1:]}
+
+
+@pytest.mark.parametrize("as_text", [False, True], ids=["HTTP", "gRPC"])
+def test_metadata_tell_a_contract_too(as_text: bool) -> None:
+    def shape(*axes: int) -> list[Any]:
+        return [str(axis) for axis in axes] if as_text else list(axes)
+
+    batched = Contract.of_metadata(metadata(("image", "BYTES", shape(-1, 1)), ("score", "FP32", shape(-1, 3))))
+    inputs, outputs = (TensorContract("image", "STRING", (1,)),), (TensorContract("score", "FP32", (3,)),)
+    assert batched == Contract("digits", inputs, outputs, 1)
+    assert batched.differences(Contract("digits", inputs, outputs, 32)) == []
+    alone = Contract.of_metadata(metadata(("image", "UINT8", shape(-1, 3)), ("score", "FP32", shape(3))))
+    assert alone.max_batch_size == 0
+    assert [tensor.dims for tensor in (*alone.inputs, *alone.outputs)] == [(-1, 3), (3,)]

@@ -100,3 +100,8 @@ def test_a_page_that_is_missing_is_no_missing_model() -> None:
 def test_did_you_mean() -> None:
     assert did_you_mean("digit", ["digits", "faces"]) == "; did you mean 'digits'?"
     assert did_you_mean("zebra", ["digits", "faces"]) == ""
+
+
+def test_what_needs_a_key_is_no_matter_of_time() -> None:
+    words = "This protocol is restricted, expecting header 'triton-grpc-protocol-tritonkit-key'"
+    assert of_grpc("StatusCode.UNAVAILABLE", words, 1.0).code == "permission_denied"

@@ -85,6 +85,7 @@ def test_no_items(server: Any, caller: Any) -> None:
     assert caller.infer("echo", server.addresses[caller.protocol], []) == []
 
 
+@pytest.mark.alone  # it tells waiting from not waiting by time
 def test_in_flight_is_the_most_that_is_sent_at_once(server: Any, caller: Any) -> None:
     # Four instances that take 0.2 s each: of five items sent at once, one has to wait for another's end.
     items = [np.array([0.2], np.float32)] * 5

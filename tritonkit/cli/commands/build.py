@@ -92,16 +92,17 @@ def command(
 @contextmanager
 def _temporary_files() -> Iterator[None]:
     """All of the build's are in one folder, which goes in the end, wherever an interrupt falls."""
-    import shutil
     import tempfile
 
-    before, folder = tempfile.tempdir, tempfile.mkdtemp(prefix="tritonkit-build-")
-    tempfile.tempdir = folder
-    try:
-        yield
-    finally:
-        tempfile.tempdir = before
-        shutil.rmtree(folder, ignore_errors=True)
+    from generator.whole_file import passing_folder
+
+    before = tempfile.tempdir
+    with passing_folder(Path(tempfile.gettempdir()), "tritonkit-build-") as folder:
+        tempfile.tempdir = str(folder)
+        try:
+            yield
+        finally:
+            tempfile.tempdir = before
 
 
 def _report(outcomes: Sequence[Outcome]) -> None:

@@ -1,4 +1,4 @@
-"""`tritonkit demo`: the digits served and classified, as a table and as build/demo.json."""
+"""`tritonkit demo`: the digits served and classified, as a table and as build/demo.json; then swept for a minute."""
 
 from __future__ import annotations
 
@@ -8,14 +8,19 @@ from typing import TYPE_CHECKING
 import click
 
 if TYPE_CHECKING:
+    from generator.project import Project
     from tritonkit.demo import Demonstration
 
 
 @click.command("demo")
 @click.argument("spec", default="specs/digits.yaml", type=click.Path(path_type=Path))
 @click.option("--json", "as_json", is_flag=True, help="Print what was seen as JSON instead of a table.")
-def command(spec: Path, as_json: bool) -> None:
-    """Serve SPEC (default: specs/digits.yaml), classify its held-out data over HTTP and gRPC, and stop."""
+@click.option("--sweep/--no-sweep", default=True, show_default=True, help="End with a load test of two delays.")
+def command(spec: Path, as_json: bool, sweep: bool) -> None:
+    """Serve SPEC (default: specs/digits.yaml), classify its held-out data over HTTP and gRPC, and stop.
+
+    Then the queue delay is swept for less than a minute, under open-loop load; the report is an HTML file.
+    """
     import json
 
     from generator.project import Project
@@ -39,6 +44,29 @@ def command(spec: Path, as_json: bool) -> None:
             f"{seen.pipeline}: not as promised: an error, or an accuracy below {seen.floor} or unlike the model's own"
         )
         click.get_current_context().exit(1)
+    if sweep:
+        _sweep(spec, project, on_stdout=not as_json)
+
+
+def _sweep(spec: Path, project: Project, *, on_stdout: bool) -> None:
+    """Its choice, and where its report lies. A spec that cannot be swept is no mistake here."""
+    from generator.problems import ProblemsError, errors
+    from tritonkit.cli.load_output import seldom_counted
+    from tritonkit.cli.output import print_line, progress, say, shown_path
+    from tritonkit.cli.signals import terminate_as_interrupt
+    from tritonkit.demo import short_sweep
+
+    tell = print_line if on_stdout else say
+    try:
+        with terminate_as_interrupt(), progress("sweeping the queue delay") as update:
+            swept, report = short_sweep(spec, project, seldom_counted(update))
+    except ProblemsError as error:
+        say(f"no sweep: {errors(error.problems)[0].message}")
+        return
+    if on_stdout:
+        click.echo()
+    tell(f"{swept.pipeline} under {swept.rate_rps:g} requests a second, sweeping the queue delay: {swept.choice.why}")
+    tell(f"report   {shown_path(report)}")
 
 
 def _show(seen: Demonstration) -> None:

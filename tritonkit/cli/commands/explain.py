@@ -21,15 +21,16 @@ def command(code: str | None, as_json: bool) -> None:
     """Explain the CODE of a problem, such as TK502; without one, list all codes."""
     from generator.lint.explain import page_of, pages
     from tritonkit.cli.output import print_json
+    from tritonkit.codes import STAGES
 
     if code is None:
-        found = pages()
+        found = pages(STAGES)
         if as_json:
             print_json([page.as_json() for page in found])
         else:
             _list(found)
         return
-    page = page_of(code)
+    page = page_of(code, STAGES)
     if as_json:
         print_json(page.as_json())
     elif page.is_rule and sys.stdout.isatty():

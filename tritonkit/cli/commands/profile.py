@@ -54,6 +54,7 @@ def command(
     from generator.problems import UserError
     from tritonkit.cli.graphs import graphs_of, of_each
     from tritonkit.cli.output import print_json, progress
+    from tritonkit.cli.signals import terminate_as_interrupt
 
     if chart is not None and chart.suffix.lower() not in _CHARTS:
         raise click.UsageError(f"--chart {chart} ends in none of {', '.join(_CHARTS)}")
@@ -68,7 +69,7 @@ def command(
     if chart is not None and len(graphs) > 1:
         raise UserError(f"{path} has {len(graphs)} models, and a chart is of one", "name one of its ONNX files")
     count = threads if threads is not None else graphs[0].threads
-    with progress("reading") as now:
+    with terminate_as_interrupt(), progress("reading") as now:
         asked = _Asked(engine, dict(lengths), batch, runs, count)
         profiles = of_each(graphs, lambda graph: _profile(graph, asked, now))
         now("measuring the roofs")
@@ -147,8 +148,7 @@ def _show(graph: Graph, found: Profile, roofs: Roofs | None, *, every: bool) -> 
     for line in graph.title():
         print_line(line, 11)
     where = "ONNX Runtime on the CPU" if found.engine == "onnxruntime" else "TensorRT"
-    print_line(f"  one run   {found.total_ms:.3f} ms, the median of {found.runs} in {where}; of it "
-               f"{found.outside_ms:.3f} ms outside of layers", 12)  # fmt: skip
+    print_line(f"  one run   {found.total_ms:.3f} ms, the median of {found.runs} in {where}; {_apart(found)}", 12)
     if roofs is not None:
         threads = f"{roofs.threads} {'thread' if roofs.threads == 1 else 'threads'}"
         flops, copied = f"{roofs.flops_per_s / 1e9:.3g} GFLOP/s", f"{roofs.bytes_per_s / 1e9:.3g} GB/s"
@@ -174,6 +174,13 @@ def _show(graph: Graph, found: Profile, roofs: Roofs | None, *, every: bool) -> 
     if roofs is not None:
         _explain(shown, roofs)
     click.echo()
+
+
+def _apart(found: Profile) -> str:
+    """What a run is beside its layers. An engine that times each layer runs slower than one that does not."""
+    if found.outside_ms < 0:
+        return f"timed one by one, its layers take {found.layers_ms:.3f} ms"
+    return f"of it {found.outside_ms:.3f} ms outside of layers"
 
 
 def _explain(shown: list[LayerTime], roofs: Roofs) -> None:

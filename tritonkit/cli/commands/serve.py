@@ -19,6 +19,7 @@ LOOK_S = 1.0  # how often it looks for Python processes that ended
 
 
 @click.command("serve")
+@click.argument("specs", nargs=-1, metavar="")
 @click.option("--target", default="embedded", show_default=True, help="What the specs are rendered for first.")
 @click.option("--repository", type=click.Path(path_type=Path, exists=True, file_okay=False),
               help="Serve this repository as it is, and render nothing.")  # fmt: skip
@@ -35,7 +36,7 @@ LOOK_S = 1.0  # how often it looks for Python processes that ended
               help="When it gives up.")  # fmt: skip
 @click.option("--json", "as_json", is_flag=True, help="Print the addresses as one line of JSON.")
 def command(
-    target: str, repository: Path | None, http_port: int, grpc_port: int, metrics_port: int,
+    specs: tuple[str, ...], target: str, repository: Path | None, http_port: int, grpc_port: int, metrics_port: int,
     updatable: bool, ready_timeout_s: float, as_json: bool,
 ) -> None:  # fmt: skip
     """Render the specs and serve them on loopback; Ctrl-C drains and stops."""
@@ -50,8 +51,9 @@ def command(
     from generator.project import NoProjectError, Project
     from tritonkit.cli import servers
     from tritonkit.cli.output import progress, say
-    from tritonkit.cli.signals import terminate_as_interrupt
+    from tritonkit.cli.signals import forget_interrupt, terminate_as_interrupt
 
+    _no_specs(specs)
     if repository is not None and updatable:
         raise click.UsageError("--updatable is for a server of the specs: a --repository has none to be updated to")
     if repository is None:
@@ -82,6 +84,7 @@ def command(
                     _announce(server, as_json)
                     _wait(server, watch)
                 except KeyboardInterrupt:
+                    forget_interrupt()
                     say("stopping: requests in flight finish first")
                 if server.failure is not None:
                     raise server.failure
@@ -89,17 +92,30 @@ def command(
             server.stop()
 
 
+def _no_specs(specs: tuple[str, ...]) -> None:
+    """Raises UsageError: it is what many try first."""
+    if specs:
+        raise click.UsageError(
+            f"serve takes no arguments, and `{specs[0]}` is one: it serves all specs of the project. For some of "
+            f"them: `tritonkit render {' '.join(specs)} --out FOLDER`, then `tritonkit serve --repository FOLDER`"
+        )
+
+
 def _render(project: Project, target: str) -> tuple[Path, ServerNeeds, dict[str, str]]:
     """Renders every spec of the target; the repository, what its server needs, and the hashes of its files."""
+    from deploy.embedded import shared_memory
     from deploy.embedded.changes import hashes
     from deploy.embedded.needs import needs_of
     from deploy.embedded.refresh import render_for
-    from tritonkit.cli.output import show_problems
+    from tritonkit.cli.output import say, show_problems
 
     made = render_for(project, target)
     report = made.write()
     show_problems([*made.work.problems, *report.warnings])
-    return report.root, needs_of(made.plans), hashes(made.tree.files)
+    needs = needs_of(made.plans)
+    if told := shared_memory.shortage(needs.shm_full_bytes):
+        say(told)
+    return report.root, needs, hashes(made.tree.files)
 
 
 def _lint(repository: Path) -> ServerNeeds:
@@ -123,8 +139,10 @@ def _lint(repository: Path) -> ServerNeeds:
 def _wait(server: EmbeddedServer, watch: Watch) -> None:
     """Returns when the server has ended; says meanwhile which Python processes of it did."""
     from tritonkit.cli.output import say
+    from tritonkit.cli.signals import raise_again
 
     while True:
+        raise_again()
         try:
             server.wait(LOOK_S)
             return
