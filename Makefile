@@ -35,7 +35,7 @@ sweep:
 test: .installed
 	@mkdir -p build
 	@status=0; \
-	$(BIN)/python -m pytest $(AT_ONCE) -m "not alone and not cluster" || status=1; \
+	$(BIN)/python scripts/tests_at_once.py $(AT_ONCE) -m "not alone and not cluster" || status=1; \
 	$(BIN)/python -m pytest -m "alone and not cluster" || status=1; \
 	$(BIN)/python scripts/with_numpy_2.py $(AT_ONCE) || status=1; \
 	exit $$status
@@ -46,7 +46,7 @@ test-cluster: .installed
 
 fast: .installed
 	@status=0; \
-	$(BIN)/python -m pytest $(AT_ONCE) -m "not server and not alone and not cluster" || status=1; \
+	$(BIN)/python scripts/tests_at_once.py $(AT_ONCE) -m "not server and not alone and not cluster" || status=1; \
 	$(BIN)/python -m pytest -m "alone and not server and not cluster" || status=1; \
 	exit $$status
 
