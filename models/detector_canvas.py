@@ -18,6 +18,7 @@ ABSENT = -1.0  # the class of a row of labels that is no digit
 
 Pixels = npt.NDArray[np.uint8]
 Labels = npt.NDArray[np.float32]
+Values = npt.NDArray[np.float64]
 Box = tuple[int, int, int, int]
 
 
@@ -33,13 +34,39 @@ class Canvases:
 
 
 def enlarged(digit: Pixels, side: int) -> Pixels:
-    """A digit uint8 [8, 8] as [side, side], linear between the centres of its pixels."""
+    """A digit uint8 [8, 8] as [side, side], linear between the centres of its pixels.
+
+    Hundreds of values of a set lie half-way between two levels, so the last bit decides. A product of matrices has
+    another last bit on each type of CPU; this is the arithmetic that made the committed sets, on all of them.
+    """
     places = np.clip((np.arange(side) + 0.5) * 8 / side - 0.5, 0, 7)
     first = np.minimum(places.astype(np.int64), 6)
-    weights = np.zeros((side, 8))
-    weights[np.arange(side), first] = 1 - (places - first)
-    weights[np.arange(side), first + 1] = places - first
-    return np.rint(weights @ digit @ weights.T).astype(np.uint8)
+    second_weight = np.broadcast_to((places - first)[:, None], (side, 8))
+    columns = _between(digit[first].astype(float), digit[first + 1].astype(float), second_weight)
+    rows = _between(columns.T[first], columns.T[first + 1], np.broadcast_to((places - first)[:, None], (side, side)))
+    return np.rint(rows.T).astype(np.uint8)
+
+
+def _between(first: Values, second: Values, second_weight: Values) -> Values:
+    """first * (1 - second_weight) + second * second_weight, of which the second product is not rounded.
+
+    So a fused multiply-add does it. Without one: the errors of product and sum are exact, and added at the end
+    (Dekker, "A floating-point technique for extending the available precision", 1971).
+    """
+    start = first * (1 - second_weight)
+    product = second * second_weight
+    (high, low), (weight_high, weight_low) = _halves(second), _halves(second_weight)
+    lost = ((high * weight_high - product) + high * weight_low + low * weight_high) + low * weight_low
+    total = product + start
+    of_start = total - product
+    return np.asarray(total + (((product - (total - of_start)) + (start - of_start)) + lost))
+
+
+def _halves(values: Values) -> tuple[Values, Values]:
+    """Two parts of at most 26 bits each, whose sum is the value: products of such parts are exact."""
+    scaled = values * 134_217_729.0  # 2**27 + 1
+    high = scaled - (scaled - values)
+    return high, values - high
 
 
 def _places(sides: Sequence[int], rng: np.random.Generator) -> list[Box] | None:

@@ -25,6 +25,8 @@ SUPPORTED = ((3, 11), (3, 12))
 PROGRAMS = (
     (("chromium", "chromedriver"), "the tests look at reports in a real browser", "chromium chromium-driver"),
     (("promtool",), "the tests check rules and alerts with it", "prometheus"),
+    (("wrk",), "the load generator is compared with it", "wrk"),
+    (("g++",), "a GPU's kernel is compiled for the CPU with it, and compared", "g++"),
 )
 
 

@@ -1,10 +1,12 @@
 """Everything that needs a GPU, on a machine that has one: the tests, then the benchmarks of the GPU data path.
 
-    python3.11 scripts/on_a_gpu.py --plan resnet50.fp16.plan --graph resnet50.fp32.onnx --out FOLDER
+    python3.11 benchmarks/gpu_plans.py PLANS
+    python3.11 scripts/on_a_gpu.py --plans PLANS --out FOLDER
 
-Needs TensorRT, numpy and pytest. Each part runs in a process of its own, writes FOLDER/gpu_<part>.json, and ends by
-itself; a part that fails stops no other. Every file says which code it is of (benchmarks/gpu_code.py). What is to be
-kept goes to benchmarks/, and `make render` brings the table of benchmarks/gpu.md up to date.
+Needs TensorRT, numpy, onnx and pytest. Each part runs in a process of its own, writes FOLDER/gpu_<part>.json, and
+ends by itself; a part that fails stops no other. Every file says which code it is of (benchmarks/gpu_code.py). What
+is to be kept goes to benchmarks/, and `make render` brings the table of benchmarks/gpu.md up to date. The part
+served_mps is some of served once more, with NVIDIA's Multi-Process Service, where the machine has it.
 """
 
 from __future__ import annotations
@@ -12,10 +14,14 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import shutil
 import subprocess
 import sys
+import tempfile
 import time
 import xml.etree.ElementTree as ET
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -23,8 +29,11 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "benchmarks"))
 
 from gpu_code import ROOT, code
 
-PARTS = ("tests", "engine", "preprocess", "pool", "served")
-_MARGIN_S = 30  # what a part may take beyond its budget before it is ended
+PARTS = ("tests", "engine", "preprocess", "pool", "served", "served_mps")
+_MARGIN_S = 60  # what a part may take beyond its budget before it is ended: it ends itself 45 s after it
+_MPS_ROWS = ("--rows", "one_image,eight_images", "--instances", "4,8")
+_MPS = "nvidia-cuda-mps-control"
+_MPS_PLACES = "/usr/local/nvidia/bin"  # where a container finds the driver's programs, if not on PATH
 
 
 def run(name: str, command: list[str], out: Path, limit_s: float, environment: dict[str, str]) -> int:
@@ -69,39 +78,75 @@ def sign(file: Path, command: str) -> None:
         file.write_text(json.dumps({**data, "command": command, "code": code()}, indent=1) + "\n", encoding="utf-8")
 
 
+@contextmanager
+def mps() -> Iterator[dict[str, str] | None]:
+    """The Multi-Process Service while it lasts: what its clients' environment needs; None where there is none."""
+    control = shutil.which(_MPS, path=os.pathsep.join([os.environ.get("PATH", os.defpath), _MPS_PLACES]))
+    if control is None:
+        yield None
+        return
+    with tempfile.TemporaryDirectory(prefix="tritonkit-mps-") as folder:
+        own = {"CUDA_MPS_PIPE_DIRECTORY": f"{folder}/pipe", "CUDA_MPS_LOG_DIRECTORY": f"{folder}/log"}
+        for path in own.values():
+            Path(path).mkdir()
+        everything = {**os.environ, **own}
+        started = subprocess.run([control, "-d"], env=everything, check=False, timeout=20)
+        try:
+            yield own if started.returncode == 0 else None
+        finally:
+            with suppress(subprocess.TimeoutExpired):
+                subprocess.run([control], input=b"quit\n", env=everything, check=False, timeout=40)
+            for log in sorted(Path(own["CUDA_MPS_LOG_DIRECTORY"]).glob("*.log")):
+                sys.stderr.write(
+                    f"{log.name}:\n" + "\n".join(log.read_text(errors="replace").splitlines()[-20:]) + "\n"
+                )
+
+
 def main() -> None:
     """Runs the parts that are asked for."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--plan", type=Path, required=True)
-    parser.add_argument("--graph", type=Path, required=True)
+    parser.add_argument("--plans", type=Path, required=True, help="the folder that benchmarks/gpu_plans.py filled")
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--only", default=",".join(PARTS))
     parser.add_argument("--torch", default="", help="an interpreter with PyTorch, for a comparison")
-    parser.add_argument("--served-s", type=float, default=240)
+    parser.add_argument("--served-s", type=float, default=330)
+    parser.add_argument("--mps-s", type=float, default=120)
     parser.add_argument("served", nargs="*", help="further options of benchmarks/gpu_served.py, after --")
     options = parser.parse_args()
     options.out.mkdir(parents=True, exist_ok=True)
-    asked = options.only.split(",")
-    said = f"python3.11 scripts/on_a_gpu.py --plan {options.plan.name} --graph {options.graph.name}"
+    asked, plans = options.only.split(","), options.plans.resolve()
+    said = "python3.11 scripts/on_a_gpu.py --plans PLANS --out FOLDER"
+
+    def part(name: str, budget_s: float, arguments: list[str], environment: dict[str, str]) -> None:
+        file = options.out / f"gpu_{name}.json"
+        script = f"benchmarks/gpu_{name.removesuffix('_mps')}.py"
+        command = [sys.executable, script, *arguments, "--budget", f"{budget_s:g}", "--out", str(file)]
+        run(name, command, options.out, budget_s + _MARGIN_S, environment)
+        sign(file, f"{said} --only {name}")
+
     if "tests" in asked:
-        tests(options.plan, options.out)
+        tests(plans / "plain.plan", options.out)
         sign(options.out / "gpu_tests.json", f"{said} --only tests")
+    served = [
+        "--graph", str(plans / "resnet50.fp32.onnx"), "--plan", str(plans / "plain.plan"),
+        "--folded", str(plans / "folded.plan"), "--texts", str(plans / "embeddings.fp32.onnx"),
+        "--texts-plan", str(plans / "texts.plan"), *options.served,
+    ]  # fmt: skip
     commands = {
-        "engine": (80, [str(options.plan), "--budget", "80"]),
-        "preprocess": (60, ["--budget", "60", *(["--torch", options.torch] if options.torch else [])]),
-        "pool": (50, ["--budget", "50"]),
-        "served": (
-            options.served_s,
-            ["--plan", str(options.plan), "--graph", str(options.graph), "--budget", str(options.served_s),
-             *options.served],
-        ),
-    }  # fmt: skip
+        "engine": (80.0, [str(plans / "plain.plan")]),
+        "preprocess": (60.0, ["--torch", options.torch] if options.torch else []),
+        "pool": (50.0, []),
+        "served": (options.served_s, served),
+    }
     for name, (budget_s, arguments) in commands.items():
         if name in asked:
-            file = options.out / f"gpu_{name}.json"
-            script = [sys.executable, f"benchmarks/gpu_{name}.py", *arguments, "--out", str(file)]
-            run(name, script, options.out, budget_s + _MARGIN_S, {})
-            sign(file, f"{said} --only {name}")
+            part(name, budget_s, arguments, {})
+    if "served_mps" in asked:
+        with mps() as environment:
+            if environment is None:
+                print(f"served_mps: there is no {_MPS} here, or it does not start", flush=True)
+            else:
+                part("served_mps", options.mps_s, [*served, *_MPS_ROWS], environment)
 
 
 if __name__ == "__main__":

@@ -26,7 +26,8 @@ def strip(p99: IntervalRecord, bound_ms: float, width: float, class_: str) -> Ma
     middle = 34
     at = x(bound_ms)
     name = f"objective {words.ms(bound_ms)}"
-    name_at = min(max(at, wide(name) / 2 + 2), width - wide(name) / 2 - 2)
+    half = wide(name, strong=True) / 2 + 2
+    name_at = min(max(at, half), width - half)
     value_at = min(max(x(p99.value), 60), width - 60)
     return element(
         "svg",
