@@ -8,12 +8,13 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from _verdict_looks import first_verdicts, remembered
 from scipy.special import ndtri
 
 from loadtest.statistics import binomial, queues
 from loadtest.statistics.bootstrap import bootstrap_interval
 from loadtest.statistics.compare import Change, change, difference
-from loadtest.statistics.dependence import worth
+from loadtest.statistics.judgement import Verdict
 from loadtest.statistics.looks import Looks
 from loadtest.statistics.percentile import percentile_interval
 from loadtest.statistics.queues import Queue
@@ -25,8 +26,8 @@ BOUNDS = (0.7, 0.8, 0.85, 1 / 1.1, 0.95, 1.0, 1.05, 1.1, 1.15, 1.25, 1.4)
 EXACT, HIGHER, LOWER = BOUNDS.index(1.0), BOUNDS.index(1 / 1.1), BOUNDS.index(1.1)
 CHUNK = 2_000_000
 """So many requests are drawn at a time."""
-MODERATE = 1.25
-"""Correlation is moderate where the budget is worth so many times the requests that an ideal test needs."""
+MODERATE = 4
+"""Correlation is moderate where so many requests at most are worth one: `tau` of "is over the true p99"."""
 
 
 @dataclass(frozen=True)
@@ -52,51 +53,44 @@ def cases() -> dict[str, Case]:
     return {queue.name: Case(queue, 1000 * number) for number, queue in enumerate(found, 1)}
 
 
-def verdicts(case: Case, looks: Looks, runs: int, reference: tuple[int, int]) -> dict[str, Any]:
-    """How the looks decide `runs` runs at every bound. `reference`: runs and requests that tell an unknown p99.
+def verdicts(
+    case: Case, looks: Looks, runs: int, reference: tuple[int, int], judged: Sequence[int] = range(len(BOUNDS))
+) -> dict[str, Any]:
+    """How the looks decide `runs` runs. `reference`: runs and requests that tell an unknown p99.
 
-    What requests are worth is taken around the p99 alone. `judge` looks at the bound too, and where that tells less,
-    it leaves undecided what is decided here: it is wrong no more often.
+    `judged` are the places of the bounds that are asked; at the others all runs stay undecided.
     """
     queue, budget = case.queue, looks.at[-1]
     p99, error = (queue.p99, 0.0) if queue.p99 else queues.simulated_p99(queue, case.seed, *reference)
+    bounds = [p99 * bound for bound in BOUNDS]
     generator = np.random.default_rng(case.seed + 1)
-    state = np.zeros((runs, len(BOUNDS)), int)  # 1 + the look that passed it, or minus that of a fail
-    naive = np.zeros(runs, int)
-    over_at_last, sizes = np.zeros((runs, len(BOUNDS))), np.zeros(runs)
+    state = np.zeros((runs, len(BOUNDS)), int)
+    naive = np.zeros(runs, bool)
+    over_at_last, warm = np.zeros((runs, len(BOUNDS))), np.zeros((runs, len(looks)), int)
     for start in range(0, runs, max(1, CHUNK // budget)):
         drawn = queue.draw(generator, min(max(1, CHUNK // budget), runs - start), budget)
         for number, latencies in enumerate(drawn, start):
-            for look, at in enumerate(looks.at):
-                over = np.array([np.count_nonzero(latencies[:at] > p99 * bound) for bound in BOUNDS])
-                size = worth(latencies[:at], PERCENTILE)
-                found = decided(over, at, size, looks.confidence(look, CONFIDENCE))
-                state[number] = np.where(state[number] == 0, found * (look + 1), state[number])
-                alone = decided(over[[EXACT]], at, at, CONFIDENCE)[0]
-                naive[number] = naive[number] or alone * (look + 1)
-            over_at_last[number], sizes[number] = over, size
+            with remembered():
+                found, warm[number] = first_verdicts(latencies, [bounds[at] for at in judged], looks, CONFIDENCE)
+            state[number, list(judged)] = found
+            over = np.cumsum(latencies > p99)[np.asarray(looks.at) - 1]
+            alone = (binomial.verdict(int(count), at) for count, at in zip(over, looks.at, strict=True))
+            naive[number] = next((one is Verdict.PASS for one in alone if one is not Verdict.UNDECIDED), False)
+            over_at_last[number] = [np.count_nonzero(latencies > bound) for bound in bounds]
     share = over_at_last.mean(axis=0) / budget
     tau = float(over_at_last[:, EXACT].var(ddof=1) / budget / (share[EXACT] * (1 - share[EXACT])))
-    needed = ideal(share[LOWER], share[HIGHER])
     return {
         "name": queue.name, "p99": p99,
         "p99_known": "exactly" if queue.p99 else f"{math.prod(reference):,} simulated",
         "over_standard_error": error, "runs": runs, "looks": list(looks.at), "tau": tau, "worth": budget / tau,
-        "judged_worth": float(np.median(sizes)), "ideal_needs": needed,
-        "moderate": bool(budget / tau >= MODERATE * needed),
-        "binomial_alone_false_pass": float(np.mean(naive > 0)),
+        "ideal_needs": ideal(share[LOWER], share[HIGHER]), "moderate": tau <= MODERATE,
+        "warm_up_cut": [float(share) for share in np.mean(warm > 0, axis=0)],
+        "binomial_alone_false_pass": float(np.mean(naive)),
         "bounds": [
             {"bound": bound, "over": float(share[place]), **_counted(state[:, place], looks)}
             for place, bound in enumerate(BOUNDS)
         ],
     }  # fmt: skip
-
-
-def decided(over: Any, at: int, size: float, confidence: float) -> Any:
-    """1 for a pass, -1 for a fail, else 0: what `objective.decide` of loadtest.statistics says, of many bounds."""
-    passes = binomial.few(over * size / at, size, PERCENTILE) <= 1 - confidence
-    fails = binomial.many(over * size / at, size, PERCENTILE) <= 1 - confidence
-    return np.where(passes, 1, np.where(fails, -1, 0))
 
 
 def _counted(state: Any, looks: Looks) -> dict[str, Any]:

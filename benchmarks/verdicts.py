@@ -1,11 +1,12 @@
 """Claim: no more than one pass in a hundred is wrong, dependent requests and repeated looks included.
 
-    python benchmarks/verdicts.py [--runs 2000]
+    python benchmarks/verdicts.py [--runs 2000] [--processes 2]
 
-Simulates queues whose p99 is known and judges each run as `tritonkit load run` does: at the planned looks, until it
-is decided or the budget of 20,000 requests ends. Then: runs with eight times the budget, how often intervals hold the
-true p99, comparisons of runs, and warm-ups. No server and no clock: the same seeds give the same counts on every
-machine. Writes verdicts.json (every count) and verdicts.svg, and puts the tables into verdicts.md.
+Simulates queues whose p99 is known and has each run judged by the code of `tritonkit load run --until-decided`: at
+the planned looks, until it is decided or the budget of 20,000 requests ends. Then: runs with eight times the budget,
+how often intervals hold the true p99, comparisons of runs, and warm-ups. No server and no clock: the same seeds give
+the same counts on every machine. Writes verdicts.json (every count) and verdicts.svg, and puts the tables into
+verdicts.md.
 """
 
 from __future__ import annotations
@@ -82,10 +83,11 @@ def main() -> None:
     """Simulates, and writes all three files."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--runs", type=int, default=2000)
-    runs = parser.parse_args().runs
-    found = measure(runs, os.cpu_count() or 1)
+    parser.add_argument("--processes", type=int, default=os.cpu_count() or 1)
+    asked = parser.parse_args()
+    found = measure(asked.runs, asked.processes)
     result = {
-        "command": f"python benchmarks/verdicts.py --runs {runs}",
+        "command": f"python benchmarks/verdicts.py --runs {asked.runs}",
         "machine": machine("numpy", "scipy"),
         **found,
     }
