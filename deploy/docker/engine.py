@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING, Any
 
 from deploy.docker.problem import refused
+from generator.extras import remedy
 from generator.problems import UserError
 
 if TYPE_CHECKING:
@@ -270,7 +271,7 @@ def connected() -> Iterator[Engine]:
         import urllib3.exceptions
     except ImportError as error:
         raise UserError(
-            "building images needs the package `docker`, which is not installed here", "pip install docker"
+            "building images needs the package `docker`, which is not installed here", remedy("deploy")
         ) from error
     try:
         client = docker.from_env(timeout=_ANSWER_S)

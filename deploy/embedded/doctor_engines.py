@@ -8,12 +8,13 @@ from generator.engine.compile.base import Compiler
 from generator.engine.compile.inductor.compiler import InductorCompiler
 from generator.engine.compile.onnxruntime import OnnxRuntimeCompiler
 from generator.engine.compile.tensorrt import TensorRT
+from generator.extras import install, remedy
 
 REMEDIES = {
     "tensorrt": "needed to build TensorRT plans alone: NVIDIA's TensorRT and Triton images have it whole; beside an "
-    "NVIDIA GPU, `pip install -e .[tensorrt]` installs the package, which fetches its libraries from NVIDIA",
-    "inductor": "needed for `engine: inductor` alone: `pip install -e .[inductor]` installs PyTorch",
-    "onnxruntime": "`pip install -e .[build]` brings it",
+    f"NVIDIA GPU, `{install('tensorrt')}` installs the package, which fetches its libraries from NVIDIA",
+    "inductor": f"needed for `engine: inductor` alone: `{install('inductor')}` installs PyTorch",
+    "onnxruntime": remedy("build"),
 }
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from deploy.embedded.flags import MIN_SHM_BYTES, ServerNeeds
 from deploy.operations.drain import longest_of
 from generator.memory import CUDA_POOL_BYTES, PINNED_POOL_BYTES, placed, pools_of, region_bytes
+from generator.memory.gpu import Placed
 from generator.plan import EnsemblePlan, ModelPlan, Plan
 
 MAX_SHM_BYTES = 64 << 20  # of one instance at start; it grows when a batch of large images needs more
@@ -29,14 +30,16 @@ def needs_of(plans: Sequence[Plan]) -> ServerNeeds:
     ]  # fmt: skip
     where = placed(plans)
     shm_bytes = max((_shm_bytes(model) for _, model in python), default=MIN_SHM_BYTES)
-    in_flight = max((_in_flight(plan) for plan in plans), default=1)
+    in_flight = max((_in_flight(plan, where) for plan in plans), default=1)
     ensembles = [plan.ensemble for plan in plans if plan.ensemble is not None]
     cached = any(map(_caches, models)) or any(map(_caches, ensembles))
     pools = pools_of(plans, {})
     pooled = any(pools.cuda.values())  # tensors stay on a GPU between models: the server itself has to use it
     return ServerNeeds(
         python_instances=sum(where.instances(plan, model) for plan, model in python),
-        most_instances_of_a_model=max((model.instance_count() for model in models), default=1),
+        most_instances_of_a_model=max(
+            (where.instances(plan, model) for plan in plans for model in plan.models), default=1
+        ),
         shm_default_bytes=shm_bytes,
         shm_growth_bytes=min(shm_bytes, 8 << 20),
         shm_full_bytes=sum(where.instances(plan, model) * region_bytes(model, {}) for plan, model in python),
@@ -54,8 +57,11 @@ def needs_of(plans: Sequence[Plan]) -> ServerNeeds:
     )
 
 
-def needs_of_repository(repository: Path) -> ServerNeeds:
-    """The needs of a repository that no spec is known for: its Python models with 8 MiB an instance."""
+def needs_of_repository(repository: Path, gpus: int = 0) -> ServerNeeds:
+    """The needs of a repository that no spec is known for: its Python models with 8 MiB an instance.
+
+    On a machine with so many `gpus` a group of kind GPU that names none has its instances on each.
+    """
     from generator.pbtxt.reader import read
 
     instances = [1]
@@ -63,7 +69,9 @@ def needs_of_repository(repository: Path) -> ServerNeeds:
         config = read(file.read_bytes(), str(file)).message
         # Of a file that cannot be read the server says what is wrong, better than a count could.
         if config is not None and config.backend == "python":
-            instances.append(sum(max(1, group.count) for group in config.instance_group) or 1)
+            on = [len(group.gpus) or gpus if group.kind == group.KIND_GPU else 1 for group in config.instance_group]
+            counts = [max(1, group.count) for group in config.instance_group]
+            instances.append(sum(count * max(1, many) for count, many in zip(counts, on, strict=True)) or 1)
     return ServerNeeds(
         python_instances=sum(instances) - 1 or 1,
         most_instances_of_a_model=max(instances),
@@ -95,6 +103,6 @@ def _shm_bytes(model: ModelPlan) -> int:
     return min(MAX_SHM_BYTES, region_bytes(model, {}))
 
 
-def _in_flight(plan: Plan) -> int:
+def _in_flight(plan: Plan, where: Placed) -> int:
     """Requests that keep every instance of the busiest model in full batches, and one batch waiting."""
-    return max(max(1, model.max_batch_size) * (model.instance_count() + 1) for model in plan.models)
+    return max(max(1, model.max_batch_size) * (where.instances(plan, model) + 1) for model in plan.models)

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from deploy.operations.measured import Load, Measured
 from deploy.operations.words import shown
+from generator.memory import placed
 from generator.plan import ModelPlan, Plan
 
 SPARE = 1  # pods that may be gone (a node, an upgrade) while the rest carries what is promised
@@ -119,7 +120,10 @@ def ruled_depth(plan: Plan, pods: int) -> Depth:
             f"queue, at {shown(rate_rps)} requests/s a pod"
         )
         return Depth(depth, why, measured=False)
-    waiting = max((max(1, model.max_batch_size) * model.instance_count() for model in plan.models), default=1)
+    where = placed([plan])
+    waiting = max(
+        (max(1, model.max_batch_size) * where.instances(plan, model) for model in plan.models), default=1
+    )  # fmt: skip
     return Depth(waiting, f"{plan.name}: not measured; one full batch for each instance", measured=False)
 
 

@@ -18,7 +18,10 @@ UNLOAD_S_PER_INSTANCE = 1.2
 """Instances of one model are unloaded one after the other, each takes about this long; models go in parallel."""
 
 PRE_STOP_S = 10
-"""Until nobody sends a pod that is going anything new: two readiness probes, 5 s apart, that a proxy may wait for."""
+"""Until nobody sends a pod that is going anything new: twice the 5 s that gRPC connections live in the chart.
+
+They hear of it from Kubernetes and never from the pod: Triton (seen with 2.51) is ready until nobody listens.
+"""
 
 MARGIN_S = 5
 """For the process to end, and the node's agent to see it."""
@@ -45,7 +48,10 @@ class Drain:
 
 def drain_of(plans: Sequence[Plan]) -> Drain:
     """Of a server with all these pipelines."""
-    instances = max((model.instance_count() for plan in plans for model in plan.models), default=1)
+    from generator.memory import placed
+
+    where = placed(plans)
+    instances = max((where.instances(plan, model) for plan in plans for model in plan.models), default=1)
     return Drain(PRE_STOP_S, exit_timeout_s(longest_of(plans), instances), MARGIN_S)
 
 

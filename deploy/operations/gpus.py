@@ -1,17 +1,19 @@
-"""The GPU that a release's engines were built for, as nodes are labelled with it."""
+"""The GPUs of a pod: which instances run on them, and the kind that a release's engines were built for."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
 
 from generator.engine.install.facts import facts_of
 from generator.engine.install.store import installed
-from generator.plan import EnginePart, Plan
+from generator.plan import EnginePart, ModelPlan, Plan
 from generator.problems import Place
 from generator.project import Project
 
 _OF_ONE_GPU = {"tensorrt", "inductor"}
+_ON_ALL_GPUS = {"gpu", "auto"}
 # How the driver's names begin. `h200` is shorter: there are several GPUs that people call so.
 _WHOLE_NAMES = ("NVIDIA ", "NVIDIA-", "Tesla ", "Tesla-", "Quadro ", "Quadro-")
 
@@ -27,6 +29,38 @@ class BuiltFor:
     product: str
     is_built: bool
     place: Place
+
+
+def on_gpus(plans: Sequence[Plan], count: int) -> tuple[Plan, ...]:
+    """The same plans as a pod with so many GPUs runs them: a group that names no GPU has its instances on each.
+
+    What is counted from them is the pod's then. They are not for rendering: a repository says nothing of pods.
+    """
+    numbers = list(range(count))
+    return tuple(
+        replace(plan, models=tuple(_named(model, numbers) for model in plan.models)) if plan.target.gpu else plan
+        for plan in plans
+    )
+
+
+def _named(model: ModelPlan, numbers: list[int]) -> ModelPlan:
+    instances = tuple(
+        group.model_copy(update={"gpus": numbers}) if group.kind in _ON_ALL_GPUS and not group.gpus else group
+        for group in model.instances
+    )
+    said = model.config.get("instance_group")
+    if not isinstance(said, list):
+        return replace(model, instances=instances)
+    config = {**model.config, "instance_group": [_named_group(group, numbers) for group in said]}
+    return replace(model, instances=instances, config=config)
+
+
+def _named_group(group: Any, numbers: list[int]) -> Any:
+    """One in Triton's own words."""
+    if not isinstance(group, Mapping) or group.get("gpus"):
+        return group
+    kind = str(group.get("kind", "KIND_AUTO")).removeprefix("KIND_").lower()
+    return {**group, "gpus": numbers} if kind in _ON_ALL_GPUS else group
 
 
 def built_for(plans: Sequence[Plan], project: Project) -> Iterator[BuiltFor]:

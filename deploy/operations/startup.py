@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from deploy.operations.sizes import GIB, engine_file_bytes, is_python
+from generator.memory import placed
 from generator.plan import Plan
 from generator.project import Project
 
@@ -37,10 +38,11 @@ class Startup:
 
 def startup_of(plans: Sequence[Plan], project: Project) -> Startup:
     """Of a server with all these pipelines. Raises OSError where an engine's file cannot be read."""
-    models = [model for plan in plans for model in plan.models]
-    processes = sum(model.instance_count() for model in models if is_python(model))
+    where = placed(plans)
+    models = [(model, where.instances(plan, model)) for plan in plans for model in plan.models]
+    processes = sum(instances for model, instances in models if is_python(model))
     size_gib = sum(engine_file_bytes(plan, project) for plan in plans) / GIB
-    requests = sum(warmup.count * model.instance_count() for model in models for warmup in model.warmup)
+    requests = sum(warmup.count * instances for model, instances in models for warmup in model.warmup)
     parts = (SERVER_S, processes * PYTHON_S, size_gib * ENGINE_S_PER_GIB, requests * REQUESTS_S)
     words = [f"{SERVER_S:g} s for the server"]
     if processes:

@@ -40,6 +40,14 @@ class Overrides:
                 return tree.place(*path)
         return Place("the chart's values")
 
+    @property
+    def gpus(self) -> int | None:
+        """The GPUs of a pod, where they are said and the chart takes so many: memory and times follow from them."""
+        gpu = self.data.get("gpu")
+        count = gpu.get("count") if isinstance(gpu, Mapping) else None
+        most = schema()["properties"]["gpu"]["properties"]["count"]["maximum"]
+        return count if isinstance(count, int) and not isinstance(count, bool) and 0 < count <= most else None
+
     def against(self, values: Values) -> list[Problem]:
         """What they say against the specs that `values` were made of, each at its place."""
         tree, _ = parse_text(json.dumps(self.data), "")

@@ -7,7 +7,7 @@ import gzip
 import json
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -108,6 +108,7 @@ def wanted(
     chosen = release_of([plan.name for plan in plans]) if name is None else name
     check_release(chosen)
     overrides = overrides or Overrides()
+    options = replace(options or Options(), gpus=overrides.gpus)
     made = values_of(plans, project, measured=measured, options=options)
     values, problems = with_repository(merged(made.data, overrides.data), tree.files, overrides)
     told = (*work.problems, *_open(made.problems, values), *overrides.against(made), *problems)

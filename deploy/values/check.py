@@ -126,11 +126,11 @@ def _image(given: Given, facts: Facts) -> Iterator[Problem]:
 
 def _gpu(given: Given, facts: Facts) -> Iterator[Problem]:
     count, product = given.number("gpu", "count"), given.value("gpu", "product")
-    if given.says("gpu", "count") and count is not None and count < facts.gpus:
+    if given.says("gpu", "count") and count is not None and count < facts.least_gpus:
         on_gpu = ", ".join(dict.fromkeys(engine.model for engine in facts.engines)) or facts.plans[0].name
         yield given.problem(
             "TK425", ("gpu", "count"),
-            f"a pod gets {count:g} GPUs; instances of {on_gpu} need {facts.gpus}, or Triton does not start",
+            f"a pod gets {count:g} GPUs; instances of {on_gpu} need {facts.least_gpus}, or Triton does not start",
             "remove it, or make the spec's target one without a GPU",
         )  # fmt: skip
     if given.says("gpu", "product") and product and facts.product and product != facts.product:

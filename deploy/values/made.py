@@ -12,7 +12,7 @@ from deploy.operations.autoscaling import Depth, Pods
 from deploy.operations.cost import cost_of
 from deploy.operations.drain import Drain
 from deploy.operations.engines import Missing, missing_plans
-from deploy.operations.gpus import BuiltFor, built_for, label_of_target
+from deploy.operations.gpus import BuiltFor, built_for, label_of_target, on_gpus
 from deploy.operations.measured import Measured
 from deploy.operations.sizes import PodMemory
 from deploy.operations.startup import Startup, startup_of
@@ -32,17 +32,22 @@ HEADER = "Written by `tritonkit deploy values`"
 class Options:
     """What no spec says. `most_pods` is what the cluster has room for, `gpu_price_per_hour` of one GPU.
 
-    `allow_vulnerable` takes releases that are refused for their known holes.
+    `allow_vulnerable` takes releases that are refused for their known holes. `gpus` are those of a pod, where that is
+    to have more than its pipelines need at least.
     """
 
     most_pods: int | None = None
     gpu_price_per_hour: float | None = None
     allow_vulnerable: bool = False
+    gpus: int | None = None
 
 
 @dataclass(frozen=True)
 class Facts:
-    """Every number of a release, decided once: what is written into values, and what values are checked against."""
+    """Every number of a release, decided once: what is written into values, and what values are checked against.
+
+    `plans` are as the release's pods run them: each instance group names its GPUs. `least_gpus` is what they need.
+    """
 
     plans: tuple[Plan, ...]
     measured: Measured
@@ -52,6 +57,7 @@ class Facts:
     memory: Memory
     pod: PodMemory
     gpus: int
+    least_gpus: int
     engines: tuple[BuiltFor, ...]
     missing: Missing
     pods: Pods
@@ -115,13 +121,16 @@ def values_of(
 
 def facts_of(plans: Sequence[Plan], project: Project, *, measured: Measured, options: Options) -> Facts:
     """Raises OSError where a model's file cannot be read."""
+    least_gpus = sizes.gpus_of(plans)
+    gpus = max(least_gpus, options.gpus or 0) if least_gpus else 0
+    plans = on_gpus(plans, gpus) if gpus else tuple(plans)
     memory = sizes.together(plans, project)
     cache_bytes = needs_of(plans).response_cache_bytes
     pods = autoscaling.pods_of(plans, measured, options.most_pods)
     return Facts(
-        plans=tuple(plans), measured=measured, options=options,
+        plans=plans, measured=measured, options=options,
         drain=drain.drain_of(plans), startup=startup_of(plans, project), memory=memory,
-        pod=sizes.pod_memory(plans, project, memory, cache_bytes), gpus=sizes.gpus_of(plans),
+        pod=sizes.pod_memory(plans, project, memory, cache_bytes), gpus=gpus, least_gpus=least_gpus,
         engines=tuple(built_for(plans, project)), missing=missing_plans(plans, project), pods=pods,
         depth=autoscaling.depth_of(plans, measured, pods.replicas), response_cache_bytes=cache_bytes,
     )  # fmt: skip

@@ -81,6 +81,8 @@ def _why_gpus(facts: Facts) -> str:
     if not facts.gpus:
         return "no model of the target runs on a GPU"
     gpu = ", ".join(dict.fromkeys(plan.target.gpu for plan in facts.plans if plan.target.gpu))
+    if facts.gpus > facts.least_gpus:
+        return f"as your values say; a group that names no GPU has its instances on each ({gpu})"
     return f"a pod: instance groups run on GPUs 0 to {facts.gpus - 1} ({gpu})" if facts.gpus > 1 else f"`gpu: {gpu}`"
 
 

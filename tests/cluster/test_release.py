@@ -70,6 +70,31 @@ def test_a_rollout_never_has_fewer_pods_ready_than_asked_for(cluster: Calls) -> 
     assert (status["readyReplicas"], status["unavailableReplicas"]) == (3, 1)
 
 
+def test_a_pod_that_goes_is_not_ready_for_its_services_although_its_probe_still_says_so(cluster: Calls) -> None:
+    """What the chart's pause before the end is built on: the server itself answers that it is ready through all of it."""
+    install(cluster, ON_CPU)
+    going, stays = (pod["metadata"]["name"] for pod in until_ready(cluster, 2))
+    held = {"metadata": {"finalizers": ["tritonkit.test/still-answers"]}}
+    cluster.kubectl("patch", "pod", going, f"--patch={json.dumps(held)}")
+    cluster.kubectl("delete", "pod", going, "--wait=false")
+    try:
+        services = [service["metadata"]["name"] for service in cluster.items("services")]
+        assert len(services) == 3
+        for service in services:
+            until(f"{service} has heard of it", partial(has_heard, cluster, service, going, stays))
+    finally:
+        cluster.kubectl("patch", "pod", going, '--patch={"metadata": {"finalizers": null}}')
+
+
+def has_heard(cluster: Calls, service: str, going: str, stays: str) -> bool:
+    """Whether a Service sends nothing more to the pod that goes, and goes on with the other one."""
+    slices = cluster.items("endpointslices", f"--selector=kubernetes.io/service-name={service}")
+    found = {one["targetRef"]["name"]: one["conditions"] for each in slices for one in each["endpoints"] or ()}
+    assert found.get(going) == {"ready": False, "serving": True, "terminating": True}, found
+    assert found.get(stays) == {"ready": True, "serving": True, "terminating": False}, found
+    return True
+
+
 def test_what_cannot_get_ready_is_taken_back(cluster: Calls) -> None:
     install(cluster, ON_CPU)
     before = workload(cluster)["spec"]["template"]

@@ -52,6 +52,10 @@ def test_the_bounds_of_what_is_refused_and_warned_of(tmp_path: Path) -> None:
         ),
         (CLAIM, "in the root of a claim"),
         ({"image": {"release": "25.06", "allowVulnerable": True}}, "has no limit for HTTP bodies"),
+        (
+            {"drain": {"preStopSeconds": 0}, "server": {"grpcMaxConnectionAgeMs": 0}},
+            "drain.preStopSeconds is 0, and Triton says that it is ready until nobody listens any more",
+        ),
         ({"image": {"release": "26.03"}}, "says that it is ready when the process of a Python model has died"),
     ],
 )

@@ -75,6 +75,20 @@ def test_a_repository_without_specs_is_counted(tmp_path: Path) -> None:
     assert (needs.python_instances, needs.most_instances_of_a_model) == (4, 3)
 
 
+def test_a_group_on_gpus_has_its_instances_on_each(tmp_path: Path) -> None:
+    for name, group in {
+        "all": "count: 2 kind: KIND_GPU",
+        "two": "kind: KIND_GPU gpus: [ 0, 3 ]",
+        "cpu": "count: 3 kind: KIND_CPU",
+    }.items():
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "config.pbtxt").write_text(f'backend: "python" instance_group [{{ {group} }}]')
+    needs = needs_of_repository(tmp_path, gpus=4)
+    assert (needs.python_instances, needs.most_instances_of_a_model) == (2 * 4 + 2 + 3, 8)
+    alone = needs_of_repository(tmp_path)
+    assert (alone.python_instances, alone.most_instances_of_a_model) == (2 + 2 + 3, 3)
+
+
 def test_too_little_shared_memory_is_one_sentence_and_the_command() -> None:
     there = shared_memory.look()
     shared_memory.check(1 << 20)

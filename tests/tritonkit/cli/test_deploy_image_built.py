@@ -48,6 +48,8 @@ def test_how_the_chart_takes_it_is_said(shop: Session, tag: tuple[str, ...], rep
     assert ended.status == 0, ended.err
     assert ended.out.split()[0] == f"{repository}:{label}"
     assert f"--set image.repository={repository} --set image.tag={label}" in ended.err
+    assert f"`docker image inspect --format '{{{{.RepoDigests}}}}' {repository}:{label}` prints" in ended.err
+    assert "--set image.digest=sha256:..." in ended.err
 
 
 def test_a_load_generator_is_nothing_for_the_chart(shop: Session) -> None:

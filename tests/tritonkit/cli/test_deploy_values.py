@@ -145,6 +145,16 @@ def test_of_several_files_the_last_one_counts(shop: Session) -> None:
     assert "take 29" in ended.err
 
 
+def test_what_is_written_is_for_the_gpus_that_values_of_ones_own_say(shop: Session) -> None:
+    (shop.folder / "mine.yaml").write_text("gpu: {count: 4}\n")
+    ended = shop.quietly("deploy", "values", SPEC, "--values", "mine.yaml", "--json")
+    assert ended.status == 0, ended.err
+    found = json.loads(ended.out)
+    # Four instances of the engine in full batches of 32, and one batch that waits.
+    assert (found["gpu"]["count"], found["server"]["grpcInferPool"]) == (4, 160)
+    assert json.loads(shop.quietly("deploy", "values", SPEC, "--json").out)["server"]["grpcInferPool"] == 64
+
+
 def test_at_most_is_what_is_known(shop: Session) -> None:
     """A sweep that looked for no highest rate: the lower end of what was answered."""
     made = make_sweep(shop.folder / "sweep", bound_ms=20)

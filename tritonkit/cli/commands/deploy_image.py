@@ -92,6 +92,11 @@ def build(
     if not load:
         repository, _, label = built.name.rpartition(":")
         say(f"the chart takes it with --set image.repository={repository} --set image.tag={label}")
+        listing = f"docker image inspect --format '{{{{.RepoDigests}}}}' {built.name}"
+        say(
+            f"after its push, `{listing}` prints NAME@sha256:...: that pins it, with --set image.repository=NAME "
+            "--set image.digest=sha256:..."
+        )
     if not built.base.digest:
         say(f"its base {built.base} is not pinned: the same build may give another image tomorrow")
 

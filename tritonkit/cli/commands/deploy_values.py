@@ -10,6 +10,7 @@ import click
 from tritonkit.cli.parameters import MOST_PODS, Between, Given
 
 if TYPE_CHECKING:
+    from deploy.release.overrides import Overrides
     from deploy.values import Values
     from generator.problems import Problem
 
@@ -32,7 +33,7 @@ PRICE = Between("price", 1e-6, 1e9)
 @click.option("--check", is_flag=True, help="Write nothing; exit 1 if the file of -o is not what follows.")
 @click.option(
     "--values", "files", multiple=True, metavar="FILE", type=click.Path(path_type=Path),
-    help="Values of your own: say what in them contradicts the specs.",
+    help="Values of your own: say what in them contradicts the specs. Their gpu.count is what is counted with.",
 )  # fmt: skip
 @click.option("--json", "as_json", is_flag=True, help="Print the values as JSON.")
 def command(
@@ -44,6 +45,7 @@ def command(
     Several SPECs are served by one release. What is yours (ingress, labels, monitors) goes into a second file: `helm
     install -f derived.yaml -f yours.yaml`, and `--values yours.yaml` says whether it contradicts the specs.
     """
+    from deploy.release.overrides import read_overrides
     from deploy.values import Options, values_of
     from generator.project import Project
     from generator.workspace import open_workspace
@@ -55,9 +57,12 @@ def command(
     project = Project.find()
     work = open_workspace(project, specs, target)
     work.stop_on_errors()
-    options = Options(most_pods=max_pods, gpu_price_per_hour=price, allow_vulnerable=allow_vulnerable)
+    overrides = read_overrides(files, ())
+    options = Options(
+        most_pods=max_pods, gpu_price_per_hour=price, allow_vulnerable=allow_vulnerable, gpus=overrides.gpus
+    )  # fmt: skip
     found = values_of(work.plans[target], project, measured=measured_of(measured), options=options)
-    show_problems([*work.problems, *found.problems, *_against(files, found)])
+    show_problems([*work.problems, *found.problems, *_against(overrides, found)])
     if output is not None:
         _to_file(output, found.text(), check=check)
     if as_json:
@@ -66,15 +71,14 @@ def command(
         click.echo(found.text(), nl=False)
 
 
-def _against(files: tuple[Path, ...], found: Values) -> list[Problem]:
+def _against(overrides: Overrides, found: Values) -> list[Problem]:
     """What values files, put over each other as a release has them, say against the specs: warnings.
 
-    Raises ProblemsError where any of it is an error, or the chart has no such value.
+    Raises ProblemsError where any of it is an error.
     """
-    from deploy.release.overrides import read_overrides
     from generator.problems import ProblemsError, errors
 
-    problems = read_overrides(files, ()).against(found)
+    problems = overrides.against(found)
     if errors(problems):
         raise ProblemsError([*found.problems, *problems])
     return problems

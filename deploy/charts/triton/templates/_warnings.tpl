@@ -31,6 +31,9 @@ Prometheus scrapes the pods, and networkPolicy.metricsFrom lets in pods of this 
 {{- if and $values.engineBuild.enabled (ne (include "triton.waitsForEngines" .) "true") }}
 engineBuild builds on the claim {{ $values.engineBuild.claimName }}, and the pods read their models from elsewhere: nothing brings the plans to them, and they do not wait for one.
 {{- end }}
+{{- if not (int $values.drain.preStopSeconds) }}
+drain.preStopSeconds is 0, and Triton says that it is ready until nobody listens any more: what is sent to a pod that goes, by whoever has not heard of it yet, is lost at every rollout.
+{{- end }}
 {{- with $values.podDisruptionBudget }}
 {{- $pods := $values.workload.replicas }}
 {{- if eq (include "triton.autoscaled" $) "true" }}{{ $pods = $values.autoscaling.minReplicas }}{{ end }}
