@@ -14,7 +14,7 @@ help:
 	@echo "make test-cluster  the tests of Kubernetes, with a control plane of their own"
 	@echo "make fast    the tests that start no server"
 	@echo "make coverage  the whole test suite one by one, and how much of the code it reaches (three quarters of an hour)"
-	@echo "make bench   measure again what benchmarks/ says (two and a half hours; wants haproxy and a quiet machine)"
+	@echo "make bench   measure again what benchmarks/ says (three and a half hours; wants haproxy and a quiet machine)"
 	@echo "make nightly 100,000 nearly-images for the decoders (COUNT=, SEED=)"
 	@echo "make oracle  3,000 made-up repositories: lint against the live server (MUTANTS=, SEEDS=)"
 	@echo "make style   ruff and mypy"
@@ -42,7 +42,8 @@ test: .installed
 
 test-cluster: .installed
 	@$(BIN)/python -m scripts.cluster_tools >/dev/null
-	@$(BIN)/python -m pytest -m cluster tests/cluster
+	@mkdir -p build
+	@$(BIN)/python scripts/tests_at_once.py -n 2 --dist loadgroup -m cluster tests/cluster
 
 fast: .installed
 	@status=0; \
@@ -64,6 +65,9 @@ bench:
 	@$(BIN)/python benchmarks/startup.py
 	@$(BIN)/python benchmarks/engines.py
 	@$(BIN)/python benchmarks/calibration.py
+	@$(BIN)/python benchmarks/layouts.py
+	@$(BIN)/python benchmarks/load_generator.py
+	@$(BIN)/python benchmarks/verdicts.py
 	@$(BIN)/python benchmarks/sweep_cost.py --seeds 20 --grid-seeds 6
 	@$(BIN)/python benchmarks/load_report.py
 	@$(BIN)/python benchmarks/reliability.py

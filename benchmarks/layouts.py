@@ -58,8 +58,8 @@ two processes without a server. Medians over all turns, in brackets their 95 % i
 
 ![Images a second in each layout](layouts.svg)
 
-**Repeat.** `pip install -e '.[bench]'`, then `python benchmarks/layouts.py`. Every turn is in
-[layouts.json](layouts.json).
+**Repeat.** `pip install -c constraints.txt -e python_backend -e ".[bench]"`, then
+`python benchmarks/layouts.py`. Every turn is in [layouts.json](layouts.json).
 """
 _COLOURS = {"bound": "#999999", "ensemble": "#e69f00", "fused": "#0072b2", "folded": "#009e73"}
 
