@@ -11,6 +11,7 @@ as is no run that ended for another reason: neither looks like chance.
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -30,11 +31,12 @@ def pytest(*arguments: str) -> int:
 
 
 def failed() -> list[str]:
-    """The tests that failed, or whose fixtures did, in the last run."""
+    """The tests that failed, or whose fixtures did, in the last run; xdist puts a test's group behind its name."""
     try:
-        return sorted(json.loads((CACHE / "v" / "cache" / "lastfailed").read_text(encoding="utf-8")))
+        names = json.loads((CACHE / "v" / "cache" / "lastfailed").read_text(encoding="utf-8"))
     except FileNotFoundError:
         return []
+    return sorted({re.sub(r"@[\w-]+$", "", name) for name in names})
 
 
 def main(arguments: list[str]) -> int:
@@ -48,7 +50,7 @@ def main(arguments: list[str]) -> int:
     print(
         f"\n{len(in_company)} failed beside others; each once more, by itself:", *in_company, sep="\n  ", flush=True
     )
-    by_itself = [name for name in in_company if pytest("-p", "no:xdist", name)]
+    by_itself = [name for name in in_company if pytest("-n", "0", name)]
     unsteady = [name for name in in_company if name not in by_itself]
     if unsteady:
         UNSTEADY.write_text("\n".join(unsteady) + "\n", encoding="utf-8")
