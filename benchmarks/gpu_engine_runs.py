@@ -89,7 +89,7 @@ class Bench:
     def run_plain(self, size: int, batches: int) -> None:
         """Copy in, run, copy out, wait: one batch after the other."""
         for _ in range(batches):
-            self.plain.put(Size(size))
+            self.plain.put(Size(size), inside=True)
             self.device.wait(self.plain.stream)
 
     def run_alone(self, size: int, batches: int) -> None:
@@ -99,7 +99,7 @@ class Bench:
         for number in range(batches):
             if len(waiting) == len(events):
                 self.device.wait_for(waiting.popleft())
-            lane.put(Size(size))
+            lane.put(Size(size), inside=False)
             event = events[number % len(events)]
             self.device.record(event, lane.stream)
             waiting.append(event)
@@ -112,7 +112,7 @@ class Bench:
             if len(under_way) == 2:
                 self.device.wait_for(under_way.popleft().done)
             lane = self.alone[number % 2]
-            lane.put(Size(size))
+            lane.put(Size(size), inside=False)
             self.device.record(lane.done, lane.stream)
             under_way.append(lane)
         for lane in under_way:
@@ -121,7 +121,7 @@ class Bench:
     def run_alone_one(self, size: int, batches: int) -> None:
         """The engine without copies, one at a time."""
         for _ in range(batches):
-            self.alone[0].put(Size(size))
+            self.alone[0].put(Size(size), inside=False)
             self.device.wait(self.alone[0].stream)
 
     def run_ring(self, copies: str, in_flight: int) -> Way:

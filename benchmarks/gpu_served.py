@@ -25,6 +25,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -49,6 +50,15 @@ PIXELS = {"images": ("uint8", (graphs.SIDE, graphs.SIDE, 3))}
 BEST = {"label_index": ("int32", (graphs.TOP,)), "score": ("fp32", (graphs.TOP,))}
 TOKENS = dict.fromkeys(("input_ids", "attention_mask"), ("int32", (graphs.TOKENS,)))
 EMBEDDING = {"embedding": ("fp32", (graphs.WIDTH,))}
+ROWS_OF = {
+    "image_rows": ("one_image", "eight_images", "latency", "open_loop", "profile"),
+    "other_rows": ("embeddings", "three_models"),
+    "jpeg_row": ("jpeg",),
+}
+ROWS = tuple(row for rows_ in ROWS_OF.values() for row in rows_)
+# What a row needs of the budget at least, with the start of its server: those before it leave it that much.
+LEAST_S = {"eight_images": 35, "latency": 10, "open_loop": 12, "profile": 4, "embeddings": 35, "three_models": 20,
+           "jpeg": 55}  # fmt: skip
 DECODE = "preprocess:\n  - decode: {to: rgb}\n  - resize: {size: [224, 224], method: linear}\n"
 
 
@@ -70,11 +80,21 @@ class Run:
         self.on_gpu = options.device == "gpu"
         self.options, self.results, self.clients, self.folder = options, results, clients, folder
         self.counts = [int(count) for count in options.instances.split(",")]
+        self.asked = frozenset(options.rows.split(","))
         self.largest = options.largest
-        self.pace = rows.Pace() if self.on_gpu else rows.Pace(0.4, 0.5, 2, (8, 16), (2, 4), quick=True)
+        self.pace = rows.Pace() if self.on_gpu else rows.Pace(0.4, 0.5, 2, (8, 16), (2, 4), (8, 16), quick=True)
         self.files = self._files()
         self.pixels = graphs.images(IMAGES, SEED)
         self.images = Data("images", lambda of: {"images": ("UINT8", self.pixels[list(of)])}, IMAGES)
+
+    def row(self, name: str, make: Callable[[], Any]) -> Any:
+        """One line of the table, if it was asked for; None if not, or where it failed."""
+        return self.results.step(name, make) if name in self.asked else None
+
+    def left_s(self, row: str) -> Callable[[], float]:
+        """What is left of the budget for this row, when those that were asked for after it get theirs."""
+        kept = sum(LEAST_S[later] for later in ROWS[ROWS.index(row) + 1 :] if later in self.asked)
+        return lambda: self.results.left_s() - kept
 
     def _files(self) -> Files:
         options, folder = self.options, self.folder
@@ -133,7 +153,7 @@ class Run:
     ) -> Alone:
         """An engine alone, at its best size of batch."""
         most = largest or self.largest
-        sizes = [1 << power for power in range(most.bit_length()) if 1 << power <= most]
+        sizes = finer(most)
         found = Alone(file, inputs, outputs, sizes, tensors=tensors, on_gpu=self.on_gpu)
         key = "images" if "images" in inputs else "texts"
         self.results.step(
@@ -190,62 +210,70 @@ def facts(options: argparse.Namespace, run: Run) -> dict[str, Any]:
     return found
 
 
+def finer(largest: int) -> tuple[int, ...]:
+    """Buckets with one more between each two from 8 on: 1, 2, 4, 8, 12, 16, 24, 32, ..."""
+    powers = [1 << power for power in range(largest.bit_length()) if 1 << power < largest]
+    between = [size * 3 // 2 for size in powers if size >= 8 and size * 3 // 2 < largest]
+    return tuple(sorted({*powers, *between, largest}))
+
+
 def image_rows(run: Run, alone: Alone) -> None:
     """One image and eight a request, latency, the open loop, and a profile of the model's thread."""
-    results, pace = run.results, run.pace
-    counts = fitting(run.counts, 2, 4, IMAGE_BYTES, run.largest)
-    names = {n: (f"served_{n}", f"idle_{n}") for n in counts}
-    profiled = run.model("profiled", min(2, max(counts)), kind="profiled")
-    models = [run.model(served, n) for n, (served, _) in names.items()]
-    models += [run.model(idle, n, kind="idle") for n, (_, idle) in names.items()]
+    pace = run.pace
+    counts = fitting(run.counts, 3, 4, IMAGE_BYTES, run.largest)
+    choices = [rows.Choice(n, f"served_{n}", f"idle_{n}") for n in counts]
+    # Many instances make small batches, so the smaller buckets are tried with the most of them.
+    choices += [rows.Choice(n, f"finer_{n}", f"idle_{n}", "with those between") for n in counts[-2:]]
+    sizes = {rows.POWERS: (), "with those between": finer(run.largest)}
+    profiled = run.model("profiled", min(4, max(counts)), kind="profiled")
+    models = [run.model(one.served, one.instances, buckets=sizes[one.buckets]) for one in choices]
+    models += [run.model(f"idle_{n}", n, kind="idle") for n in counts]
     models += [run.model("at_once", 1, delay_us=0), run.model("idle_at_once", 1, delay_us=0, kind="idle"), profiled]
 
-    def kept(seconds: float) -> Callable[[], float]:
-        return lambda: results.left_s() - seconds
-
     with run.serving("images", models) as serving:
-        bench = rows.Bench(serving, run.images, alone, pace, kept(100))
-        row = results.step("one_image", lambda: rows.share_of_bounds(bench, 1, names))
-        fewer = replace(bench, pace=replace(pace, rounds=max(2, pace.rounds - 2)), left_s=kept(70))
-        results.step("eight_images", lambda: rows.share_of_bounds(fewer, 8, names))
-        results.step("latency", lambda: rows.latency(replace(bench, left_s=kept(60)), "at_once", "idle_at_once"))
+        bench = rows.Bench(serving, run.images, alone, pace, run.left_s("one_image"))
+        row = run.row("one_image", lambda: rows.share_of_bounds(bench, 1, choices))
+        fewer = replace(bench, pace=replace(pace, rounds=max(2, pace.rounds - 2)), left_s=run.left_s("eight_images"))
+        run.row("eight_images", lambda: rows.share_of_bounds(fewer, 8, choices))
+        alike = replace(bench, left_s=run.left_s("latency"))
+        run.row("latency", lambda: rows.latency(alike, "at_once", "idle_at_once"))
         if row is not None:
-            last, seconds = replace(bench, left_s=kept(50)), 1.5 if run.on_gpu else 0.6
-            results.step("open_loop", lambda: rows.open_loop(last, row, names))
-            results.step("profile", lambda: rows.profile(last, profiled, run.folder / "images", row, seconds))
+            last, seconds = replace(bench, left_s=run.left_s("open_loop")), 1.5 if run.on_gpu else 0.6
+            run.row("open_loop", lambda: rows.open_loop(last, row))
+            run.row("profile", lambda: rows.profile(last, profiled, run.folder / "images", row, seconds))
 
 
 def other_rows(run: Run) -> None:
     """Embeddings, and three models on one GPU."""
-    results, pace, files = run.results, replace(run.pace, rounds=max(2, run.pace.rounds - 1)), run.files
+    pace, files = replace(run.pace, rounds=max(2, run.pace.rounds - 1)), run.files
     most = run.largest
     models = [run.model("images_a", 2), run.model("images_b", 2)]
     ids = graphs.texts(IMAGES, SEED)
     few = fitting([n for n in run.counts if n > 1] or run.counts, 2, 4, IMAGE_BYTES, run.largest)
-    names = {n: (f"texts_{n}", f"idle_texts_{n}") for n in few}
+    choices = [rows.Choice(n, f"texts_{n}", f"idle_texts_{n}") for n in few]
     if files.texts is None or files.texts_plan is None:
         say("no embeddings were given: their row is left out, and three image models run together")
         models.append(run.model("images_c", 2))
     else:
         if run.on_gpu:
             most = largest_batch(files.texts_plan, ids, most)
-        for n, (served, idle) in names.items():
-            one = Model(served, files.texts, files.texts_plan, TOKENS, EMBEDDING, n, most)
-            models += [one, replace(one, name=idle, kind="idle")]
+        for choice in choices:
+            one = Model(choice.served, files.texts, files.texts_plan, TOKENS, EMBEDDING, choice.instances, most)
+            models += [one, replace(one, name=choice.idle, kind="idle")]
     texts = Data("texts", lambda of: {name: ("INT32", array[list(of)]) for name, array in ids.items()}, IMAGES)
     with run.serving("others", models) as serving:
         if files.texts_plan is not None:
             texts.checker = Embedded(run_alone(files.texts_plan, ids, run.on_gpu))
             alone = run.alone(files.texts_plan, TOKENS, EMBEDDING, ids, most)
-            bench = rows.Bench(serving, texts, alone, pace, lambda: results.left_s() - 45)
-            results.step("embeddings", lambda: rows.share_of_bounds(bench, 1, names, ("body",), 0.9))
+            bench = rows.Bench(serving, texts, alone, pace, run.left_s("embeddings"))
+            run.row("embeddings", lambda: rows.share_of_bounds(bench, 1, choices, ("body",), 0.9))
             alone.close()
         # Eight a request: a third of the clients has to saturate the GPU with one model alone.
         items, level = min(8, run.largest), pace.eights[-1]
-        third = ("images_c", run.images) if files.texts_plan is None else (names[few[-1]][0], texts)
+        third = ("images_c", run.images) if files.texts_plan is None else (choices[0].served, texts)
         asked = [("images_a", run.images), ("images_b", run.images), third]
         loads = [(serving.load(name, "shared memory", data, items), level) for name, data in asked]
-        results.step("three_models", lambda: rows.together(serving, loads, pace, lambda: results.left_s() - 30))
+        run.row("three_models", lambda: rows.together(serving, loads, pace, run.left_s("three_models")))
 
 
 def jpeg_row(run: Run, alone: Alone) -> None:
@@ -255,14 +283,17 @@ def jpeg_row(run: Run, alone: Alone) -> None:
     data = Data("jpeg", lambda of: {"image": ("BYTES", np.array([[photographs[i]] for i in of], np.object_))}, IMAGES)
     pixels = {"images": rows.decode(photographs)}
     data.checker = Labelled(run_alone(run.files.images_plan, pixels, run.on_gpu), None)
-    counts = fitting([8, 12] if run.on_gpu else [2], 1, 0, IMAGE_BYTES, run.largest)
+    # An instance decodes on one thread: up to as many as the machine has cores to spare. Each holds 2 GB of the GPU.
+    wanted = [8, 16, 28] if run.on_gpu else [2]
+    counts = fitting([n for n in wanted if n < len(os.sched_getaffinity(0)) or n == wanted[0]], 1, 0, IMAGE_BYTES, 32)
     names = {n: f"jpeg_{n}" for n in counts}
     models = [
-        replace(run.model(name, n), inputs={"image": ("bytes", ())}, before=DECODE) for n, name in names.items()
+        replace(run.model(name, n), inputs={"image": ("bytes", ())}, before=DECODE, largest=min(32, run.largest))
+        for n, name in names.items()
     ]
     with run.serving("jpeg", models) as serving:
-        bench = rows.Bench(serving, data, alone, pace, run.results.left_s)
-        run.results.step("jpeg", lambda: rows.jpeg(bench, names, photographs))
+        bench = rows.Bench(serving, data, alone, pace, run.left_s("jpeg"))
+        run.row("jpeg", lambda: rows.jpeg(bench, names, photographs))
 
 
 def several(results: Results, name: str, make: Callable[[], None]) -> None:
@@ -287,7 +318,8 @@ def main() -> int:
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--budget", type=float, default=240.0, help="seconds, building left out")
     parser.add_argument("--largest", type=int, default=128, help="largest batch")
-    parser.add_argument("--instances", default="1,2,3,4", help="counts to try")
+    parser.add_argument("--instances", default="3,4,6,8", help="counts to try")
+    parser.add_argument("--rows", default=",".join(ROWS), help="of the table; others are not measured")
     parser.add_argument("--clients", type=int, default=default_count(), help="client processes")
     parser.add_argument("--build-only", action="store_true", help="build the plan of --folded and end")
     options = parser.parse_args()
@@ -306,14 +338,14 @@ def main() -> int:
         if results.step("reference", run.reference) is not None:
             alone = run.alone(run.files.images_plan, PIXELS, BEST, {"images": run.pixels})
             stack.callback(alone.close)
-            several(results, "image_rows", lambda: image_rows(run, alone))
-            several(results, "other_rows", lambda: other_rows(run))
-            several(results, "jpeg_row", lambda: jpeg_row(run, alone))
+            servers = {"image_rows": (image_rows, alone), "other_rows": (other_rows,), "jpeg_row": (jpeg_row, alone)}
+            for name, (make, *more) in servers.items():
+                if run.asked.intersection(ROWS_OF[name]):
+                    several(results, name, partial(make, run, *more))
         results.step("seconds", lambda: time.monotonic() - results.start)
     if "wrong" in results.data.get("reference", {}).get("steps_in_the_graph", {"wrong": "missing"}):
         return 1
-    wanted = ("one_image", "eight_images", "latency", "open_loop", "embeddings", "three_models", "jpeg")
-    return 0 if all("failed" not in results.data.get(name, {"failed": "missing"}) for name in wanted) else 1
+    return 0 if all("failed" not in results.data.get(name, {"failed": "missing"}) for name in run.asked) else 1
 
 
 if __name__ == "__main__":

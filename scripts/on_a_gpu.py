@@ -31,6 +31,9 @@ from gpu_code import ROOT, code
 
 PARTS = ("tests", "engine", "preprocess", "pool", "served", "served_mps")
 _MARGIN_S = 60  # what a part may take beyond its budget before it is ended: it ends itself 45 s after it
+_FILE_LIMIT_S = 200  # of the tests of one file
+_TESTS = ROOT / "tests/python_backend/gpu"  # no conftest above it is read: it may need more than such a machine has
+_LAST = "test_copies_on_a_gpu"  # it puts a tracer into the driver: the others are done by then
 _MPS_ROWS = ("--rows", "one_image,eight_images", "--instances", "4,8")
 _MPS = "nvidia-cuda-mps-control"
 _MPS_PLACES = "/usr/local/nvidia/bin"  # where a container finds the driver's programs, if not on PATH
@@ -52,23 +55,36 @@ def run(name: str, command: list[str], out: Path, limit_s: float, environment: d
     return status
 
 
-def tests(plan: Path, out: Path) -> None:
-    """`pytest -m gpu`, and what each test said."""
-    xml = out / "gpu_tests.xml"
-    command = [
-        sys.executable, "-m", "pytest", "-c", os.devnull, "--rootdir", str(ROOT), "--import-mode=importlib", "-q",
-        "-m", "gpu", f"--junitxml={xml}", "tests/python_backend/gpu",
-    ]  # fmt: skip
-    status = run("tests", command, out, 240, {"TRITONKIT_PLAN": str(plan)})
-    found: dict[str, str] = {}
-    if xml.exists():
-        for case in ET.parse(xml).iter("testcase"):  # noqa: S314  (written by the line above)
-            bad = [part for part in case if part.tag in {"failure", "error", "skipped"}]
-            name = f"{case.get('classname')}::{case.get('name')}"
-            found[name] = f"{bad[0].tag}: {(bad[0].get('message') or '')[:500]}" if bad else "passed"
-        xml.unlink()
-    file = out / "gpu_tests.json"
-    file.write_text(json.dumps({"format": 1, "status": status, "tests": found}, indent=1) + "\n", encoding="utf-8")
+def tests(plan: Path, out: Path, command: str) -> None:
+    """`pytest -m gpu`, file by file, so that one that hangs costs its own alone; and what each test said."""
+    status, found, result = 0, dict[str, str](), out / "gpu_tests.json"
+    files = _TESTS.glob("test_*.py")
+    for file in sorted(files, key=lambda file: (file.stem == _LAST, file.stem)):
+        xml = out / f"{file.stem}.xml"
+        asked = [
+            sys.executable, "-m", "pytest", "-c", os.devnull, "--rootdir", str(ROOT), "--import-mode=importlib", "-v",
+            "--confcutdir", str(_TESTS), "-m", "gpu", f"--junitxml={xml}", str(file.relative_to(ROOT)),
+        ]  # fmt: skip
+        ended = run(file.stem, asked, out, _FILE_LIMIT_S, {"TRITONKIT_PLAN": str(plan)})
+        status = status or ended
+        if xml.exists():
+            found |= said(xml)
+            xml.unlink()
+        else:
+            found[file.stem] = f"failure: ended with status {ended}, and no test of it is known"
+        data = {"format": 1, "status": status, "tests": found}
+        result.write_text(json.dumps(data, indent=1) + "\n", encoding="utf-8")
+        sign(result, command)
+
+
+def said(xml: Path) -> dict[str, str]:
+    """Test -> `passed`, or how not."""
+    found = {}
+    for case in ET.parse(xml).iter("testcase"):  # noqa: S314  (pytest has just written it)
+        bad = [part for part in case if part.tag in {"failure", "error", "skipped"}]
+        name = f"{case.get('classname')}::{case.get('name')}"
+        found[name] = f"{bad[0].tag}: {(bad[0].get('message') or '')[:500]}" if bad else "passed"
+    return found
 
 
 def sign(file: Path, command: str) -> None:
@@ -110,23 +126,22 @@ def main() -> None:
     parser.add_argument("--only", default=",".join(PARTS))
     parser.add_argument("--torch", default="", help="an interpreter with PyTorch, for a comparison")
     parser.add_argument("--served-s", type=float, default=330)
-    parser.add_argument("--mps-s", type=float, default=120)
+    parser.add_argument("--mps-s", type=float, default=150)
     parser.add_argument("served", nargs="*", help="further options of benchmarks/gpu_served.py, after --")
     options = parser.parse_args()
     options.out.mkdir(parents=True, exist_ok=True)
     asked, plans = options.only.split(","), options.plans.resolve()
-    said = "python3.11 scripts/on_a_gpu.py --plans PLANS --out FOLDER"
+    repeat = "python3.11 scripts/on_a_gpu.py --plans PLANS --out FOLDER"
 
     def part(name: str, budget_s: float, arguments: list[str], environment: dict[str, str]) -> None:
         file = options.out / f"gpu_{name}.json"
         script = f"benchmarks/gpu_{name.removesuffix('_mps')}.py"
         command = [sys.executable, script, *arguments, "--budget", f"{budget_s:g}", "--out", str(file)]
         run(name, command, options.out, budget_s + _MARGIN_S, environment)
-        sign(file, f"{said} --only {name}")
+        sign(file, f"{repeat} --only {name}")
 
     if "tests" in asked:
-        tests(plans / "plain.plan", options.out)
-        sign(options.out / "gpu_tests.json", f"{said} --only tests")
+        tests(plans / "plain.plan", options.out, f"{repeat} --only tests")
     served = [
         "--graph", str(plans / "resnet50.fp32.onnx"), "--plan", str(plans / "plain.plan"),
         "--folded", str(plans / "folded.plan"), "--texts", str(plans / "embeddings.fp32.onnx"),

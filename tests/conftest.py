@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 from pathlib import Path
 
 import pytest
+
+with contextlib.suppress(ImportError):  # a GPU machine has what its tests need, and no more
+    from hypothesis import settings
+
+    # A busy machine fails a deadline by chance: no example of Hypothesis has one.
+    settings.register_profile("suite", deadline=None)
+    settings.load_profile("suite")
 
 # Its wheels send usage data unless told otherwise; the runtime says so too, but some tests import it by themselves.
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")

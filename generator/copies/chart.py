@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from generator.copies.hops import Hop, Place, Report
+from generator.extras import remedy
 from generator.problems import UserError
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ def draw(report: Report, file: Path) -> None:
         import matplotlib as mpl
         from matplotlib.figure import Figure
     except ImportError as error:
-        raise UserError("a chart needs matplotlib, which is not installed", "`pip install matplotlib`") from error
+        raise UserError("a chart needs matplotlib, which is not installed", remedy("load")) from error
     with mpl.rc_context({"svg.hashsalt": "tritonkit", "font.size": 9, "axes.titlesize": 10}):
         figure = Figure(figsize=(9.5, max(3.0, 0.27 * len(report.hops) + 1.9)), layout="constrained")
         axes = figure.subplots()

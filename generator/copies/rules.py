@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 _SEEN = "seen, server 2.51"
+_TRACED = "seen on a GPU, server 2.51"
 
 
 class Rule(NamedTuple):
@@ -17,7 +18,7 @@ class Rule(NamedTuple):
     @property
     def is_seen(self) -> bool:
         """Whether it was seen in a running server; else it was only read."""
-        return self.source == _SEEN
+        return self.source in (_SEEN, _TRACED)
 
 
 RULES: dict[str, Rule] = {
@@ -29,10 +30,8 @@ RULES: dict[str, Rule] = {
     "grpc-out": Rule("front end", "the pieces are written to the socket", _SEEN),
     "shm-in": Rule("front end", "the server has mapped the client's region, and reads it in place", _SEEN),
     "shm-out": Rule("front end", "the model's answer is written into the client's region itself", _SEEN),
-    "cuda-shm-in": Rule("front end", "the server has mapped the region of the GPU", "server shared_memory_manager"),
-    "cuda-shm-out": Rule(
-        "front end", "the answer is written into the region of the GPU", "server shared_memory_manager"
-    ),
+    "cuda-shm-in": Rule("front end", "the server has mapped the region of the GPU", _TRACED),
+    "cuda-shm-out": Rule("front end", "the answer is written into the region of the GPU", _TRACED),
     "stub-in": Rule("python backend", "the server copies the input into the shared memory of the stub", _SEEN),
     "as-numpy": Rule("stub", "the stub copies it into the process's own memory, for `as_numpy`", _SEEN),
     "text-in": Rule("stub", "the stub makes Python objects of the texts", "python_backend pb_tensor.cc"),
@@ -40,18 +39,18 @@ RULES: dict[str, Rule] = {
     "own-copy": Rule("runtime", "a class of your own may write into its input: it gets a copy", _SEEN),
     "in-process": Rule("runtime", "the next stage takes the same array", "tritonkit_runtime/programs/flow.py"),
     "staged-in": Rule("runtime", "a batch is put into pinned memory that is kept", "tritonkit_runtime/buffered"),
-    "buffer-in": Rule("runtime", "from there to the GPU, on the engine's stream", "tritonkit_runtime/buffered"),
-    "gpu-in": Rule("runtime", "the GPU copies rows that lie there to where the engine reads them",
-                   "tritonkit_runtime/buffered/placing.py"),
-    "kernel": Rule("runtime", "a kernel makes the input where the engine reads it", "tritonkit_runtime/preprocess"),
-    "buffer-out": Rule("runtime", "from the GPU to pinned memory", "tritonkit_runtime/buffered"),
+    "buffer-in": Rule("runtime", "from there to the GPU, on the engine's stream", _TRACED),
+    "pool-in": Rule("python backend", "the server copies it into its CUDA pool first, and waits",
+                    _TRACED),
+    "gpu-in": Rule("runtime", "the GPU copies rows that lie there to where the engine reads them", _TRACED),
+    "kernel": Rule("runtime", "a kernel makes the input where the engine reads it", _TRACED),
+    "buffer-out": Rule("runtime", "from the GPU to pinned memory", _TRACED),
     "staged-out": Rule("runtime", "out of it, which the next batch needs", "tritonkit_runtime/buffered"),
-    "gpu-left": Rule("runtime", "it stays where the engine wrote it, until the server has let go of it",
-                     "tritonkit_runtime/buffered/placing.py"),
+    "gpu-left": Rule("runtime", "it stays where the engine wrote it, until the server has let go of it", _TRACED),
     "stub-from-engine": Rule("stub", "the stub copies the output from the GPU, where the server wants it, and waits",
-                             "python_backend pb_stub.cc"),
+                             _TRACED),
     "respond-from-pool": Rule("python backend", "and the server from its CUDA pool, in which no client's region is",
-                              "python_backend python_be.cc"),
+                              _TRACED),
     "stub-out": Rule("stub", "the stub copies the output into its shared memory", _SEEN),
     "respond": Rule("python backend", "the server copies the output from there into the response", _SEEN),
     "hand-over": Rule("ensemble", "the ensemble gives the next step the same memory", _SEEN),
@@ -63,5 +62,5 @@ RULES: dict[str, Rule] = {
     "to-gpu": Rule("", "from host to GPU", "backend_input_collector"),
     "on-gpu": Rule("", "into the CUDA pool, for the next step", "backend_output_responder"),
     "from-gpu": Rule("", "from the GPU to the host", "backend_output_responder"),
-    "stub-from-gpu": Rule("python backend", "a Python model takes its inputs from the host", "python_backend.cc"),
+    "stub-from-gpu": Rule("python backend", "a Python model takes its inputs from the host", _TRACED),
 }  # fmt: skip

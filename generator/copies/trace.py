@@ -173,7 +173,9 @@ class _Tracer:
         on_gpu = lies in ("GPU", "client's GPU")
         several = self.sizes.requests > 1 and model.max_batch_size > 0
         if kind == "stub" and on_gpu and takes_from_gpu(model):
-            yield self.hop(tensor, model, name, (lies, "GPU"), "gpu-in")
+            # No region of a client gets to the stub itself: the backend puts each tensor of each request there.
+            yield self.hop(tensor, model, name, (lies, "GPU"), "pool-in", waits=True)
+            yield self.hop(tensor, model, name, ("GPU", "GPU"), "gpu-in")
         elif kind == "stub":
             rule = "stub-from-gpu" if on_gpu else "stub-in"
             yield self.hop(tensor, model, name, (lies, "stub's shm"), rule, waits=on_gpu)
@@ -244,14 +246,14 @@ class _Tracer:
         first = tensor is model.outputs[0]  # the host waits once for all of them
         if kind == "stub" and leaves_on_gpu(model) and response == "client's GPU":
             yield self.hop(tensor, model, name, ("GPU", "GPU"), "stub-from-engine", waits=True)
-            yield self.hop(tensor, model, name, ("GPU", response), "respond-from-pool")
+            yield self.hop(tensor, model, name, ("GPU", response), "respond-from-pool", waits=first)
         elif kind == "stub" and leaves_on_gpu(model):
             yield self.hop(tensor, model, name, ("GPU", "stub's shm"), "stub-from-engine", waits=True)
             yield self.hop(tensor, model, name, ("stub's shm", response), "respond")
         elif kind == "stub":
             yield self.hop(tensor, model, name, ("process", "stub's shm"), "stub-out")
-            to_gpu = response == "client's GPU"
-            yield self.hop(tensor, model, name, ("stub's shm", response), "respond", waits=to_gpu)
+            waits = first and response == "client's GPU"
+            yield self.hop(tensor, model, name, ("stub's shm", response), "respond", waits=waits)
         elif kind == "gpu" and (name not in answers or response == "client's GPU"):
             response = "GPU" if name not in answers else response
             yield self.hop(tensor, model, name, ("GPU", response), "on-gpu", waits=first)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -14,7 +15,7 @@ import numpy as np
 import pytest
 from engines_gpu_plans import Results
 from gpu_served_clients import Clients
-from gpu_served_models import Model, fitting, spec_of
+from gpu_served_models import Model, fitting, make_repository, spec_of
 from gpu_served_reference import Labelled, fitting_batches
 from gpu_served_requests import answer, request
 from gpu_served_turns import Serving, best, judged
@@ -22,7 +23,7 @@ from gpu_served_turns import Serving, best, judged
 from loadtest.raw_http import ClosedLoop, Reply, triton_answer, triton_request
 
 LOT = np.random.default_rng(1)
-OPTIONS = {"device": "cpu", "instances": "1", "largest": 4}
+OPTIONS = {"device": "cpu", "instances": "1", "largest": 4, "rows": ",".join(gpu_served.ROWS)}
 
 
 @pytest.mark.parametrize(
@@ -102,6 +103,44 @@ def test_instance_counts_that_shared_memory_has_room_for(monkeypatch: pytest.Mon
     monkeypatch.setattr("gpu_served_models.shared_memory_bytes", lambda: 1 << 30)
     assert fitting([1, 2, 3], 2, 4, 150_528, 16) == [1, 2, 3]
     assert fitting([1, 2, 3, 4], 2, 4, 150_528, 128) == [2]
+
+
+def test_buckets_between_the_powers_of_two() -> None:
+    assert gpu_served.finer(128) == (1, 2, 4, 8, 12, 16, 24, 32, 48, 64, 96, 128)
+    assert gpu_served.finer(20) == (1, 2, 4, 8, 12, 16, 20)
+    assert gpu_served.finer(1) == (1,)
+
+
+def test_what_is_served_on_a_gpu_renders_from_specs(tmp_path: Path) -> None:
+    """With plans that are made up: rendering asks no GPU."""
+    (tmp_path / "made").mkdir()
+    graph, texts, plan = tmp_path / "made/g.onnx", tmp_path / "made/t.onnx", tmp_path / "made/plan"
+    graph.write_bytes(graphs.folded(graphs.small()))
+    texts.write_bytes(graphs.small_embeddings().SerializeToString())
+    plan.write_bytes(b"ftrt")
+    whole = Model("finer_8", graph, plan, gpu_served.PIXELS, gpu_served.BEST, 8, 128, buckets=gpu_served.finer(128))
+    files = replace(whole, name="jpeg", inputs={"image": ("bytes", ())}, before=gpu_served.DECODE, buckets=(),
+                    largest=32)  # fmt: skip
+    words = Model("texts_3", texts, plan, gpu_served.TOKENS, gpu_served.EMBEDDING, 3, 64)
+    made = make_repository(
+        [whole, files, words, replace(whole, name="idle", kind="idle")], tmp_path / "x", on_gpu=True
+    )
+    for name, sizes in {
+        "finer_8": list(whole.buckets),
+        "jpeg": [1, 2, 4, 8, 16, 32],
+        "texts_3": [1, 2, 4, 8, 16, 32, 64],
+    }.items():
+        told = json.loads((made.path / name / "1" / "tritonkit.json").read_text())
+        assert sizes in [stage["program"].get("buffers", {}).get("buckets") for stage in told["program"]["stages"]]
+        assert (made.path / name / "1" / "engine.plan").read_bytes() == b"ftrt"
+    assert (made.path / "idle" / "1" / "model.py").exists()
+
+
+def test_a_row_leaves_time_for_those_after_it(tmp_path: Path) -> None:
+    run = object.__new__(gpu_served.Run)
+    run.results, run.asked = Results(tmp_path / "out.json", 200), frozenset({"one_image", "eight_images", "jpeg"})
+    assert run.left_s("one_image")() == pytest.approx(200 - 35 - 55, abs=1)
+    assert run.left_s("jpeg")() == pytest.approx(200, abs=1)
 
 
 def test_a_spec_says_where_it_runs() -> None:
@@ -201,3 +240,46 @@ def test_what_writes_its_own_results_is_in_them_only_when_it_fails(tmp_path: Pat
     gpu_served.several(results, "rows", rows)
     gpu_served.several(results, "others", others)
     assert results.data == {"one": 1, "others": {"failed": "ValueError: no such plan"}}
+
+
+def test_of_files_the_fastest_setting_is_taken_though_none_is_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Pool:
+        """One process that decodes, in this one."""
+
+        def __init__(self, *_: object) -> None:
+            pass
+
+        def __enter__(self) -> Pool:
+            return self
+
+        def __exit__(self, *_: object) -> None:
+            pass
+
+        def map(self, _: object, seconds: list[float], __: int) -> list[float]:
+            return [100.0 for _ in seconds]
+
+    class Served:
+        """More in flight is faster, and waits longer."""
+
+        def load(self, model: str, *_: object) -> str:
+            return model
+
+        def turn(self, load: str, level: int, _: float) -> dict[str, Any]:
+            server = {"mean_batch": 1.0, "queue_us": 1.0, "input_us": 1.0, "compute_us": 1.0, "output_us": 1.0}
+            return {
+                "in_flight": level, "items_per_s": float(level * len(load)), "p50_us": 1e4, "p99_us": 1e3 * level, "server": server,
+                "cores": {"front end": 0.0, "clients": 0.0, "models": 1.0},
+            }  # fmt: skip
+
+    class Alone:
+        def rate(self, _: float) -> float:
+            return 1e6
+
+    monkeypatch.setattr(gpu_served.rows, "get_context", lambda _: argparse.Namespace(Pool=Pool))
+    pace = gpu_served.rows.Pace(rounds=2, files=(64, 512))
+    bench: Any = argparse.Namespace(
+        serving=Served(), data=argparse.Namespace(checker=None), alone=Alone(), pace=pace, left_s=lambda: 9.0
+    )
+    found = gpu_served.rows.jpeg(bench, {8: "few", 28: "many"}, [b""])
+    assert (found["instances"], found["in_flight"]) == (28, 512)
+    assert found["served"]["median"] == 4 * 512

@@ -207,10 +207,13 @@ def test_bf16_where_an_engine_on_a_gpu_alone_has_it(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("spec", "protocol", "rules"),
     [
-        (taken(ALONE), "cuda-shm", ["cuda-shm-in", "gpu-in", "buffer-out", "staged-out", "stub-out", "respond", "cuda-shm-out"]),
+        (
+            taken(ALONE), "cuda-shm",
+            ["cuda-shm-in", "pool-in", "gpu-in", "buffer-out", "staged-out", "stub-out", "respond", "cuda-shm-out"],
+        ),
         (
             taken(ALONE, outputs="device"), "cuda-shm",
-            ["cuda-shm-in", "gpu-in", "gpu-left", "stub-from-engine", "respond-from-pool", "cuda-shm-out"],
+            ["cuda-shm-in", "pool-in", "gpu-in", "gpu-left", "stub-from-engine", "respond-from-pool", "cuda-shm-out"],
         ),
         (
             LEFT, "system-shm",

@@ -50,7 +50,7 @@ def check(tensors: Tensors, answer: object, lengths: Sequence[int] = LENGTHS) ->
 REQUESTS = st.lists(st.tuples(st.integers(1, 5), st.integers(1, 18)), max_size=8)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(
     st.lists(REQUESTS, min_size=1, max_size=4), st.sampled_from(("inside", "beside")), st.booleans(),
     st.integers(0, 999),

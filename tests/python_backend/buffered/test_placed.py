@@ -93,7 +93,7 @@ Batches = st.lists(
 )
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @given(Batches, st.sampled_from(WAYS), st.booleans(), st.booleans(), st.integers(0, 1000))
 def test_rows_from_anywhere_in_one_batch(
     batches: list[list[tuple[int, int]]], copies: Copies, graphs: bool, kept: bool, seed: int

@@ -30,7 +30,7 @@ def check(tensors: Tensors, answer: object) -> None:
     np.testing.assert_array_equal(answer["y"], 2 * tensors["x"] + tensors["k"][:, None].astype(np.float32))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     st.lists(st.lists(st.integers(1, 11), max_size=9), min_size=1, max_size=5),
     st.sampled_from(("inside", "beside")),
@@ -211,7 +211,7 @@ def test_no_lane_for_so_long_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
     assert all(isinstance(started.answers()[0], dict) for started in held)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     st.lists(st.lists(st.integers(1, 3), min_size=1, max_size=4), min_size=1, max_size=5),
     st.sampled_from(("inside", "beside")),

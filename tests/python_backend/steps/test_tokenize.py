@@ -65,7 +65,7 @@ def check_against_the_library(texts: list[str]) -> None:
         assert mask.tolist() == [1] * len(wanted) + [0] * (bucket - len(wanted))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.lists(st.text(max_size=200), min_size=1, max_size=32))
 def test_a_batch_has_the_numbers_that_the_library_gives_each_text_alone(texts: list[str]) -> None:
     check_against_the_library(texts)

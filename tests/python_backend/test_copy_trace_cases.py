@@ -1,0 +1,116 @@
+"""What is expected of the copies on a GPU, and how it is compared with a trace; the traces here are made up."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parent / "gpu"))
+from copy_trace_cases import CASES, PICTURES, TABLE_BYTES, Case, Served, make
+from copy_trace_reader import Calls, Copy, Seen, Wait
+from copy_trace_run import REQUESTS, Result, result_of
+
+from tritonkit_runtime.parameters import TensorSpec
+from tritonkit_runtime.preprocess.staging import IMAGE
+
+IN, OUT = 3 * 224 * 224 * 4, 1000 * 4
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory: pytest.TempPathFactory) -> Served:
+    folder = tmp_path_factory.mktemp("copies")
+    (folder / "a.plan").write_bytes(b"a plan")
+    given, made = TensorSpec("images", "FP32", (3, 224, 224)), TensorSpec("logits", "FP32", (1000,))
+    return make(folder / "project", folder / "a.plan", given, made)
+
+
+def copied(kind: str, source: str, to: str, size: int, at: int, stream: int = 13, *, recorded: bool = False) -> Copy:
+    return Copy(kind, source, to, size, True, at, at + 5, stream, recorded)
+
+
+def compared(served: Served, case: Case, stub: Seen, server: Seen) -> Result:
+    """With a trace in which every request does the same."""
+
+    def times(seen: Seen) -> Seen:
+        copies = [c._replace(start_ns=c.start_ns + 999 * n, end_ns=c.end_ns + 999 * n)
+                  for n in range(REQUESTS) for c in seen.copies]  # fmt: skip
+        waits = [w._replace(end_ns=w.end_ns + 999 * n) for n in range(REQUESTS) for w in seen.waits]
+        return Seen(copies, waits, Calls(*(count * REQUESTS for count in seen.calls)))
+
+    traces = {f"stub of {case.model}": times(stub), "server": times(server)}
+    return result_of(case, served.report(case), {name: seen for name, seen in traces.items() if seen != Seen()})
+
+
+AWAKE = Calls(queries=1)
+TO_PINNED = copied("DtoH", "GPU", "pinned", OUT, 30, recorded=True)
+
+
+def test_through_pinned_memory_both_ways_with_one_wait(served: Served) -> None:
+    stub = Seen([copied("HtoD", "pinned", "GPU", IN, 10, recorded=True), TO_PINNED], [], AWAKE)
+    result = compared(served, Case("host_to_host", "grpc", 1), stub, Seen())
+    assert result.is_right, result.table()
+    assert result.waits_are_right, result.table()
+
+
+def test_from_the_clients_region_and_back_into_it(served: Served) -> None:
+    four = Case("device_to_device", "cuda-shm", 4)
+    stub = Seen([copied("DtoD", "GPU", "GPU", 4 * IN, 10), copied("DtoD", "GPU", "GPU", 4 * OUT, 30, 7)],
+                [Wait("stream", 31, 40, 7)], AWAKE)  # fmt: skip
+    server = Seen([copied("DtoD", "GPU", "GPU", 4 * IN, 1), copied("DtoD", "GPU", "GPU", 4 * OUT, 50)],
+                  [Wait("stream", 2, 9, 13), Wait("stream", 51, 60, 13)])  # fmt: skip
+    result = compared(served, four, stub, server)
+    assert result.is_right, result.table()
+    assert result.waits_are_right, result.table()
+
+
+def test_a_region_of_a_gpu_for_a_model_that_reads_on_the_host(served: Served) -> None:
+    stub = Seen([copied("HtoD", "pinned", "GPU", IN, 10, recorded=True), TO_PINNED], [], AWAKE)
+    server = Seen([copied("DtoH", "GPU", "pageable", IN, 1), copied("HtoD", "pageable", "GPU", OUT, 50)],
+                  [Wait("stream", 51, 60, 13)])  # fmt: skip
+    result = compared(served, Case("host_to_host", "cuda-shm", 1), stub, server)
+    assert result.is_right, result.table()
+    assert result.waits_are_right, result.table()
+
+
+def test_pixels_go_with_the_table_that_says_where_they_lie(served: Served) -> None:
+    assert IMAGE.itemsize * 16 == TABLE_BYTES
+    stub = Seen([copied("HtoD", "pinned", "GPU", 4 * 256 * 256 * 3 + TABLE_BYTES, 10),
+                 copied("DtoH", "GPU", "pinned", 4 * OUT, 30, recorded=True)], [], AWAKE)  # fmt: skip
+    result = compared(served, Case(PICTURES, "grpc", 4), stub, Seen())
+    assert result.is_right, result.table()
+    assert result.waits_are_right, result.table()
+
+
+def test_what_nobody_expected_is_in_the_table_and_what_is_small_is_only_told(served: Served) -> None:
+    case = Case("host_to_host", "grpc", 1)
+    copies = [copied("HtoD", "pinned", "GPU", IN, 10), TO_PINNED, copied("HtoD", "pageable", "GPU", 8, 1)]
+    assert compared(served, case, Seen(copies, [], AWAKE), Seen()).is_right
+    wrong = compared(served, case, Seen([*copies, copied("DtoD", "GPU", "GPU", 2048, 20)], [], AWAKE), Seen())
+    assert not wrong.is_right
+    assert "DtoD GPU 2,048.0 bytes in 1.00 copies; report 0 bytes" in " ".join(wrong.table().split())
+    assert "small: stub HtoD pageable, 8 bytes: 1.00" in wrong.table()
+    assert wrong.as_json()["table"] == wrong.table().splitlines()
+
+
+@pytest.mark.parametrize("case", CASES, ids=str)
+def test_the_report_says_what_was_seen_on_a_gpu(served: Served, case: Case) -> None:
+    """copies_seen.json is what test_copies_on_a_gpu.py wrote on an H200."""
+    told = json.loads((Path(__file__).parent / "gpu/copies_seen.json").read_bytes())
+    [found] = [
+        one["seen"] for one in told["cases"]
+        if (one["model"], one["protocol"], one["items"]) == (case.model, case.protocol, case.items)
+    ]  # fmt: skip
+    nothing = result_of(case, served.report(case), {})
+    assert {" ".join(row): size for row, size in nothing.expected.items()} == found["bytes"]
+    assert nothing.expected_waits == {process: sum(kinds.values()) for process, kinds in found["waits"].items()}
+
+
+@pytest.mark.parametrize("case", CASES, ids=str)
+def test_every_case_has_something_to_be_seen(served: Served, case: Case) -> None:
+    nothing = result_of(case, served.report(case), {})
+    assert nothing.expected
+    assert nothing.expected_waits["stub"] >= 1
+    assert not nothing.is_right
