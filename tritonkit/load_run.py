@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -43,13 +42,14 @@ def run(
     mend. An interrupt keeps what there is.
     """
     from loadtest.run.measure import measure
+    from loadtest.run.own_folder import own_folder
     from tritonkit.load_locust import Through, through_locust
 
     def told(found: Run) -> None:
         _write_report(prepared.folder, progress)
         judged(found)
 
-    with _own_folder(prepared.folder), served(prepared, wanted, progress) as serving:
+    with own_folder(prepared.folder), served(prepared, wanted, progress) as serving:
         if wanted.workers or wanted.web:
             through = Through(wanted.workers, wanted.web, options, told)
             return through_locust(through, prepared, serving, progress)
@@ -58,39 +58,14 @@ def run(
     return found
 
 
-@contextmanager
-def _own_folder(folder: Path) -> Iterator[None]:
-    """Makes it before a server is started in vain; takes it away when nothing has come into it.
-
-    Raises ProblemsError (TK876) where that cannot be, or where a run is already: two would be mixed.
-    """
-    from loadtest.run.problem import refused
-    from loadtest.run.writing import holds_run, unwritable
-
-    there = folder.exists()
-    try:
-        if holds_run(folder):
-            raise refused("TK876", str(folder), "a run is in this folder already, and nothing of it was changed",
-                          "give another folder with --out, or take this one away")  # fmt: skip
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=folder):  # a folder that is there may not be ours to write to
-            pass
-    except OSError as error:
-        raise unwritable(folder, error) from error
-    try:
-        yield
-    finally:
-        if not there:
-            with suppress(OSError):
-                folder.rmdir()
-
-
 def _write_report(folder: Path, progress: Callable[[str], None]) -> None:
     """The page beside run.json. A run without it is whole: `tritonkit load report` makes one at any time."""
     from loadtest.report.page import write_page
+    from loadtest.run.writing import no_page
+    from tritonkit.cli.output import show_problems
 
     progress("writing the report")
     try:
         write_page([folder], folder / REPORT_FILE)
     except OSError as error:
-        progress(f"the report cannot be written: {error}")
+        show_problems([no_page(folder, folder / REPORT_FILE, error)])

@@ -195,7 +195,7 @@ def _journal(
         "machine": {**machine(*PACKAGES), "name": platform.node()},
     }  # fmt: skip
     if options.resume is not None:
-        return Journal.resume(folder, plan, SETTLE_S)
+        return Journal.resume(folder, plan, SETTLE_S, asked.spec)
     return Journal.begin(folder, plan, SETTLE_S)
 
 

@@ -9,6 +9,7 @@ import time
 import uuid
 from collections.abc import Mapping
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -32,6 +33,8 @@ from loadtest.run.writing import unwritable
 
 if TYPE_CHECKING:
     from loadtest.results.run import Run
+    from loadtest.run.serving import Serving
+    from loadtest.traffic.payloads import Payloads
     from loadtest.traffic.schedule import Schedule
 
 READY_S, START_IN_S = 120.0, 1.0
@@ -77,7 +80,7 @@ class Round:
         where = wanted_of(told).where
         serving = attach(prepared.plans, prepared.project.root, where.url or "", grpc=where.grpc_url,
                          target=where.target, allowed=where.allowed)  # fmt: skip
-        about = preflight.check(serving, prepared.payloads, _log.info)
+        about = _about(serving, prepared.payloads)
         self.folder = prepared.folder
         session = Session(prepared.asked, serving, prepared.payloads, prepared.folder, about)
         session.tidy()  # what a run before left in the same folder is none of this one's
@@ -192,6 +195,16 @@ class Round:
     def _tell(self, client: str | None, kind: str, **what: Any) -> None:
         run = self._collected.run if self._collected else ""
         self._environment.runner.send_message(kind, {**what, "run": run}, client)
+
+
+def _about(serving: Serving, payloads: Mapping[str, Payloads]) -> dict[str, Any]:
+    """What the server says of itself. Raises ProblemsError; Locust starts none, as `load run` does without --url."""
+    try:
+        return preflight.check(serving, payloads, _log.info)
+    except ProblemsError as error:
+        hint = "start one with `tritonkit serve`, or name another with --url"
+        problems = [replace(one, hint=hint) if "--url" in one.hint else one for one in error.problems]
+        raise ProblemsError(problems) from error
 
 
 def _prepared(told: Mapping[str, Any]) -> tuple[Prepared, Schedule]:

@@ -11,6 +11,6 @@ CODES: dict[str, str] = {
     "TK895": "A load test that cannot be believed is compared with nothing",
     "TK896": "A sweep is compared with nothing; its turns are",
     "TK897": "A report is of more load tests than fit into one page",
-    "TK898": "Load tests on one side of a comparison are not repetitions of the same thing",
+    "TK898": "Load tests that are compared are not of the same thing",
     "TK899": "A comparison of several load tests has too few on a side",
 }

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
+
+import numpy as np
 
 from loadtest.report import words
 from loadtest.report.charts import strip
@@ -26,6 +29,7 @@ from loadtest.report.view import (
     sentence_list,
 )
 from loadtest.results.run import JudgementRecord, Percentiles, Run
+from loadtest.samples.record import Outcome
 
 HEADLINES = {
     "pass": "Passes the objective", "fail": "Fails the objective", "undecided": "Undecided",
@@ -43,7 +47,7 @@ def run_view(opened: OpenedRun, digest: Digest, place: int, letters: int) -> Vie
     if told and run.objective:
         drawing = strip.both(told.p99_ms, run.objective.p99_ms)
     return View(
-        name=opened.name, anchor=name, kind="run", title=_title(run), verdict=run.judgement.verdict,
+        name=opened.name, anchor=name, kind="run", title=_title(opened), verdict=run.judgement.verdict,
         headline=_headline(run), sentence=words.text(run.judgement.why), how_sure=_how_sure(run),
         keys=_keys(run, told), reasons=sentence_list(_reasons(run)),
         warnings=sentence_list(_warnings(opened)), figures=tuple(_figures(run, digest, name)),
@@ -54,11 +58,28 @@ def run_view(opened: OpenedRun, digest: Digest, place: int, letters: int) -> Vie
     )  # fmt: skip
 
 
-def _title(run: Run) -> str:
+def _title(opened: OpenedRun) -> str:
+    run, sent_s = opened.run, _sent_s(opened)
     arrivals = words.text(run.traffic.drawn.get("kind", ""))
     rate = f"{words.number(run.traffic.rate_rps)} requests/s" if run.traffic.rate_rps else ""
-    parts = [words.text(run.pipeline), rate, arrivals, words.seconds(run.wall_s), run.traffic.protocol]
+    parts = [words.text(run.pipeline), rate, arrivals, "" if sent_s is None else words.seconds(sent_s),
+             run.traffic.protocol]  # fmt: skip
     return " · ".join(part for part in parts if part)
+
+
+def _sent_s(opened: OpenedRun) -> float | None:
+    """How long load was sent: as was asked for, or (of a run that was stopped, or went on) until its last request.
+
+    The start of a server and the judging are in `wall_s`, and no part of it.
+    """
+    traffic = opened.run.traffic
+    asked, segments = traffic.drawn.get("duration_s"), traffic.options.get("segments", 1)
+    if isinstance(asked, int | float) and 0 < asked < math.inf and segments == 1 and not opened.run.stopped:
+        return asked
+    sent = np.flatnonzero(opened.samples["outcome"] != Outcome.UNSENT)
+    if opened.cut or opened.missing or not len(sent):
+        return None
+    return float(opened.samples["due_us"][sent[-1]]) / 1e6
 
 
 def _headline(run: Run) -> str:

@@ -13,6 +13,7 @@ import numpy as np
 
 from loadtest.run import preflight
 from loadtest.run.asked import Asked
+from loadtest.run.interrupts import interrupts_noted
 from loadtest.run.problem import refused
 from loadtest.run.room import Room
 from loadtest.run.sending import GONE, INTERRUPTED, Load, Sent, send
@@ -66,21 +67,39 @@ def measure(
     about = {} if checked else preflight.check(serving, payloads, progress)
     session = Session(asked, serving, payloads, folder, about)
     session.begin()
-    with Room(folder) as room:
-        for segment in segments:
-            if segment.number:
-                schedule = schedule_of(asked, payloads, segment)
-            room.take(len(schedule))
-            tell = _teller(progress, segment, len(segments), schedule)
-            sent = _sent(Load(asked, serving, payloads, schedule), folder, segment, tell)
-            room.give_back()
-            session.add(schedule, sent.paths, sent.reports, lead_us=round(segment.lead_s * 1e6))
-            if sent.stopped != INTERRUPTED:
-                progress("putting the samples together, and judging them")
-            run = session.result(stopped=sent.stopped, confidence=segment.confidence)
-            if sent.stopped or run.judgement.verdict != "undecided":
-                break
-    session.tidy()
+    run: Run | None = None
+    is_over = False
+    try:
+        with Room(folder) as room:
+            for segment in segments:
+                if segment.number:
+                    schedule = schedule_of(asked, payloads, segment)
+                room.take(len(schedule))
+                if asked.senders > 1:  # each is a process, and they are made ready one after the other
+                    progress(f"starting {asked.senders} senders")
+                tell = _teller(progress, segment, len(segments), schedule)
+                sent = _sent(Load(asked, serving, payloads, schedule), folder, segment, tell)
+                with interrupts_noted() as noted:
+                    room.give_back()
+                    session.add(schedule, sent.paths, sent.reports, lead_us=round(segment.lead_s * 1e6))
+                    if sent.stopped != INTERRUPTED:
+                        progress("putting the samples together, and judging them")
+                    run = session.result(stopped=sent.stopped, confidence=segment.confidence)
+                    decided = run.judgement.verdict != "undecided"
+                    is_over = bool(sent.stopped) or decided or segment is segments[-1]
+                    if is_over:
+                        session.tidy()
+                if noted:
+                    raise KeyboardInterrupt
+                if is_over:
+                    break
+    except KeyboardInterrupt:
+        if run is not None and not is_over:  # the last look stays, and says that another was to follow
+            with interrupts_noted():
+                session.mark(run, INTERRUPTED)
+                session.tidy()
+        raise
+    assert run is not None  # noqa: S101  (one segment at least is planned)
     if sent.stopped == INTERRUPTED:
         raise KeyboardInterrupt
     if sent.stopped == GONE:
@@ -152,11 +171,13 @@ def seed_of(seed: int, segment: int) -> int:
 def _teller(
     progress: Callable[[str], None], segment: Segment, of: int, schedule: Schedule
 ) -> Callable[[int, int], None]:
-    """Says how far it is: once a look."""
-    began, total = time.monotonic(), len(schedule)
+    """Says how far it is: once a look. Time runs from the first look, when the senders are ready and set off."""
+    began, total = 0.0, len(schedule)
     which = f"part {segment.number + 1} of at most {of}: " if of > 1 else ""
 
     def tell(sent: int, done: int) -> None:
+        nonlocal began
+        began = began or time.monotonic()
         left_s = max(0.0, schedule.duration_s - (time.monotonic() - began))
         progress(f"{which}sent {sent:,} of {total:,}, answered {done:,}, {left_s:.0f} s left")
 
@@ -176,8 +197,17 @@ def _gone(serving: Serving, run: Run, folder: Path) -> Exception:
     why = ", and did not come back"
     if ended is not None:  # its first paragraph is the cause; the log's last lines follow it
         cause, _, _ = ended.message.partition("\n\n")
-        why = f": {' '.join(cause.split())}"
+        why = f": {_in_one_line(cause)}"
     return refused(
         "TK875", serving.http_address, f"the server went away during the run{why}",
         f"the {run.requests:,} samples so far are kept in {folder}, marked as stopped",
     )  # fmt: skip
+
+
+def _in_one_line(text: str) -> str:
+    """Its lines after each other, with a semicolon where a line has no mark of its own at its end."""
+    found = ""
+    for line in filter(None, (" ".join(line.split()) for line in text.splitlines())):
+        between = "" if not found else " " if found[-1] in ".,:;!?" else "; "
+        found += between + line
+    return found

@@ -159,9 +159,17 @@ def prepare(wanted: Wanted, progress: Callable[[str], None]) -> Prepared:
     )  # fmt: skip
     progress("making the payloads")
     payloads = {plan.name: payloads_of(plan, project.root, asked.seed, asked.sizes) for plan in plans}
-    schedule_of(asked, payloads, next(segments_of(asked, extend=wanted.extend)))  # what cannot be drawn is told now
+    schedule = schedule_of(asked, payloads, next(segments_of(asked, extend=wanted.extend)))
+    _check_senders(asked, len(schedule))
     check(orders_of(asked, Serving(plans, project.root, "", "", wanted.where.target)))
     return Prepared(project, plans, asked, payloads, wanted.out or folder_for(project, asked))
+
+
+def _check_senders(asked: Asked, requests: int) -> None:
+    """Each is a process that has to get ready, for nothing where there is no request left for it."""
+    if asked.senders > max(1, requests):
+        raise refused("TK878", "--senders", f"there are {asked.senders} senders, and {requests:,} requests to send",
+                      f"leave --senders out, or give {requests:,} at most")  # fmt: skip
 
 
 def folder_for(project: Project, asked: Asked) -> Path:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import errno
 import os
 import shutil
+import tempfile
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import IO, Self
 
 from loadtest.run.problem import refused
 from loadtest.run.writing import is_full, unwritable
@@ -15,18 +16,18 @@ from loadtest.samples.record import SAMPLE
 
 COPIES = 3  # of every sample while a run is put together: the sender's, one in the run's time, the merged one
 RECORD_BYTES = 2 << 20  # of run.json and the report
-ROOM = ".room"
 
 
 class Room:
-    """Of the run in `folder`; a context manager that leaves nothing behind.
+    """Of the run in `folder`; a context manager. Nothing is left behind, nor of a killed run: the file has no name.
 
     `take` before requests are sent, `give_back` before anything is made of their samples: the senders run into the
     end of the disk then, and tell so, and what they have finds its place.
     """
 
     def __init__(self, folder: Path) -> None:
-        self._folder, self._file = folder, folder / ROOM
+        self._folder = folder
+        self._file: IO[bytes] | None = None
         self._samples = 0  # of the segments before, which are merged again with each that follows
 
     def __enter__(self) -> Self:
@@ -49,8 +50,8 @@ class Room:
             )  # fmt: skip
         self._samples += requests
         try:
-            with self._file.open("wb") as file:
-                os.posix_fallocate(file.fileno(), 0, needed - requests * SAMPLE.itemsize + RECORD_BYTES)
+            self._file = self._file or tempfile.TemporaryFile(dir=self._folder)  # noqa: SIM115  (give_back closes it)
+            os.posix_fallocate(self._file.fileno(), 0, needed - requests * SAMPLE.itemsize + RECORD_BYTES)
         except OSError as error:
             if is_full(error):
                 self.give_back()
@@ -60,4 +61,11 @@ class Room:
 
     def give_back(self) -> None:
         """Again and again, if need be."""
-        self._file.unlink(missing_ok=True)
+        if self._file is not None:
+            self._file.close()
+            self._file = None
+
+    @property
+    def taken_bytes(self) -> int:
+        """Of the disk, at present."""
+        return 0 if self._file is None else os.fstat(self._file.fileno()).st_blocks * 512

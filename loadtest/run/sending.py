@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from generator.problems import ProblemsError
+from loadtest.run.interrupts import interrupts_noted
 from loadtest.run.plain_http import ask
 from loadtest.sender.orders import Orders
 from loadtest.sender.process import Sending, start_together
@@ -119,8 +120,13 @@ def send(load: Load, folder: Path, tell: Callable[[int, int], None]) -> Sent:
             stopped, reports = _followed(sendings, load, alive, tell)
         except KeyboardInterrupt:
             stopped, reports = INTERRUPTED, ()
-        if stopped:
-            reports = ended(sendings)
+        with interrupts_noted() as noted:
+            if stopped:
+                reports = ended(sendings)
+            for sending in sendings:
+                sending.stop()
+        if noted:
+            stopped = stopped or INTERRUPTED
         stopped = stopped or next((report.stopped for report in reports if report.stopped), None)
         paths = tuple(sending.samples_path for sending in sendings if sending.samples_path.is_file())
         return Sent(paths, reports, stopped)

@@ -137,10 +137,20 @@ class Session:
             merge(self._parts, out, {"pipelines": list(asked.pipelines), "deadline_us": asked.deadline_us})
             _, samples = read_samples(out)
             run = self._run(samples, stopped, sure)
-            write_whole(self.folder / RUN_FILE, run.model_dump_json(indent=1) + "\n")
+            self._write(run)
         except OSError as error:
             raise unwritable(self.folder, error, self._parts) from error
         return run
+
+    def mark(self, run: Run, stopped: str) -> None:
+        """Says in run.json that more was to come after the last `result`. Raises ProblemsError."""
+        try:
+            self._write(run.model_copy(update={"stopped": stopped}))
+        except OSError as error:
+            raise unwritable(self.folder, error) from error
+
+    def _write(self, run: Run) -> None:
+        write_whole(self.folder / RUN_FILE, run.model_dump_json(indent=1) + "\n")
 
     def tidy(self) -> None:
         """Removes what the senders had: all of their samples are in the run's own file now."""

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import errno
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from generator.problems import Place, Problem, Severity
 from loadtest.results.run import RUN_FILE, SAMPLES_FILE
 from loadtest.run.problem import refused
 
@@ -30,9 +32,20 @@ def holds_run(folder: Path) -> bool:
 
 def unwritable(folder: Path, error: OSError, samples: Sequence[Path] = ()) -> ProblemsError:
     """What to tell of files that cannot be written; `samples` are those that stay where they are."""
-    full = is_full(error)
-    why = "the disk is full" if full else (error.strerror or str(error)).lower()
-    hint = "free some space, or give --out on another disk" if full else "give another folder with --out"
+    hint = "free some space, or give --out on another disk" if is_full(error) else "give another folder with --out"
     if samples:
         hint += f"; the samples so far stay in {', '.join(str(path.relative_to(folder)) for path in samples)}"
-    return refused("TK876", str(folder), f"the run's files cannot be written: {why}", hint)
+    return refused("TK876", str(folder), f"the run's files cannot be written: {_why(error)}", hint)
+
+
+def no_page(folder: Path, page: Path, error: OSError) -> Problem:
+    """What to tell of a run whose page cannot be written: everything else of it lies in `folder`."""
+    command = f"tritonkit load report {shlex.quote(str(folder))}"
+    elsewhere = f"`{command} --out FILE.html` writes it elsewhere"
+    hint = f"free some space, then `{command}`" if is_full(error) else elsewhere
+    message = f"the run is kept, but its page cannot be written: {_why(error)}"
+    return Problem("TK876", Place(str(page)), "", message, hint, Severity.WARNING)
+
+
+def _why(error: OSError) -> str:
+    return "the disk is full" if is_full(error) else (error.strerror or str(error)).lower()

@@ -78,6 +78,8 @@ def _axis(text: str) -> Axis:
                       did_you_mean(name, list(AXES)))  # fmt: skip
     if not equals or not values.strip():
         raise refused("TK881", where, f"`{name}` has no values", _FORM[name])
+    if any(not value.strip() for value in re.split("[,:/]", values)):
+        raise refused("TK881", f"--over {name}", f"a value is missing in `{values}`", _FORM[name])
     if ":" in values:
         return _range(name, values, where)
     found = tuple(_value(name, value.strip(), where) for value in values.split(","))
@@ -105,7 +107,9 @@ def _range(name: str, values: str, where: str) -> Axis:
     if len(ends) != 2:
         raise refused("TK881", where, f"`{values}` is no range from one number to another", _FORM[name])
     low, high = (_whole(name, end, where) for end in ends)
-    if low >= high:
+    if low == high:
+        raise refused("TK881", where, f"the range from {low} to {high} is one value", f"list it: `{name}={low}`")
+    if low > high:
         raise refused("TK881", where, f"the range from {low} to {high} is empty", "put the smaller number first")
     if name == INSTANCES:
         return Axis(name, values=tuple(range(low, high + 1)))

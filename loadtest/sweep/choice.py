@@ -77,4 +77,4 @@ def _beyond(best: Bracket) -> str:
     known = f", and not {best.fails:.4g}" if best.fails is not None else ""
     if best.high is None or best.limit or best.high == best.fails:
         return known
-    return f"{known} (at {best.high:.4g} it stayed undecided)"
+    return f"{known} (at {best.high:.4g} it stayed undecided; longer --seconds may tell)"

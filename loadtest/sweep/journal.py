@@ -19,6 +19,11 @@ from loadtest.sweep.setting import Setting
 
 PLAN_FILE, TURNS_FILE, TURNS = "plan.json", "turns.jsonl", "turns"
 JOURNAL_FORMAT = 2  # of plan.json and turns.jsonl
+_CHANGED = {
+    "spec_sha256": "{spec} was changed since the sweep here began, or is another spec",
+    "rendered_sha256": "the files of {spec}, its models among them, were changed since the sweep here began",
+    "payloads_sha256": "the data that {spec} is asked with was changed since the sweep here began",
+}
 
 
 @dataclass(frozen=True)
@@ -57,8 +62,10 @@ class Journal:
         return cls(folder, settle_s)
 
     @classmethod
-    def resume(cls, folder: Path, plan: dict[str, Any], settle_s: float) -> Journal:
-        """One that was interrupted. Raises ProblemsError (TK887) when there is none, or it was another sweep."""
+    def resume(cls, folder: Path, plan: dict[str, Any], settle_s: float, spec: str = "the spec") -> Journal:
+        """One that was interrupted, of the spec at that path. Raises ProblemsError (TK887) when there is none, or it
+        was another sweep.
+        """
         try:
             before = dict(json.loads((folder / PLAN_FILE).read_bytes()))
         except (OSError, ValueError, TypeError) as error:
@@ -70,7 +77,7 @@ class Journal:
         if before.pop("format", 1) != JOURNAL_FORMAT:
             raise refused("TK887", str(folder), "the sweep in this folder was begun by another version of tritonkit",
                           "go on with it with that version, or begin another one in another folder")  # fmt: skip
-        _check_same(folder, before, plan)
+        _check_same(folder, before, plan, spec)
         journal = cls(folder, settle_s)
         try:
             journal._read()
@@ -79,6 +86,11 @@ class Journal:
                           "begin another one in another folder") from error  # fmt: skip
         journal.session += 1
         return journal
+
+    @property
+    def kept(self) -> str:
+        """How many turns are finished, in words."""
+        return "1 finished turn is kept" if len(self.seen) == 1 else f"{len(self.seen)} finished turns are kept"
 
     def _read(self) -> None:
         if not (self.folder / TURNS_FILE).exists():
@@ -135,10 +147,18 @@ class Journal:
         shutil.rmtree(self.folder / TURNS, ignore_errors=True)
 
 
-def _check_same(folder: Path, before: Mapping[str, Any], plan: Mapping[str, Any]) -> None:
-    """Raises ProblemsError (TK887) with the first thing in which the plans differ, and nothing beside it."""
+def _check_same(folder: Path, before: Mapping[str, Any], plan: Mapping[str, Any], spec: str) -> None:
+    """Raises ProblemsError (TK887) with the first thing in which the plans differ, and nothing beside it.
+
+    Of files a plan has hashes, which tell nobody anything.
+    """
     was, now = _leaves(before), _leaves(plan)
     name = next((name for name in dict.fromkeys([*was, *now]) if was.get(name) != now.get(name)), None)
+    if name in _CHANGED:
+        raise refused(
+            "TK887", str(folder), _CHANGED[name].format(spec=spec),
+            "bring it back to what it was, or begin another sweep in another folder",
+        )  # fmt: skip
     if name is not None:
         first, second = (json.dumps(one.get(name)) for one in (was, now))
         raise refused(

@@ -137,6 +137,7 @@ class Sweeping:
     _began: float = field(default_factory=time.monotonic)
     _before_s: float = 0.0
     _starts_before: int = 0
+    _starting_s: float = 0.0  # of this session: what its first turn took beyond the others
     _ended: str = INTERRUPTED
 
     def __post_init__(self) -> None:
@@ -208,10 +209,10 @@ class Sweeping:
         return Limits(wanted.rounds, turns, settings=wanted.settings, confirming=confirming)
 
     def _turn_s(self) -> float:
-        """What a turn takes, everything included: as it was so far."""
+        """What a turn takes, everything but the first start of the server included: as it was so far."""
         own = self._used(self.journal.session)
         expected = self.wanted.seconds + self.wanted.settle_s + APPLY_S
-        return (time.monotonic() - self._began) / own if own else expected
+        return (time.monotonic() - self._began - self._starting_s) / own if own else expected
 
     def _used(self, session: int | None = None) -> int:
         """The turns so far (of one session), those that confirmed as many as they are long."""
@@ -279,15 +280,17 @@ class Sweeping:
     def _turn(self, planned: Round, order: int, setting: Setting, rate: float, why: str) -> None:
         wanted, number = self.wanted, len(self.journal.seen) + 1
         where = self._where(planned, setting, rate, why)
-        seed = wanted.seed * 1000 + planned.number
-        folder = self.journal.folder_of(number)
+        seed, folder = wanted.seed * 1000 + planned.number, self.journal.folder_of(number)
+        began = time.monotonic()
         try:
             start = self.bench.apply(setting, lambda text: self.progress(f"{where}: {text}"))
+            if not self._used(self.journal.session):
+                self._starting_s = max(0.0, time.monotonic() - began - APPLY_S)
             self.bench.measure(rate, wanted.settle_s + self._seconds(rate, why), seed, folder,
                                lambda text: self.progress(f"{where}: {text}"))  # fmt: skip
         except (ProblemsError, UserError):
             if self.journal.seen:
-                self.progress(f"{len(self.journal.seen)} finished turns are kept; --resume goes on with them")
+                self.progress(f"{self.journal.kept}; --resume goes on from there")
             raise
         asked = Asked(
             number, planned.number, order, self.journal.session, self._starts_before + start, setting, rate, why,
@@ -315,7 +318,7 @@ class Sweeping:
         left_s = more * self._turn_s()
         bar = "#" * round(20 * used / (used + more))
         at = f" at {rate:.4g}/s" if self.wanted.find_max else ""
-        left = f"{left_s / 60:.0f} min" if left_s >= 90 else f"{left_s:.0f} s"
+        left = f"about {left_s / 60:.0f} min" if left_s >= 90 else f"about {left_s:.0f} s"
         return (f"[{bar:<20}] round {planned.number}, turn {done + 1} of at most {done + more}, at most {left} left, "
                 f"{setting.words()}{at}")  # fmt: skip
 

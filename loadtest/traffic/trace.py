@@ -85,7 +85,8 @@ def _header(file: Path, line: str) -> list[str] | None:
     names = [name.strip(' \t\r"').lower() for name in line.split(",")]
     if len(names) == 1 and _number(names[0]) is not None:
         return None
-    if not math.isnan(_number(names[0]) or math.nan):
+    first = _number(names[0])
+    if first is not None and not math.isnan(first):
         raise refused("TK856", str(file), f"the trace has {len(names)} columns and no header", WHAT)
     unknown = [name for name in names if name not in {*UNITS_S, PIPELINE, PAYLOAD}]
     if unknown:
@@ -109,14 +110,15 @@ class _Rows:
 
     def __init__(self, file: Path, names: Sequence[str], numbers: Sequence[int], lines: Sequence[str]) -> None:
         self._file, self._numbers = file, numbers
-        self._problems: list[tuple[int, str]] = []
+        self._problems: list[tuple[int, int, str]] = []  # of a line, the place of a column in it
+        self._lines, self._places = lines, {name: place for place, name in enumerate(names)}
         if len(names) == 1:
             self._columns = {names[0]: [line.strip(' \t\r"') for line in lines]}
             return
         cells = [[cell.strip(' \t\r"') for cell in line.split(",")] for line in lines]
         for place, row in enumerate(cells):
             if len(row) != len(names):
-                self._problems.append((place, f"{len(row)} columns; the header has {len(names)}"))
+                self._problems.append((place, 0, f"{len(row)} columns; the header has {len(names)}"))
         self.complain()
         self._columns = {name: [row[place] for row in cells] for place, name in enumerate(names)}
 
@@ -133,12 +135,12 @@ class _Rows:
             times = np.array([math.nan if number is None else number for number in read])
         for place in np.flatnonzero(~np.isfinite(times)):
             what = "not a number" if _number(cells[place]) is None else "not finite"
-            self._problems.append((int(place), f"the time `{cells[place]}` is {what}"))
+            self._note(name, int(place), f"the time `{cells[place]}` is {what}")
         for place in np.flatnonzero(times < 0):
-            self._problems.append((int(place), f"the time `{cells[place]}` is negative"))
+            self._note(name, int(place), f"the time `{cells[place]}` is negative")
         for place in np.flatnonzero(times[1:] < times[:-1]) + 1:
             message = f"the time {cells[place]} is before {cells[place - 1]}, the one above it; times ascend"
-            self._problems.append((int(place), message))
+            self._note(name, int(place), message)
         return times * UNITS_S[name]
 
     def pipelines(self, known: Sequence[str]) -> UInt8s:
@@ -150,7 +152,7 @@ class _Rows:
         for place, cell in enumerate(cells):
             if cell not in index:
                 has = ", ".join(f"`{name}`" for name in known)
-                self._problems.append((place, f"the pipeline `{cell}` is not in the mix; it has {has}"))
+                self._note(PIPELINE, place, f"the pipeline `{cell}` is not in the mix; it has {has}")
         return np.array([index.get(cell, 0) for cell in cells], np.uint8)
 
     def payloads(self, pipeline: UInt8s | None, counts: Sequence[int]) -> UInt32s:
@@ -164,16 +166,26 @@ class _Rows:
             if cell.isdecimal() and int(cell) < count:
                 found[place] = int(cell)
             else:
-                self._problems.append((place, f"the payload `{cell}` is none; there are those from 0 to {count - 1}"))
+                self._note(PAYLOAD, place, f"the payload `{cell}` is none; there are those from 0 to {count - 1}")
         return found
+
+    def _note(self, column: str, place: int, message: str) -> None:
+        self._problems.append((place, self._places[column], message))
+
+    def _where(self, place: int, column: int) -> Place:
+        """Where the cell at that place of a line begins; lines and columns count from 1."""
+        cells = self._lines[place].split(",")
+        before = sum(len(cell) + 1 for cell in cells[:column])
+        blank = len(cells[column]) - len(cells[column].lstrip(' \t\r"'))
+        return Place(str(self._file), self._numbers[place], before + blank + 1)
 
     def complain(self) -> None:
         """Raises ProblemsError when something is wrong: the first lines, and how many more there are."""
         problems = sorted(self._problems)
         if not problems:
             return
-        shown = [Problem("TK857", Place(str(self._file), self._numbers[place]), "", message)
-                 for place, message in problems[:_MOST_SHOWN]]  # fmt: skip
+        shown = [Problem("TK857", self._where(place, column), "", message)
+                 for place, column, message in problems[:_MOST_SHOWN]]  # fmt: skip
         if more := len(problems) - len(shown):
             shown.append(
                 Problem("TK857", Place(str(self._file)), "", f"as many as {more} more lines are wrong", WHAT)

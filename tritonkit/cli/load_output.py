@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from tritonkit.cli.output import colour, make_table, print_json, print_line, print_table, say, shown_path
+from tritonkit.cli.output import colour, fits, make_table, print_json, print_line, print_table, say, shown_path
 from tritonkit.cli.signals import raise_again
 
 if TYPE_CHECKING:
@@ -121,7 +121,14 @@ def _split(run: Run) -> None:
     if run.outside_us is not None:
         rows.append(["outside: server, network, client", "", "", "", "", f"{run.outside_us:,.0f}", ""])
     title = "where a request's time went by the server's count, mean µs, of all requests"
-    print_table(make_table(_WHERE, rows, right=_WHERE[1:], breaks={"model"}, title=title))
+    whole_names = [[row[0].partition(" ")[0], *row[1:]] for row in rows]
+    if fits(make_table(_WHERE, whole_names)):
+        print_table(make_table(_WHERE, rows, right=_WHERE[1:], breaks={"model"}, title=title))
+    else:  # a name would give way to the figures, to nothing in the end
+        print_line(title)
+        for name, *cells in rows:
+            told = [f"{what} {cell}" for what, cell in zip(_WHERE[1:], cells, strict=True) if cell]
+            print_line(f"{name}: {', '.join(told) if cells[0] else cells[-2]}", hang=2)
     click.echo()
 
 
@@ -143,6 +150,8 @@ def _files(run: Run, folder: Path) -> None:
     from tritonkit.load_run import REPORT_FILE
 
     report = folder / REPORT_FILE
-    where = report if report.is_file() else folder / RUN_FILE
-    click.echo(f"report   {shown_path(where)}")
+    if report.is_file():
+        click.echo(f"report   {shown_path(report)}")
+    else:
+        click.echo(f"record   {shown_path(folder / RUN_FILE)}")
     click.echo(f"repeat   {run.made.command}")

@@ -71,13 +71,29 @@ def throughput(sweep: Sweep, name: str) -> Figure:
     at = words.settings(best.settings)
     says = f"{series.name.capitalize()}: at most {words.number(found.value)} requests/s, at {at}."
     if sweep.rate_rps is not None and not sweep.find_max:
-        says += f" Sent were {words.number(sweep.rate_rps)} a second at every point."
+        says += _sent_words(sweep, sweep.rate_rps)
     drawing = _Drawing(sweep, axis, (series,), "requests/s", words.number, None)
     columns = (Column("throughput_rps", "answered/s"), Column("low", "from"), Column("high", "to"))
     rows = [(p, series.of(p)) for p in sweep.points]
     table = _of_points(f"{name}-throughput", sweep, columns, [(p, _three(i)) for p, i in rows])
     title = "Highest rate that passes" if sweep.find_max else "Throughput"
     return Figure(f"{name}-throughput", title, says, table, drawing.draw, drawing.height, full=sweep.find_max)
+
+
+def _sent_words(sweep: Sweep, asked_rps: float) -> str:
+    """What was asked for, and what was sent: all turns of a round have the same arrivals, as its seed drew them.
+
+    A turn's own warm-up may be longer than that of others, so the most that counts of a round is what was sent in it.
+    """
+    asked = f" Asked for were {words.number(asked_rps)} a second at every point"
+    rounds: dict[int, int] = {}
+    for turn in (turn for point in sweep.points for turn in point.replicates if not turn.confirms):
+        rounds[turn.round] = max(turn.requests, rounds.get(turn.round, 0))
+    if not rounds or not sweep.seconds:
+        return f"{asked}."
+    low, high = (words.number(end(rounds.values()) / sweep.seconds) for end in (min, max))
+    sent = low if low == high else f"{low} to {high}, by round,"
+    return f"{asked}; as arrivals were drawn, about {sent} were sent."
 
 
 def mean_batch(sweep: Sweep, name: str) -> Figure:

@@ -10,6 +10,7 @@ from loadtest.results.run import Run
 
 _SAME_RATE = 0.01
 _SHOWN = 3
+_SEVERAL = ("payloads", "arrivals")  # which differ, where one thing differs
 
 
 def differences(a: Run, b: Run, *, repeated: bool = False) -> list[str]:
@@ -34,6 +35,20 @@ def differences(a: Run, b: Run, *, repeated: bool = False) -> list[str]:
         _changed("effective configuration", a.made.effective, b.made.effective),
     ]
     return [sentence for sentence in found if sentence]
+
+
+def same_rate(a: Run, b: Run) -> bool:
+    """Whether as many requests a second were asked for; else what was answered follows from that."""
+    first, second = _asked_rps(a), _asked_rps(b)
+    if first is None or second is None:
+        return first is second
+    return abs(first - second) <= _SAME_RATE * max(first, second)
+
+
+def _asked_rps(run: Run) -> float | None:
+    """The mean that arrivals of a shape or of a trace have; older records tell the rate alone."""
+    mean = run.traffic.drawn.get("mean_rps")
+    return mean if isinstance(mean, int | float) else run.traffic.rate_rps
 
 
 def _payloads(run: Run, *, sizes: bool) -> dict[str, Any]:
@@ -76,4 +91,4 @@ def _changed(what: str, a: Mapping[str, Any], b: Mapping[str, Any]) -> str:
         f"{key} {first.get(key, 'not set')} and {second.get(key, 'not set')}".strip() for key in keys[:_SHOWN]
     )
     more = f"; and {len(keys) - _SHOWN} more" if len(keys) > _SHOWN else ""
-    return f"The {what} differs: {shown}{more}."
+    return f"The {what} {'differ' if what in _SEVERAL else 'differs'}: {shown}{more}."

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from loadtest.report import words
+from loadtest.report.comparing.comparable import same_rate
 from loadtest.report.comparing.sides import Side, sides_of, warnings_of
 from loadtest.report.comparing.throughput import answered, ratio
 from loadtest.report.opening import OpenedRun
@@ -27,7 +28,8 @@ _OTHER_WAY = {Change.BETTER: Change.WORSE, Change.WORSE: Change.BETTER, Change.S
 class Measure:
     """One figure of both sides: of all runs of a side together, and of each by itself in `of_a` and `of_b`.
 
-    `ratio` is b over a; `told` is false where a change beyond the threshold is possible.
+    `ratio` is b over a; `told` is false where a change beyond the threshold is possible. What is not `compared` has
+    no verdict: it differs because something else was asked for.
     """
 
     name: str
@@ -39,6 +41,7 @@ class Measure:
     ratio: Interval
     verdict: Change
     told: bool
+    compared: bool = True
 
     @property
     def change(self) -> str:
@@ -69,8 +72,8 @@ class Comparison:
 
     @property
     def is_decided(self) -> bool:
-        """Whether a change beyond the threshold is told or ruled out, of each of the figures."""
-        return all(measure.told for measure in self.measures)
+        """Whether a change beyond the threshold is told or ruled out, of each of the figures that are compared."""
+        return all(measure.told for measure in self.measures if measure.compared)
 
     @property
     def of_several(self) -> bool:
@@ -112,9 +115,10 @@ def _measures(a: Side, b: Side, threshold: float) -> list[Measure]:
     slots = [[answered(one.samples, one.run) for one in side.runs] for side in (a, b)]
     of_a, of_b = (tuple(float(run.mean()) for run in side) for side in slots)
     interval = ratio(slots[0], slots[1], CONFIDENCE)
-    verdict, told = _told(interval, threshold)
+    alike = same_rate(a.runs[0].run, b.runs[0].run)
+    verdict, told = _told(interval, threshold) if alike else (Change.SAME, False)
     rates = Measure("throughput", "requests/s", float(np.mean(of_a)), float(np.mean(of_b)), of_a, of_b, interval,
-                    _OTHER_WAY[verdict], told)  # fmt: skip
+                    _OTHER_WAY[verdict], told, alike)  # fmt: skip
     return [*found, rates]
 
 
@@ -137,14 +141,17 @@ def _told(interval: Interval, threshold: float) -> tuple[Change, bool]:
 
 def _sentence(measures: tuple[Measure, ...], verdict: Change, threshold: float, runs: int) -> str:
     allowed = words.plain(words.percentile(threshold))
+    compared = [measure.name for measure in measures if measure.compared]
+    apart = "" if len(compared) == len(measures) else "; throughput is not compared: other rates were asked for"
     if verdict is not Change.SAME:
         which = ", ".join(f"{m.name} {m.change}" for m in measures if m.verdict is verdict)
-        return f"{verdict}: {which}; more than {allowed}, at {words.plain(words.percentile(CONFIDENCE))} confidence"
-    unsure = [measure.name for measure in measures if not measure.told]
+        sure = words.plain(words.percentile(CONFIDENCE))
+        return f"{verdict}: {which}; more than {allowed}, at {sure} confidence{apart}"
+    unsure = [measure.name for measure in measures if measure.compared and not measure.told]
     if unsure:
         more = "measure more runs of each" if runs > 1 else "measure for longer"
-        return f"no difference can be told: {' and '.join(unsure)} may differ by more than {allowed}; {more}"
-    return f"no difference: p99, p50 and throughput are within {allowed}"
+        return f"no difference can be told: {' and '.join(unsure)} may differ by more than {allowed}; {more}{apart}"
+    return f"no difference: {', '.join(compared[:-1])} and {compared[-1]} are within {allowed}{apart}"
 
 
 def _percent(ratio_: float) -> str:

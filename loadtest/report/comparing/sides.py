@@ -50,7 +50,7 @@ def sides_of(a: Sequence[Path], b: Sequence[Path]) -> tuple[Side, Side]:
     if not problems:
         sides = Side(tuple(runs[: len(a)])), Side(tuple(runs[len(a) :]))
         problems = [refused.problem for side in sides for refused in _of_one_thing(side)]
-        problems += [refused.problem for refused in _too_few(*sides)]
+        problems += [refused.problem for refused in (*_of_two_pipelines(*sides), *_too_few(*sides))]
         if not problems:
             return sides
     raise ProblemsError(problems)
@@ -103,6 +103,16 @@ def _of_one_thing(side: Side) -> list[Refused]:
             said = f"this is no repetition of {first.folder}, which is on the same side: {words.plain(other[0])}"
             found.append(Refused("TK898", one.folder, said, "name runs of one spec, rate and machine on a side"))
     return found
+
+
+def _of_two_pipelines(a: Side, b: Side) -> list[Refused]:
+    """Which of two pipelines is faster says of neither that it became better or worse."""
+    first, second = a.runs[0], b.runs[0]
+    if set(first.run.traffic.mix) == set(second.run.traffic.mix):
+        return []
+    one, other = (" and ".join(f"`{words.text(name)}`" for name in side.run.traffic.mix) for side in (first, second))
+    said = f"this is a run of {other}, and {first.folder} is one of {one}: neither is better or worse than the other"
+    return [Refused("TK898", second.folder, said, "name runs of the same pipelines")]
 
 
 def _too_few(a: Side, b: Side) -> list[Refused]:

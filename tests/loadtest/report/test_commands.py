@@ -110,3 +110,17 @@ def test_a_comparison_has_80_columns(here: Path, capsys: pytest.CaptureFixture[s
         Path(kept).rename(name)
     tritonkit_("compare", "a", "b")
     assert capsys.readouterr().out.splitlines()[0].split()[:2] == ["a", "b"]
+
+
+def test_at_another_rate_throughput_is_not_compared(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    make_run(Path("more"), seed=9, requests=15_000, rate=900.0)
+    tritonkit_("compare", "a", "more")
+    seen = capsys.readouterr()
+    [row] = [line for line in seen.out.splitlines() if line.startswith("requests/s")]
+    assert row.endswith("not compared")
+    assert seen.out.splitlines()[-1].endswith("; throughput is not compared: other rates were asked for")
+    assert "warning: The rate differs: 500 and 900 requests/s." in seen.err
+    make_run(Path("photos"), seed=9, requests=3000, mix={"photos": 1.0})
+    assert tritonkit_("compare", "a", "photos") == 1
+    seen = capsys.readouterr()
+    assert (seen.out, "TK898" in seen.err) == ("", True)

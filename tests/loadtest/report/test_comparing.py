@@ -113,9 +113,9 @@ CHANGES: dict[str, tuple[dict[str, Any], str]] = {
         "The effective configuration differs: digits_engine.max_batch_size 32 and 8.",
     ),
     "rate": ({"traffic.rate_rps": 600.0}, "The rate differs: 500 and 600 requests/s."),
-    "payloads": ({"traffic.payload_bytes.digits": [10]}, "The payloads differs: bytes.digits 3148 and 10."),
+    "payloads": ({"traffic.payload_bytes.digits": [10]}, "The payloads differ: bytes.digits 3148 and 10."),
     "mix": ({"traffic.mix.digits": 0.5}, "The mix of pipelines differs: digits 1 and 0.5."),
-    "arrivals": ({"traffic.drawn.kind": "burst"}, "The arrivals differs: kind poisson and burst."),
+    "arrivals": ({"traffic.drawn.kind": "burst"}, "The arrivals differ: kind poisson and burst."),
     "protocol": ({"traffic.protocol": "grpc"}, "The way of sending differs: protocol http and grpc."),
     "seed": ({"traffic.drawn.seed": 9}, ""),
     "looks": ({"traffic.options": {"segments": 3}}, ""),
@@ -139,6 +139,52 @@ def test_what_else_differs_is_said(places: Path, tmp_path: Path, case: str) -> N
     (other / "samples.bin").symlink_to(places / "a" / "samples.bin")
     found = compare(places / "a", other, 0.2)
     assert list(found.warnings) == ([sentence] if sentence else [])
+
+
+def with_record(places: Path, folder: Path, **traffic: Any) -> Path:
+    """The run `a` with another record of its traffic."""
+    data = json.loads((places / "a" / "run.json").read_text())
+    data["traffic"] |= traffic
+    folder.mkdir()
+    (folder / "run.json").write_text(json.dumps(data))
+    (folder / "samples.bin").symlink_to(places / "a" / "samples.bin")
+    return folder
+
+
+def test_at_other_rates_throughput_has_no_verdict(places: Path, tmp_path: Path) -> None:
+    """More was asked for, so more was answered: that is no merit of the server."""
+    make_run(tmp_path / "more", seed=6, requests=40_000, rate=900.0)
+    found = compare(places / "a", tmp_path / "more", 0.05)
+    throughput = found.measures[2]
+    assert (throughput.compared, throughput.told, throughput.verdict) == (False, False, "no difference")
+    assert throughput.ratio.low > 1.05
+    assert "throughput" not in found.sentence.partition(";")[0]
+    assert found.sentence.endswith("; throughput is not compared: other rates were asked for")
+    assert "The rate differs: 500 and 900 requests/s." in found.warnings
+
+
+def test_what_is_not_compared_leaves_nothing_undecided(places: Path, tmp_path: Path) -> None:
+    found = compare(places / "a", with_record(places, tmp_path / "other", rate_rps=600.0), 0.2)
+    assert found.is_decided
+    assert found.sentence == (
+        "no difference: p99 and p50 are within 20 %; throughput is not compared: other rates were asked for"
+    )
+
+
+def test_the_mean_of_a_shape_is_its_rate(places: Path, tmp_path: Path) -> None:
+    drawn = {"kind": "burst", "seed": 1, "rate_rps": 500.0, "mean_rps": 700.0}
+    found = compare(places / "a", with_record(places, tmp_path / "burst", drawn=drawn), 0.2)
+    assert not found.measures[2].compared
+    trace = with_record(places, tmp_path / "trace", drawn={"kind": "trace", "mean_rps": 500.0}, rate_rps=None)
+    assert compare(places / "a", trace, 0.2).measures[2].compared
+
+
+def test_two_pipelines_are_not_compared(places: Path, tmp_path: Path) -> None:
+    make_run(tmp_path / "photos", requests=3000, mix={"photos": 1.0})
+    assert refusal(places / "a", tmp_path / "photos") == (
+        "TK898",
+        f"this is a run of `photos`, and {places / 'a'} is one of `digits`: neither is better or worse than the other",
+    )
 
 
 def refusal(a: Path, b: Path) -> tuple[str, str]:

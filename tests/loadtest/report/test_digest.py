@@ -112,7 +112,7 @@ def test_no_samples(made: tuple[Run, Samples]) -> None:
     assert digest(np.zeros(0, SAMPLE), made[0]) == Digest(0, (), ())
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     due=st.lists(st.integers(0, 90_000_000), min_size=1, max_size=400).map(sorted),
     seed=st.integers(0, 1000),

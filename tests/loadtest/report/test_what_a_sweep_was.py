@@ -76,3 +76,22 @@ def test_an_older_record_of_several_starts_does_not_say_one(tmp_path: Path) -> N
     (tmp_path / "sweep" / "sweep.json").write_text(json.dumps(data))
     [view] = report_of(open_all([tmp_path / "sweep"])).views
     assert facts_of(view)["Sweep"]["starts of the server"] == "2 or more"
+
+
+def test_what_was_asked_for_and_what_was_sent(tmp_path: Path) -> None:
+    """Arrivals are drawn: a turn has seldom as many as were asked for, and all turns of a round have the same."""
+    view = view_of(tmp_path / "alike", {"seconds": 12.5})
+    [figure] = [figure for figure in view.figures if figure.title == "Throughput"]
+    assert figure.says.endswith(
+        " Asked for were 500 a second at every point; as arrivals were drawn, about 480 were sent."
+    )
+    make_sweep(tmp_path / "differ", over={"max_queue_delay_us": [0, 500]}, turns=2, changes={"seconds": 12.5})
+    file = tmp_path / "differ" / "sweep.json"
+    record = json.loads(file.read_text())
+    record["points"][1]["replicates"][1]["requests"] = 6600
+    record["points"][1]["replicates"][0] |= {"requests": 60_000, "confirms": True}
+    file.write_text(json.dumps(record))
+    [figure] = [
+        one for one in report_of(open_all([tmp_path / "differ"])).views[0].figures if one.title == "Throughput"
+    ]
+    assert figure.says.endswith("; as arrivals were drawn, about 480 to 528, by round, were sent.")

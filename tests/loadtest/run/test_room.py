@@ -21,21 +21,26 @@ from generator.problems import ProblemsError
 from loadtest.results.run import read_run
 from loadtest.run import session
 from loadtest.run.measure import measure
-from loadtest.run.room import COPIES, RECORD_BYTES, ROOM, Room
+from loadtest.run.room import COPIES, RECORD_BYTES, Room
 from loadtest.samples.file import read_samples
 from loadtest.samples.record import SAMPLE
 
+SPARE_BYTES = 16 << 10  # of whole blocks of a disk
+
 
 def test_it_is_taken_and_given_back(tmp_path: Path) -> None:
-    file = tmp_path / ROOM
     with Room(tmp_path) as room:
         room.take(1000)
-        assert file.stat().st_blocks * 512 >= 1000 * SAMPLE.itemsize * (COPIES - 1) + RECORD_BYTES
+        least = 1000 * SAMPLE.itemsize * (COPIES - 1) + RECORD_BYTES
+        assert least <= room.taken_bytes < least + SPARE_BYTES
+        assert list(tmp_path.iterdir()) == [], "a run that is killed leaves it to the disk"
         room.give_back()
         room.give_back()
-        assert not file.exists()
+        assert room.taken_bytes == 0
         room.take(500)
-        assert file.stat().st_size == (500 * (COPIES - 1) + 1000) * SAMPLE.itemsize + RECORD_BYTES
+        least = (500 * (COPIES - 1) + 1000) * SAMPLE.itemsize + RECORD_BYTES
+        assert least <= room.taken_bytes < least + SPARE_BYTES
+    assert room.taken_bytes == 0
     assert list(tmp_path.iterdir()) == []
 
 
@@ -75,24 +80,30 @@ def fill(largest_bytes: int) -> None:
 
 def test_a_disk_that_fills_up_in_the_middle_leaves_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The senders can write no more; and neither could anybody else, if their room had not been taken before."""
-    merge, seen = session.merge, []
+    merge, take, seen, rooms = session.merge, Room.take, list[int](), list[Room]()
+
+    def taken(room: Room, requests: int) -> None:
+        rooms.append(room)
+        take(room, requests)
 
     def merge_into_what_is_free(*arguments: Any) -> Any:
-        if not seen or (tmp_path / ROOM).exists():
+        if not seen or rooms[0].taken_bytes:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         return merge(*arguments)
 
     def tell(text: str) -> None:
         if "answered " in text and "answered 0" not in text and not seen:
-            seen.append((tmp_path / ROOM).stat().st_size)
+            seen.append(rooms[0].taken_bytes)
             fill(1500)
 
+    monkeypatch.setattr(Room, "take", taken)
     monkeypatch.setattr(session, "merge", merge_into_what_is_free)
     with steady() as server:
         digits = Digits(server)
         with pytest.raises(ProblemsError, match="samples cannot be kept: File too large") as raised:
             measure(digits.asked(duration_s=60.0), digits.serving, digits.payloads, tmp_path, tell)
     assert codes_of(raised) == ["TK876"]
+    assert seen[0] > RECORD_BYTES
     assert "are kept there, marked as stopped; free some space" in raised.value.problems[0].hint
     run = read_run(tmp_path)
     assert run.stopped == "samples cannot be kept: File too large"

@@ -11,12 +11,12 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from load_tools import codes_of
+from load_tools import CLONE, codes_of, quiet
 
 from generator.problems import ProblemsError
 from generator.spec.pipeline import Objective
 from loadtest.run.asked import Asked, Promise
-from loadtest.run.prepare import sizes_of, wanted_of
+from loadtest.run.prepare import prepare, sizes_of, wanted_of
 from loadtest.run.sending import connections_of
 from loadtest.run.specs import mix_of, promises_of, rate_of, shape_of
 
@@ -139,3 +139,17 @@ def test_the_deadline_and_the_connections_follow_from_the_objective_and_the_rate
     assert connections_of(asked(20, 500, senders=2)) == 300
     assert connections_of(asked(20, 50_000)) == 1024
     assert connections_of(asked(20, 500, connections=3)) == 3
+
+
+@pytest.mark.parametrize(("senders", "refused"), [(1, False), (19, False), (20, True), (64, True)])
+def test_senders_that_would_have_nothing_to_send(
+    senders: int, refused: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(CLONE)
+    asked = options(specs=("specs/digits.yaml",), kind="constant", rate=2.0, duration=9.5, senders=senders)
+    if not refused:
+        assert prepare(wanted_of(asked), quiet).asked.senders == senders
+        return
+    with pytest.raises(ProblemsError, match=f"there are {senders} senders, and 19 requests to send") as raised:
+        prepare(wanted_of(asked), quiet)
+    assert codes_of(raised) == ["TK878"]

@@ -246,7 +246,7 @@ def test_other_files(tmp_path: Path, damage: Callable[[bytes], bytes], said: str
     assert str(path) in error.value.message
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.integers(0, 400), st.integers(0, 255))
 def test_a_changed_byte_is_read_or_refused(tmp_path_factory: pytest.TempPathFactory, place: int, value: int) -> None:
     path = tmp_path_factory.mktemp("changed") / "samples.bin"

@@ -44,7 +44,7 @@ def in_order(*files: Sequence[int]) -> list[tuple[int, ...]]:
     return sorted(every, key=lambda row: row[0])
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(
     st.lists(st.lists(st.integers(0, 60) | st.integers(0, 2**64 - 1), max_size=60), max_size=4),
     st.integers(1, 9), st.sampled_from([(1, 1), (4, 2), (8, 1), (16, 16)]),

@@ -27,7 +27,7 @@ MIXES = st.dictionaries(
 )
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 @given(KINDS, st.floats(30, 3000), st.floats(1, 5), st.integers(0, 2**70), MIXES)
 def test_what_holds_of_every_schedule(
     asked: tuple[str, dict[str, Any]], rate: float, seconds: float, seed: int, mix: dict[str, tuple[float, int]]
@@ -60,7 +60,7 @@ def test_what_holds_of_every_schedule(
         assert sent.max() - sent.min() <= 1
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.integers(1, 9), st.floats(1, 300))
 def test_parts_make_the_whole(parts: int, rate: float) -> None:
     whole = draw("poisson", rate, 3, 5, mix={"a": 1, "b": 2}, payloads={"a": 3, "b": 4})

@@ -138,6 +138,20 @@ def test_a_wrong_line(file: Path, text: str, line: int, said: str) -> None:
     assert (found.code, found.place.file, found.place.line, found.message) == ("TK857", str(file), line, said)
 
 
+@pytest.mark.parametrize(
+    ("text", "places"),
+    [
+        ("0.1\n  soon\n", ["2:3"]),
+        ("time,pipeline,payload\n0.1,a,4\n0.2, c,9\n0.1,b,\n", ["3:6", "3:8", "4:1", "4:7"]),
+        ("time,pipeline\n0.1,a\n0.2\n", ["3:1"]),
+    ],
+)
+def test_a_wrong_cell_is_where_it_begins(file: Path, text: str, places: list[str]) -> None:
+    """Lines and columns count from 1."""
+    found = problems(file, text)
+    assert [str(one.place) for one in found] == [f"{file}:{place}" for place in places]
+
+
 def test_all_wrong_lines_are_told_up_to_ten(file: Path) -> None:
     found = problems(file, "time,pipeline\n-1,c\n0.5,a\n0.4,a\n")
     assert [(one.place.line, one.code) for one in found] == [(2, "TK857"), (2, "TK857"), (4, "TK857")]
@@ -154,6 +168,7 @@ def test_all_wrong_lines_are_told_up_to_ten(file: Path) -> None:
         ("\n \n", "the trace is empty"),
         ("time_ms\n", "the trace is empty"),
         ("1,2\n3,4\n", "the trace has 2 columns and no header"),
+        ("0,a\n1,a\n", "the trace has 2 columns and no header"),
         ("when\n1\n", "the trace begins with `when`, neither a time nor a column"),
         ("time,pipline\n1,a\n", "the trace begins with `pipline`, neither a time nor a column"),
         ("pipeline\na\n", "the trace has the columns pipeline"),
@@ -202,7 +217,7 @@ def test_what_does_not_go_with_a_trace(file: Path) -> None:
     assert problems(file, "1\n2\n", seconds=-1)[0].code == "TK851"
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.text(alphabet='0123456789.,-+eE\n \t\r"naifptimelod_su', max_size=60))
 def test_any_text_is_replayed_or_refused(text: str) -> None:
     import tempfile

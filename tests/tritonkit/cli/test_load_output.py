@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import sys
 from pathlib import Path
 
 import pytest
@@ -40,3 +42,22 @@ def test_an_invalid_run_has_no_table(tmp_path: Path, capsys: pytest.CaptureFixtu
     lines = shown(make_run(tmp_path / "late", requests=3000, lag_us=1800.0), tmp_path / "late", capsys)
     assert lines[0] == "INVALID  digits"
     assert not [line for line in lines if line.startswith(("latency", "The verdict rests", "p99"))]
+
+
+def test_in_a_narrow_terminal_every_model_has_its_name(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = make_run(tmp_path / "run", requests=5000)
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    for columns in (30, 40, 60, 120):
+        monkeypatch.setenv("COLUMNS", str(columns))
+        lines = [re.sub(r"\x1b\[[0-9;]*m", "", line).rstrip() for line in shown(run, tmp_path / "run", capsys)]
+        first = next(place for place, line in enumerate(lines) if line.startswith("where a request's time"))
+        split = lines[first : lines.index("", first)]
+        assert max(map(len, split)) <= columns
+        words = " ".join(" ".join(split).split())
+        for part in run.splits:
+            figures = (f"{part.requests:,}", f"{part.queue_us:,.0f}", f"{part.compute_us:,.0f}")
+            told = words[words.index(part.model) + len(part.model) :]
+            assert [figure for figure in figures if figure not in told] == []
+        assert "outside: server" in words

@@ -23,9 +23,8 @@ def command() -> None:
     """
     import importlib.util
 
+    from generator.extras import remedy
     from generator.problems import UserError
 
     if importlib.util.find_spec("scipy") is None:
-        raise UserError(
-            "load tests need SciPy, which is not installed here", 'run `pip install -e ".[load]"` in the clone'
-        )
+        raise UserError("load tests need SciPy, which is not installed here", remedy("load"))

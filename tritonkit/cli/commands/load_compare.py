@@ -106,7 +106,7 @@ def _show(found: Comparison) -> None:
     alike = len(set(sure.values())) == 1
     rows = [
         [f"{m.name}, {m.unit}" if m.unit == "ms" else m.unit, number(m.a), number(m.b), m.change,
-         m.verdict if m.told else "cannot be told"]
+         m.verdict if m.told else "cannot be told" if m.compared else "not compared"]
         for m in found.measures
     ]  # fmt: skip
     columns = ("", *_heads(found), f"change at {sure['p99']}" if alike else "change", "")

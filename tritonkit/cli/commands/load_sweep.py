@@ -78,7 +78,7 @@ def command(context: click.Context, /, as_json: bool, **options: Any) -> int:
             if prepared is not None and not prepared.journal.seen:
                 prepared.journal.forget()
             elif prepared is not None:
-                say(f"{len(prepared.journal.seen)} finished turns are kept: go on with "
+                say(f"{prepared.journal.kept}: go on with "
                     f"`{_going_on(asked, shown_path(prepared.folder), as_json=as_json)}`")  # fmt: skip
             raise
         report = write_report(prepared.folder)
