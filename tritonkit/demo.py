@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import importlib.util
 import os
 import platform
 from collections.abc import Callable, Mapping, Sequence
@@ -11,6 +12,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from generator.extras import remedy
 from generator.gate_set import Encoding, GateSet
 from generator.plan import Plan
 from generator.problems import UserError
@@ -89,6 +91,8 @@ def demonstrate(spec: Path, project: Project, progress: Callable[[str], None]) -
     [plan] = work.plans["embedded"]
     if plan.accuracy_data is None or plan.accuracy_floor is None:
         raise UserError(f"{plan.spec_file} names no gate set", "add `accuracy: {data: …, floor: …}` to its model")
+    if importlib.util.find_spec("onnxruntime") is None:  # the server's models run in it, and so does what is compared
+        raise UserError("the demonstration needs ONNX Runtime, which is not installed here", remedy("embedded,load"))
     [tree] = checked_trees(work)
     repository = project.root / "build" / "demo" / "model_repository"
     write(tree.files, repository, owner_of=tree.owners.__getitem__, prune=True, whole=True)

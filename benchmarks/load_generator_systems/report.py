@@ -45,8 +45,8 @@ A sample is 24 bytes. What a sender that is ready takes grows with its schedule;
 
 {memory}
 
-**Repeat.** `pip install -e '.[bench]'`, then `python benchmarks/load_generator.py`. Every run is in
-[load_generator.json](load_generator.json).
+**Repeat.** `pip install -c constraints.txt -e python_backend -e ".[bench]"`, then
+`python benchmarks/load_generator.py`. Every run is in [load_generator.json](load_generator.json).
 """
 
 

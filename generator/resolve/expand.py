@@ -32,10 +32,12 @@ class Expanded:
 
 def check_axes(graph: OnnxGraph, onnx: str, batched: bool, path: FieldPath, collect: Collector) -> bool:
     """Whether every tensor has an axis for Triton to declare, beside that of the batch."""
-    scalars = [t.name for t in (*graph.inputs, *graph.outputs) if len(t.dims) <= int(batched)]
+    scalars = graph.bare() if batched else [t.name for t in (*graph.inputs, *graph.outputs) if not t.dims]
     if scalars:
         found = "no axis beside that of the batch" if batched else "no axis"
         hint = "add an axis of length 1 in the graph (Unsqueeze)"
+        if batched and all(t.dims for t in (*graph.inputs, *graph.outputs)):
+            hint += ", or set `batching: {max_batch_size: 0}` and write `dims` with the first axis, -1"
         collect.error("TK205", path, f"`{onnx}` has {found} in {names(scalars)}; Triton wants one", hint)
     return not scalars
 

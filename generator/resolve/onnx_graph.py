@@ -63,6 +63,10 @@ class OnnxGraph:
         """Names of tensors whose first axis cannot be a batch of any size."""
         return tuple(t.name for t in (*self.inputs, *self.outputs) if not t.dims or t.dims[0] is not None)
 
+    def bare(self) -> tuple[str, ...]:
+        """Names of tensors with no axis beside the first: one value an item, as the label of many classifiers."""
+        return tuple(t.name for t in (*self.inputs, *self.outputs) if len(t.dims) <= 1)
+
 
 def onnx_messages() -> Any:
     """The messages of an ONNX file, without the rest of the package."""

@@ -9,6 +9,9 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, GetCoreSchemaHandler, GetJsonSchemaHandler
 from pydantic_core import CoreSchema, core_schema
 
+from generator.load import codes
+from generator.load.errors import FieldError
+
 
 class Strict(BaseModel):
     """Unknown fields are errors, nothing is converted silently, and a loaded spec never changes."""
@@ -23,14 +26,16 @@ class InWords:
     pattern: str
     valid: str
     max_length: int
+    hint: str = ""
 
     def check(self, text: str) -> str:
-        """The text. Raises ValueError with what was found and what is valid."""
+        """The text. Raises FieldError with what was found and what is valid."""
         # Half of a surrogate pair stands for a byte that is no text, as in a file name of another encoding.
         if not re.fullmatch(self.pattern, text) or any("\ud800" <= character <= "\udfff" for character in text):
-            raise ValueError(f"{text[:60]!r} is not valid here; {self.valid}")
+            raise FieldError(codes.BROKEN_RULE, f"{text[:60]!r} is not valid here; {self.valid}", self.hint)
         if len(text) > self.max_length:
-            raise ValueError(f"{text[:20]!r}… has {len(text)} characters; at most {self.max_length} are valid")
+            message = f"{text[:20]!r}… has {len(text)} characters; at most {self.max_length} are valid"
+            raise FieldError(codes.BROKEN_RULE, message)
         return text
 
     def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
@@ -51,9 +56,10 @@ Key = Annotated[
         r"[A-Za-z0-9][A-Za-z0-9_-]*", "a key is letters, digits, `_` and `-`, and begins with a letter or digit", 64
     ),
 ]
-TensorName = Annotated[
-    str, InWords(r"[^\s\x00-\x1f\x7f]+", "a tensor's name has no blanks and no control characters", 256)
-]
+TensorName = Annotated[str, InWords(
+    r"[^\s\x00-\x1f\x7f]+", "a tensor's name has no blanks and no control characters", 256,
+    "rename it; in an ONNX file too (exporters take names, as torch.onnx.export's input_names and output_names)",
+)]  # fmt: skip
 ProjectPath = Annotated[str, InWords(
     r"(?!/)(?!(.*/)?\.\.(/|$))[^\x00-\x1f]+",
     "a path counts from the project's root and stays inside it: no `/` in front, no `..`", 1024,

@@ -54,7 +54,10 @@ def _told(group: click.Group, arguments: list[str]) -> int:
             _discard(sys.stdout)
         show_user_error(_refused(error))
         return YOURS
-    except Exception:  # noqa: BLE001  (the one place where a bug of ours ends)
+    except Exception as error:  # noqa: BLE001  (the one place where a bug of ours ends)
+        if lacking := _not_installed(error):
+            show_user_error(lacking)
+            return YOURS
         traceback.print_exc()
         click.echo(
             "\nThis is a mistake in tritonkit, not in your input: please report it with the lines above.", err=True
@@ -118,6 +121,14 @@ def _refused(error: OSError) -> UserError:
     reason = error.strerror or str(error)
     what = os.fsdecode(error.filename) if isinstance(error.filename, str | bytes) else "the output"
     return UserError(f"{what} cannot be read or written: {reason[:1].lower()}{reason[1:]}")
+
+
+def _not_installed(error: Exception) -> UserError | None:
+    """The error that an optional package is not there; None for any other."""
+    from generator.extras import missing
+
+    found = missing(error)
+    return None if found is None else UserError(*found)
 
 
 def _discard(*streams: TextIO | None) -> None:

@@ -17,26 +17,35 @@ _NAMED = re.compile(r"([A-Za-z_][\w.-]*)=(.*)", re.DOTALL)
 _LIKE_A_FILE = re.compile(r"\S*[\w)]\.[A-Za-z]\w{0,4}")
 
 
-def split(arguments: Sequence[str]) -> dict[str, str] | None:
+def split(arguments: Sequence[str], inputs: Sequence[str]) -> dict[str, str] | None:
     """Input → value; None where the arguments are files. A file with a `=` in its name is a file if it is there.
 
+    `inputs` are the pipeline's: their names have characters that others do not have, as TensorFlow's `image:0`.
     Raises UserError: an input given twice, or names beside files.
     """
-    found = [None if _exists(argument) else _NAMED.fullmatch(argument) for argument in arguments]
-    named = [match for match in found if match is not None]
+    found = [None if _exists(argument) else _named(argument, inputs) for argument in arguments]
+    named = [pair for pair in found if pair is not None]
     if not named:
         return None
-    for argument, match in zip(arguments, found, strict=True):
-        if match is None:
-            raise UserError(f"`{argument}` says not of which input it is, as `{named[0][0]}` does",
+    for argument, pair in zip(arguments, found, strict=True):
+        if pair is None:
+            raise UserError(f"`{argument}` says not of which input it is, as `{'='.join(named[0])}` does",
                             "give every input as INPUT=VALUE, or files alone")  # fmt: skip
     values: dict[str, str] = {}
-    for match in named:
-        name, value = match.groups()
+    for name, value in named:
         if name in values:
             raise UserError(f"input `{name}` is given twice: `{values[name]}` and `{value}`", "give it once")
         values[name] = value
     return values
+
+
+def _named(argument: str, inputs: Sequence[str]) -> tuple[str, str] | None:
+    """Input and value; of an input that the pipeline lacks where it looks like a name. None for what names none."""
+    if known := [name for name in inputs if argument.startswith(f"{name}=")]:
+        name = max(known, key=len)  # a name may have a `=` itself
+        return name, argument[len(name) + 1 :]
+    match = _NAMED.fullmatch(argument)
+    return None if match is None else (match[1], match[2])
 
 
 def one_input(contract: Contract) -> None:

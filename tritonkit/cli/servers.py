@@ -95,7 +95,7 @@ def only_running() -> ServerRecord:
 
 @contextmanager
 def naming_the_known(server: Address, pipeline: str) -> Iterator[None]:
-    """Adds the pipelines that a server of ours has to the error that it has not the one asked for."""
+    """Adds to the error that a server of ours lacks a pipeline which it has, or that this one was rendered later."""
     from tritonkit.client.errors import UnknownPipelineError
 
     try:
@@ -104,6 +104,12 @@ def naming_the_known(server: Address, pipeline: str) -> Iterator[None]:
         if server.record is not None:
             repositories = map(Path, server.record.repositories)
             known = sorted(file.parent.name for path in repositories for file in path.glob("*/config.pbtxt"))
-            close = difflib.get_close_matches(pipeline, known, n=1)
-            error.hint = f"did you mean `{close[0]}`?" if close else f"it has {', '.join(known)}"
+            if pipeline in known:
+                # What lies there was rendered after the server had loaded its models.
+                error.hint = f"`{pipeline}` is rendered, but not served: the server was started before. " + (
+                    "`tritonkit update` serves it" if server.record.updatable else "Start `tritonkit serve` again"
+                )
+            else:
+                close = difflib.get_close_matches(pipeline, known, n=1)
+                error.hint = f"did you mean `{close[0]}`?" if close else f"it has {', '.join(known)}"
         raise

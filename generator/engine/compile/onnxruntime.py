@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 from generator.engine.compile.base import Compiled, Progress, Settings
 from generator.engine.errors import Finding, StageError
+from generator.extras import remedy
 from generator.project import EMBEDDED
 
 # The flags of a CPU that decide which of the library's kernels run, and with int8 also what they answer: without
@@ -38,8 +39,7 @@ class OnnxRuntimeCompiler:
         try:
             runtime = library()
         except ImportError:
-            brings = "`pip install -c constraints.txt -e '.[build]'` brings it"
-            return f"the package `onnxruntime` is not installed; {brings}"
+            return f"the package `onnxruntime` is not installed; {remedy('build')}"
         if self.cuda and "CUDAExecutionProvider" not in runtime.get_available_providers():
             return (
                 "this `onnxruntime` has no CUDA provider; `pip install onnxruntime-gpu` brings it, beside an NVIDIA "

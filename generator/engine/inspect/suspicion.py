@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from generator.engine.compile.onnxruntime import OnnxRuntimeCompiler
 from generator.engine.errors import Finding, StageError
 from generator.engine.inspect.delicate import delicate
 from generator.engine.inspect.layers import layer_names
@@ -131,7 +132,9 @@ def _foreign(model: onnx.ModelProto, engine: str) -> Iterator[Suspicion]:
 
 
 def _onnxruntime(model: onnx.ModelProto) -> Iterator[Suspicion]:
-    if refused := _refused_release(model):
+    if lacking := OnnxRuntimeCompiler().missing():
+        yield Suspicion("TK961", lacking, about="engine", severity=Severity.ERROR)
+    elif refused := _refused_release(model):
         yield Suspicion("TK906", refused, "export it with older ones, such as 17 and 8", severity=Severity.ERROR)
 
 

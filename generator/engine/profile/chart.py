@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from generator.engine.profile.roofline import Bound, Roofs
 from generator.engine.profile.rows import LayerTime, Profile
+from generator.extras import remedy
 from generator.problems import UserError
 
 if TYPE_CHECKING:
@@ -27,7 +28,7 @@ def draw(profile: Profile, roofs: Roofs | None, file: Path, title: str) -> None:
         import matplotlib as mpl
         from matplotlib.figure import Figure
     except ImportError as error:
-        raise UserError("a chart needs matplotlib, which is not installed", "`pip install matplotlib`") from error
+        raise UserError("a chart needs matplotlib, which is not installed", remedy("build")) from error
     with mpl.rc_context({"svg.hashsalt": "tritonkit", "font.size": 9, "axes.titlesize": 10}):
         height = max(3.8, 0.24 * min(len(profile.rows), _BARS) + 2)
         figure = Figure(figsize=(7.0 if roofs is None else 11.5, height), layout="constrained")

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from generator.engine.compile.onnxruntime import OnnxRuntimeCompiler
 from generator.engine.errors import Finding, StageError
 from generator.engine.inspect.layers import layer_names, layers_of
 from generator.engine.inspect.shapes import fixed, infer
@@ -34,10 +35,12 @@ def profile(
     """Time by layer of `runs` runs with random inputs of these lengths, after 3 that do not count.
 
     The trace and the optimised graph are kept in a temporary folder, which is removed. Raises StageError: a length
-    that does not fit or is missing, a model that ONNX Runtime cannot load or run with random inputs.
+    that does not fit or is missing, a model that ONNX Runtime cannot load or run with random inputs, no ONNX Runtime.
     """
     import onnx
 
+    if lacking := OnnxRuntimeCompiler().missing():
+        raise StageError(Finding("TK961", lacking, about="engine"))
     given = fixed(model, lengths, batch)
     tensors = made_inputs(model, given, seed)
     named = onnx.ModelProto()

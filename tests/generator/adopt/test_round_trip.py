@@ -74,7 +74,7 @@ def test_the_corpus(case: Case, tmp_path: Path) -> None:
             comes_back(root, project, Where("theirs"))
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=60, suppress_health_check=list(HealthCheck))
 @given(repositories())
 def test_repositories_made_up(files: dict[str, bytes]) -> None:
     with tempfile.TemporaryDirectory() as folder:
@@ -83,7 +83,7 @@ def test_repositories_made_up(files: dict[str, bytes]) -> None:
         comes_back(put(files, Path(folder) / "theirs"), project, Where("theirs"))
 
 
-@settings(max_examples=200, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=200, suppress_health_check=list(HealthCheck))
 @given(st.randoms(use_true_random=False))
 def test_any_message_that_can_be_parsed(source: random.Random) -> None:
     """Texts from the grammar, most of which no server would take: verified in memory, as every import is."""
@@ -104,9 +104,7 @@ def test_what_is_made_up_is_not_all_of_one_kind() -> None:
     """The strategy reaches flows, models in the spec's words, and models in Triton's."""
     found: Counter[str] = Counter()
 
-    @settings(
-        max_examples=250, deadline=None, suppress_health_check=list(HealthCheck), database=None, derandomize=True
-    )
+    @settings(max_examples=250, suppress_health_check=list(HealthCheck), database=None, derandomize=True)
     @given(repositories())
     def count(files: dict[str, bytes]) -> None:
         with tempfile.TemporaryDirectory() as folder:

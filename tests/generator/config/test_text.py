@@ -18,7 +18,7 @@ from generator.config.printer import Printer
 from generator.config.text import RenderMismatchError
 from protobuf_text import parse
 
-Slow = settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+Slow = settings(max_examples=150, suppress_health_check=[HealthCheck.too_slow])
 
 _INTS = {
     FieldDescriptor.CPPTYPE_INT32: st.integers(-(2**31), 2**31 - 1),

@@ -124,7 +124,7 @@ def problems_of(data: bytes) -> list[Problem]:
     return problems
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 @given(st.binary(max_size=200))
 @example(b"\xff\xfe")
 @example(b"\xef\xbb\xbf")
@@ -132,13 +132,13 @@ def test_any_bytes_give_problems_or_data(data: bytes) -> None:
     problems_of(data)
 
 
-@settings(max_examples=1000, deadline=None)
+@settings(max_examples=1000)
 @given(st.lists(PIECES, max_size=25).map("".join) | st.text(max_size=60))
 def test_any_text_gives_problems_or_data(text: str) -> None:
     problems_of(text.encode("utf-8", "replace"))
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(DATA, st.sampled_from([None, True, False]), st.sampled_from(["\n", "\r\n"]))
 def test_what_pyyaml_writes_is_read_back(data: dict[str, Any], flow: bool | None, line_break: str) -> None:
     text = yaml.dump(data, Dumper=NoAliases, default_flow_style=flow, line_break=line_break)
@@ -167,7 +167,7 @@ PLACED = st.dictionaries(
 )
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(PLACED, st.sampled_from([None, True, False]), st.booleans(), st.sampled_from(["\n", "\r\n"]))
 def test_every_scalar_stands_where_its_place_says(
     data: dict[str, Any], flow: bool | None, unicode: bool, line_break: str
@@ -210,7 +210,7 @@ def _count(value: Any) -> int:
     return sum(map(_count, value)) if isinstance(value, list) else 1
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(st.floats(allow_nan=True))
 def test_floats_reach_the_model_unchanged(number: float) -> None:
     text = yaml.dump({"b": number}, Dumper=NoAliases)

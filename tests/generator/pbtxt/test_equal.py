@@ -45,14 +45,14 @@ def test_rendered_configurations(file: Path) -> None:
     assert read(text, str(file)).problems == []
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=150, suppress_health_check=list(HealthCheck))
 @given(RANDOMS)
 def test_texts_without_a_mistake(source: random.Random) -> None:
     text = Maker(source, odd=0, wrong=0).text()
     assert by_reader(text) == by_python(text) is not None
 
 
-@settings(max_examples=500, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=500, suppress_health_check=list(HealthCheck))
 @given(RANDOMS)
 def test_texts_with_mistakes(source: random.Random) -> None:
     text = Maker(source, odd=0, wrong=0.1).text()
@@ -62,7 +62,7 @@ def test_texts_with_mistakes(source: random.Random) -> None:
         assert read_apart_by_python(text), text
 
 
-@settings(max_examples=300, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=300, suppress_health_check=list(HealthCheck))
 @given(RANDOMS)
 def test_odd_spellings(source: random.Random) -> None:
     text = Maker(source, odd=0.1, wrong=0).text()
@@ -70,7 +70,7 @@ def test_odd_spellings(source: random.Random) -> None:
         assert read_apart_by_python(text), text
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.text(st.sampled_from("ndims:1[]{}<>,;'\"# \n\\x-."), max_size=30))
 @example("name:'")
 @example("dims")

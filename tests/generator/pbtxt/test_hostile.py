@@ -73,7 +73,7 @@ def check(found: Read) -> None:
     assert render_json(found.problems).isascii()
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.one_of(st.binary(max_size=200), st.text(max_size=100).map(lambda text: text.encode("utf-8", "replace"))))
 @example(b"\xff\xfe\x00\x00")
 @example(b"name: '\xed\xa0\x80'")
@@ -81,7 +81,7 @@ def test_any_bytes(data: bytes) -> None:
     check(read(data, "f"))
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.lists(st.sampled_from(["input", "name", "dims", "x", ":", "{", "}", "[", "]", "<", ">", ",", ";", "-", "1", "'a'",
                                  "'", '"', "#", "\n", "=", "\0", "é", "TYPE_FP32", "parameters", "key", "value", "/", "\\"])))  # fmt: skip
 def test_any_tokens(tokens: list[str]) -> None:

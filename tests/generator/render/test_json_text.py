@@ -28,7 +28,7 @@ def by_the_json_module(data: Any) -> str:
     return NUMBERS.sub(lambda match: f"[{' '.join(match[1].split())}]", text)
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 @given(DATA)
 def test_the_json_module_writes_the_same(data: Any) -> None:
     assert pretty(data) == by_the_json_module(data)

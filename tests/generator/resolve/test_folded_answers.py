@@ -96,7 +96,7 @@ def test_the_gate_set(labelled: tuple[str, Both], size: int) -> None:
         compare(answers[0], answers[1])
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=60, suppress_health_check=[HealthCheck.too_slow])
 @given(arrays.arrays(np.uint8, st.tuples(st.sampled_from([1, 2, 32]), st.just(8), st.just(8))))
 def test_any_images(digits: Both, pixels: Array) -> None:
     """Black and white, all alike, whole batches: labels may differ where scores are as good as equal, and only there."""

@@ -26,7 +26,7 @@ INSTANCES = st.lists(
     min_size=1, max_size=2,
 )  # fmt: skip
 LAYOUTS = st.sampled_from(["ensemble", "fused", "folded"])
-ANYTHING = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+ANYTHING = settings(max_examples=60, suppress_health_check=[HealthCheck.too_slow])
 
 
 @st.composite

@@ -27,13 +27,13 @@ def read(file: Path, text: str) -> Spec:
     return document.value
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+@settings(max_examples=150, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
 @given(SHORT_SPECS | FULL_SPECS, st.sampled_from([None, True, False]))
 def test_a_spec_read_from_yaml_is_the_spec_of_its_data(file: Path, data: Data, flow: bool | None) -> None:
     assert read(file, as_yaml(data, flow=flow)) == Spec.model_validate_json(json.dumps(data))
 
 
-@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+@settings(max_examples=100, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
 @given(SHORT_SPECS | FULL_SPECS)
 def test_a_spec_written_as_json_is_read_back(data: Data) -> None:
     spec = Spec.model_validate_json(json.dumps(data))

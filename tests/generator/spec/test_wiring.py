@@ -25,7 +25,7 @@ TENSORS = st.fixed_dictionaries(
         "dims": st.lists(st.integers(1, 9) | st.just(-1), min_size=1, max_size=3),
     }
 )
-MANY = settings(max_examples=80, deadline=None)
+MANY = settings(max_examples=80)
 
 
 @st.composite
@@ -238,7 +238,7 @@ DEFECTS: list[MakeDefect] = [
 
 
 @pytest.mark.parametrize("defect", DEFECTS, ids=lambda defect: defect.__name__)
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(source=st.data())
 def test_a_single_mistake_is_told_where_it_is(project: Project, defect: MakeDefect, source: st.DataObject) -> None:
     data = unshared(source.draw(flows()))

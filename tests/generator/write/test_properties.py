@@ -60,7 +60,7 @@ def _unsupported(first: Path, second: Path) -> None:
     raise OSError(errno.EINVAL, os.strerror(errno.EINVAL), str(second))
 
 
-@settings(deadline=None, max_examples=120)
+@settings(max_examples=120)
 @given(foreign=trees, renders=st.lists(trees, min_size=1, max_size=4), prune=st.booleans(), journal=st.booleans())
 def test_any_sequence_of_renders(
     snapshot: Snapshot, foreign: Files, renders: list[Files], prune: bool, journal: bool
@@ -98,7 +98,7 @@ def test_any_sequence_of_renders(
             foreign = untouched
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(before=trees, after=trees)
 def test_check_tells_just_what_write_would_change(snapshot: Snapshot, before: Files, after: Files) -> None:
     with tempfile.TemporaryDirectory() as folder:

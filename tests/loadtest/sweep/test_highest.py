@@ -72,7 +72,9 @@ def test_what_stays_undecided_is_not_said_to_fail(start: float, fails: float | N
     assert point.max_rate.high == (fails or 1000)
     assert point.max_rate.confidence == (0.98 if fails else 0), "either end may be wrong once in a hundred times"
     lead = "0 µs carries 1000 requests/s with its p99 under the bound" + (", and not 4000" if fails else "")
-    undecided = r" \(at 1[0-9]{3} it stayed undecided; longer --seconds may tell\), at 99 % confidence \(one-sided\): "
+    undecided = (
+        r" \(at 1[0-9]{3} it stayed undecided; longer --seconds may tell\), at 99 % confidence \(one-sided\): "
+    )
     assert re.match(re.escape(lead) + undecided, sweep.choice.why)
 
 

@@ -76,7 +76,7 @@ HARMLESS = st.lists(WORDS | OPTIONS | st.text(max_size=8), max_size=5).filter(
 )
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(HARMLESS)
 @example(["render", "--target", "embedded", "--out", "--check"])
 @example(["lint", "--format=json", "--", "-x"])

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import onnx
 import pytest
-from cli_session import At
+from cli_session import At, refused
 
 from generator.project import Project
 from generator_projects import Shape, make_project, write_onnx
@@ -98,6 +98,8 @@ def test_a_path_that_yaml_would_read_as_something_else(empty: Project, at: At, p
         ({"x": ["n", 3], "z": ["n", 1]}, {"y": [1, 3]}, onnx.TensorProto.INT64),
         ({"x": ["n", 1]}, {"y": ["n", 1], "w": ["n", 2, 2]}, onnx.TensorProto.STRING),
         ({"x": ["n", 2]}, {"x2": ["n", 2]}, onnx.TensorProto.BOOL),
+        ({"X": [None, 4]}, {"label": [None], "probabilities": [None, 3]}, onnx.TensorProto.FLOAT),  # skl2onnx's own
+        ({"x": ["n"]}, {"y": ["n"]}, onnx.TensorProto.INT64),
     ],
 )
 def test_every_starter_lints_clean(
@@ -108,6 +110,37 @@ def test_every_starter_lints_clean(
     assert session.quietly("init", "m").status == 0
     assert session.quietly("lint", "specs/m.yaml").err == "checked 1 file: nothing found\n"
     assert session.quietly("render").status == 0
+
+
+def test_a_classifier_whose_label_has_the_batch_alone(empty: Project, at: At) -> None:
+    session = at(empty.root)
+    write_onnx(empty.path("models/iris.onnx"), {"X": [None, 4]}, {"label": [None], "probabilities": [None, 3]})
+    session.quietly("init", "iris")
+    file = empty.specs / "iris.yaml"
+    text = file.read_text()
+    for line in (
+        "  X: {type: fp32, dims: [-1, 4]}",
+        "  label: {type: fp32, dims: [-1]}",
+        "  probabilities: {type: fp32, dims: [-1, 3]}",
+        "# `label` has no axis beside the batch's",
+        "batching: {max_batch_size: 0}",
+    ):
+        assert line in text
+    file.write_text(text.replace("max_batch_size: 0", "max_batch_size: 8"))
+    ended = session.quietly("lint", "specs/iris.yaml")
+    refused(ended, "TK205", "no axis beside that of the batch in `label`; Triton wants one")
+    assert "or set `batching: {max_batch_size: 0}` and write `dims` with the first axis, -1" in " ".join(
+        ended.err.split()
+    )
+
+
+def test_a_name_with_a_blank_is_refused_with_what_to_do(empty: Project, at: At) -> None:
+    session = at(empty.root)
+    write_onnx(empty.path("models/blank.onnx"), {"the input": ["n", 4]}, {"y": ["n", 3]})
+    session.quietly("init", "blank")
+    ended = session.quietly("lint", "specs/blank.yaml")
+    refused(ended, "TK128", "a tensor's name has no blanks")
+    assert "rename it; in an ONNX file too (exporters take names" in " ".join(ended.err.split())
 
 
 def test_the_lines_that_are_commented_out_lint_clean(empty: Project, at: At) -> None:

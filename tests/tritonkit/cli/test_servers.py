@@ -10,7 +10,10 @@ import numpy as np
 import pytest
 from cli_session import At, Session
 
+from deploy.embedded.state import ServerRecord
 from generator.project import Project
+from tritonkit.cli.servers import Address, naming_the_known
+from tritonkit.client.errors import UnknownPipelineError
 
 
 def test_no_server_runs(session: Session) -> None:
@@ -122,3 +125,24 @@ def test_status_of_what_is_no_triton_server(session: Session, reply: bytes) -> N
     assert (ended.status, ended.out) == (1, "")
     assert ended.err.startswith(("error: no Triton server answers at ", "error: the server at "))
     assert address in ended.err
+
+
+@pytest.mark.parametrize(
+    ("pipeline", "updatable", "hint"),
+    [
+        ("house", False, "`house` is rendered, but not served: the server was started before. Start `tritonkit serve` again"),
+        ("house", True, "`house` is rendered, but not served: the server was started before. `tritonkit update` serves it"),
+        ("huose", False, "did you mean `house`?"), ("x", False, "it has house, small"),
+    ],
+)  # fmt: skip
+def test_what_a_server_of_ours_has_not(tmp_path: Path, pipeline: str, updatable: bool, hint: str) -> None:
+    for name in ("house", "small"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "config.pbtxt").write_text("")
+    record = ServerRecord(
+        pid=1, start_ticks=1, http_address="", grpc_address="", metrics_address="", repositories=(str(tmp_path),),
+        key="", target="embedded", log_path="", updatable=updatable,
+    )  # fmt: skip
+    with pytest.raises(UnknownPipelineError) as raised, naming_the_known(Address("x:1", record), pipeline):
+        raise UnknownPipelineError("no model")
+    assert raised.value.hint == hint

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import tritonclient.grpc
 import tritonclient.http
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
@@ -159,7 +159,6 @@ def test_every_dtype_travels(protocol: Any, dtype: str, numpy_dtype: Any) -> Non
     assert (tensor.datatype(), list(tensor.shape())) == (dtype, [1, 3])
 
 
-@settings(deadline=None)
 @given(st.lists(st.binary(max_size=64), min_size=2, max_size=2))
 def test_the_values_of_a_string_tensor_reach_the_wire_unchanged(words: list[bytes]) -> None:
     arrays = encode(SEVERAL, {"matrix": np.zeros((2, 1), np.float32), "words": words})
@@ -168,7 +167,6 @@ def test_the_values_of_a_string_tensor_reach_the_wire_unchanged(words: list[byte
     assert grpc == http == b"".join(len(word).to_bytes(4, "little") + word for word in words)
 
 
-@settings(deadline=None)
 @given(hnp.arrays(np.float32, st.tuples(st.just(2), st.integers(0, 4)), elements=st.floats(width=32)))
 def test_what_is_encoded_decodes_to_itself(array: Any) -> None:
     contract = Contract("m", (), (MATRIX,), 4)

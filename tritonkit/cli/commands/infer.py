@@ -39,13 +39,13 @@ def command(
     from tritonkit.cli.named_inputs import item_of, one_input, split
     from tritonkit.cli.output import print_json
 
-    named = split(given)
     spoken: servers.Protocol = "http" if protocol == "http" else "grpc"
     server = servers.find(address, spoken)
     with (
         servers.naming_the_known(server, pipeline),
         Pipeline(pipeline, server.address, protocol=spoken, deadline_s=deadline_s, version=version) as client,
     ):
+        named = split(given, [tensor.name for tensor in client.contract.inputs])
         if named is None:
             one_input(client.contract)
             answers = client.infer(map(Path, given))

@@ -132,8 +132,9 @@ def _lint(repository: Path) -> ServerNeeds:
         raise UserError(
             f"there is no model in {repository}", "a repository holds a directory a model, with a config.pbtxt in it"
         )
-    show_problems(checked_tree([DiskFolder(repository)], here(EMBEDDED)).problems)
-    return needs_of_repository(repository)
+    server = here(EMBEDDED)
+    show_problems(checked_tree([DiskFolder(repository)], server).problems)
+    return needs_of_repository(repository, len(server.machine or ()))
 
 
 def _wait(server: EmbeddedServer, watch: Watch) -> None:

@@ -17,6 +17,7 @@ from generator.engine.compile.base import Compiled, Profile, Progress, Settings
 from generator.engine.compile.inductor import worker
 from generator.engine.compile.inductor.process import run_worker
 from generator.engine.errors import Finding, StageError
+from generator.extras import remedy
 
 # Seen on two cores: 35 s for a small network, minutes for a ResNet-50.
 LIMIT_S = 1800.0
@@ -46,7 +47,7 @@ class InductorCompiler:
         if absent:
             return (
                 f"engine inductor needs {' and '.join(f'`{name}`' for name in absent)}, which this Python does not "
-                "have; `pip install -c constraints.txt -e '.[inductor]'` brings it"
+                f"have; {remedy('inductor')}"
             )
         if not any(shutil.which(name) for name in (os.environ.get("CXX") or "g++", "clang++")):
             return "engine inductor needs a C++ compiler, and there is no g++ or clang++ on PATH"

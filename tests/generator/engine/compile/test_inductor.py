@@ -77,7 +77,7 @@ def test_without_torch_it_says_so_in_one_sentence(graph: bytes) -> None:
     assert (finding.code, finding.about) == ("TK961", "engine")
     assert finding.message == (
         "engine inductor needs `torch` and `onnx2torch`, which this Python does not have; "
-        "`pip install -c constraints.txt -e '.[inductor]'` brings it"
+        '`pip install -c constraints.txt -e python_backend -e ".[inductor]"` in the clone brings it'
     )
     assert "onnx2torch" not in InductorCompiler(factory="net:make").missing()
 

@@ -42,7 +42,7 @@ def expected(values: Array, mask: Array) -> Array:
     return mean / np.maximum(np.linalg.norm(mean, axis=1, keepdims=True), 1e-12)
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(st.integers(0, 2**32 - 1), st.integers(1, 4), st.integers(1, 9), st.sampled_from([11, 12, 13, 17, 18, 21]))
 def test_texts_of_unequal_length(seed: int, items: int, tokens: int, opset: int) -> None:
     rng = np.random.default_rng(seed)

@@ -16,7 +16,7 @@ from generator.engine.errors import StageError
 from generator.engine.fold import Before, fold, why_not
 from generator.engine.fold.operators import NUMPY
 
-FEW = settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+FEW = settings(max_examples=150, suppress_health_check=[HealthCheck.too_slow])
 TYPES = [np.dtype(kind) for kind in NUMPY.values()]
 NUMBERS = st.floats(-300, 300, width=32)
 POSITIVE = st.floats(0.015625, 300, width=32)

@@ -14,7 +14,7 @@ from hypothesis.extra import numpy as arrays
 from generator.engine.fold import fold
 from generator.engine.fold.operators import SMALLEST
 
-FEW = settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+FEW = settings(max_examples=200, suppress_health_check=[HealthCheck.too_slow])
 TINY = float(np.float32(1e-45))
 SPECIAL = [0.0, -0.0, 1.0, -1.0, TINY, -TINY, np.nan, np.inf, -np.inf, -SMALLEST, SMALLEST]
 LOGITS = [0.0, -0.0, 1.0, -1.0, TINY, np.nan, np.inf, -np.inf, 2.0**100, -(2.0**100), 5.0, 5.5, 90.0]

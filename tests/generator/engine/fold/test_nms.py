@@ -82,7 +82,7 @@ def detections(draw: st.DrawFn) -> tuple[Array, Array]:
     least=st.sampled_from([-1.0, 0.0, 0.3, 0.5]),
     per_class=st.booleans(),
 )
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 def test_graph_and_step_agree_on_edge_cases(
     found: tuple[Array, Array], most: int, iou: float, least: float, per_class: bool
 ) -> None:

@@ -126,7 +126,7 @@ def test_the_digits() -> None:
 
 
 @given(batch=st.integers(1, 1000), rows=st.integers(1, 40), inner=st.integers(1, 40), columns=st.integers(1, 40))
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_work_grows_with_the_batch_and_weights_do_not(batch: int, rows: int, inner: int, columns: int) -> None:
     graph = (f"g (float[N,{rows},{inner}] x) => (float[N,{rows},{columns}] y) <float[{inner},{columns}] w> "
              "{ a = MatMul(x, w)\n y = Relu(a) }")  # fmt: skip

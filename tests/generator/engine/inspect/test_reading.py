@@ -86,7 +86,7 @@ def test_what_is_no_file_at_all(tmp_path: Path) -> None:
 
 @given(cut=st.integers(0, DIGITS.stat().st_size - 1), flip=st.integers(0, 255))
 @example(cut=0, flip=0)
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_a_damaged_copy_is_read_or_refused_and_nothing_else(tmp_path: Path, cut: int, flip: int) -> None:
     file = tmp_path / "model.onnx"
     data = DIGITS.read_bytes()

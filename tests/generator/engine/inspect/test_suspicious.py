@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ import pytest
 
 from generator.engine.errors import StageError
 from generator.engine.inspect import Suspicion, read_graph, require, suspicious
+from generator.extras import remedy
 from generator.problems import Severity
 from written_graphs import written
 
@@ -77,6 +79,15 @@ def test_a_model_that_is_newer_than_the_installed_onnx_runtime() -> None:
     assert codes(found) == [("TK906", ERROR)]
     assert f"opset {newest + 50}" in found[0].message
     assert suspicious(written(RELU, 17), "onnxruntime", "fp32") == []
+
+
+def test_where_onnx_runtime_is_not_installed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Then nothing is known of what it takes: no older opset would help."""
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    [found] = suspicious(written(RELU), "onnxruntime", "fp32")
+    assert (found.code, found.severity, found.about) == ("TK961", ERROR, "engine")
+    assert found.message == f"the package `onnxruntime` is not installed; {remedy('build')}"
+    assert suspicious(written(RELU), "tensorrt", "fp32") == []
 
 
 @pytest.mark.parametrize(

@@ -272,7 +272,7 @@ def graphs(draw: st.DrawFn) -> tuple[onnx.ModelProto, Kept]:
     )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(graphs(), st.booleans())
 def test_any_graph(drawn: tuple[onnx.ModelProto, Kept], keep_io_types: bool) -> None:
     model, keep = drawn

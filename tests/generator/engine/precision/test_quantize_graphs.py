@@ -317,7 +317,7 @@ def test_nothing_is_said_on_the_root_logger(
     assert capsys.readouterr() == ("", "")
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(
     st.sets(st.sampled_from(["q", "k", "v", "out", "wide", "narrow"])), st.sampled_from(["tensorrt", "onnxruntime"])
 )

@@ -71,7 +71,7 @@ STEPS = ("Relu({0})", "Add({0}, {1})", "MatMul({0}, w)", "Add({0}, b)", "Identit
 
 
 @given(st.lists(st.tuples(st.sampled_from(STEPS), st.integers(0, 99), st.integers(0, 99)), min_size=1, max_size=12))
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 def test_groups_of_any_graph_cover_every_node_once(steps: list[tuple[str, int, int]]) -> None:
     tensors, lines = ["x"], []
     for place, (step, one, other) in enumerate(steps):
