@@ -34,6 +34,7 @@ sweep:
 # Those that need the machine to themselves come one by one, after the others. All are run, whatever fails.
 test: .installed
 	@mkdir -p build
+	@rm -f build/unsteady.txt
 	@status=0; \
 	$(BIN)/python scripts/tests_at_once.py $(AT_ONCE) -m "not alone and not cluster" || status=1; \
 	$(BIN)/python -m pytest -m "alone and not cluster" || status=1; \

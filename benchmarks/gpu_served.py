@@ -138,7 +138,8 @@ class Run:
         checker = self.images.checker = Labelled(own, scores)
         found = {
             "images": IMAGES, "tolerance": {"own": OWN, "other": OTHER, "one_minus_cosine": ANGLE},
-            "without_steps": str(self.files.without_steps), "largest_score": float(own["score"].max()),
+            "without_steps": self.files.without_steps and self.files.without_steps.name,
+            "largest_score": float(own["score"].max()),
             "two_images_are_apart_by": checker.nearest(),
         }  # fmt: skip
         try:
@@ -187,7 +188,7 @@ def _onnx(file: Path) -> Any:
 def build(options: argparse.Namespace) -> dict[str, Any]:
     """The plan of the graph with its steps, if it is not there. Raises StageError."""
     if options.folded.exists():
-        return {"there": str(options.folded), "bytes": options.folded.stat().st_size}
+        return {"there": options.folded.name, "bytes": options.folded.stat().st_size}
     plan, told = graphs.build(graphs.folded(_onnx(options.graph)), options.largest, options.timing_cache, say)
     options.folded.write_bytes(plan)
     return {**told, "bytes": len(plan)}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 # By what is imported. `test_extras.py` holds it against pyproject.toml.
 EXTRAS = {
     "docker": "deploy",
@@ -35,6 +37,6 @@ def missing(error: BaseException) -> tuple[str, str] | None:
     if not isinstance(error, ModuleNotFoundError) or error.name is None:
         return None
     package = error.name.partition(".")[0]
-    if package not in EXTRAS:
-        return None
+    if package not in EXTRAS or (error.name != package and sys.modules.get(package) is not None):
+        return None  # a package that is there, and lacks a part: another version, or a mistake of ours
     return f"this needs the package `{package}`, which is not installed here", remedy(EXTRAS[package])

@@ -42,7 +42,6 @@ def failed() -> list[str]:
 def main(arguments: list[str]) -> int:
     """Runs them, and those that failed again; the status of what is left."""
     shutil.rmtree(CACHE, ignore_errors=True)
-    UNSTEADY.unlink(missing_ok=True)
     status = pytest(*arguments)
     in_company = failed()
     if status != SOME_FAILED or not 0 < len(in_company) <= MOST:
@@ -53,7 +52,8 @@ def main(arguments: list[str]) -> int:
     by_itself = [name for name in in_company if pytest("-n", "0", name)]
     unsteady = [name for name in in_company if name not in by_itself]
     if unsteady:
-        UNSTEADY.write_text("\n".join(unsteady) + "\n", encoding="utf-8")
+        with UNSTEADY.open("a", encoding="utf-8") as file:  # of `make test` and of what follows it
+            file.write("\n".join(unsteady) + "\n")
         print("\nunsteady: failed beside others and passed by themselves:", *unsteady, sep="\n  ", flush=True)
     if by_itself:
         print("\nfailed both times:", *by_itself, sep="\n  ", flush=True)

@@ -60,7 +60,8 @@ def needs_of(plans: Sequence[Plan]) -> ServerNeeds:
 def needs_of_repository(repository: Path, gpus: int = 0) -> ServerNeeds:
     """The needs of a repository that no spec is known for: its Python models with 8 MiB an instance.
 
-    On a machine with so many `gpus` a group of kind GPU that names none has its instances on each.
+    On a machine with so many `gpus` a group of kind GPU, or of no kind, that names none has its instances on each; so
+    has the one of a model without a group.
     """
     from generator.pbtxt.reader import read
 
@@ -69,9 +70,12 @@ def needs_of_repository(repository: Path, gpus: int = 0) -> ServerNeeds:
         config = read(file.read_bytes(), str(file)).message
         # Of a file that cannot be read the server says what is wrong, better than a count could.
         if config is not None and config.backend == "python":
-            on = [len(group.gpus) or gpus if group.kind == group.KIND_GPU else 1 for group in config.instance_group]
+            on = [len(group.gpus) or gpus if group.kind in (group.KIND_GPU, group.KIND_AUTO) else 1
+                  for group in config.instance_group]  # fmt: skip
             counts = [max(1, group.count) for group in config.instance_group]
-            instances.append(sum(count * max(1, many) for count, many in zip(counts, on, strict=True)) or 1)
+            instances.append(
+                sum(count * max(1, many) for count, many in zip(counts, on, strict=True)) or max(1, gpus)
+            )
     return ServerNeeds(
         python_instances=sum(instances) - 1 or 1,
         most_instances_of_a_model=max(instances),

@@ -80,13 +80,16 @@ def test_a_group_on_gpus_has_its_instances_on_each(tmp_path: Path) -> None:
         "all": "count: 2 kind: KIND_GPU",
         "two": "kind: KIND_GPU gpus: [ 0, 3 ]",
         "cpu": "count: 3 kind: KIND_CPU",
+        "auto": "count: 3",
     }.items():
         (tmp_path / name).mkdir()
         (tmp_path / name / "config.pbtxt").write_text(f'backend: "python" instance_group [{{ {group} }}]')
+    (tmp_path / "none").mkdir()
+    (tmp_path / "none" / "config.pbtxt").write_text('backend: "python"')
     needs = needs_of_repository(tmp_path, gpus=4)
-    assert (needs.python_instances, needs.most_instances_of_a_model) == (2 * 4 + 2 + 3, 8)
+    assert (needs.python_instances, needs.most_instances_of_a_model) == (2 * 4 + 2 + 3 + 3 * 4 + 4, 12)
     alone = needs_of_repository(tmp_path)
-    assert (alone.python_instances, alone.most_instances_of_a_model) == (2 + 2 + 3, 3)
+    assert (alone.python_instances, alone.most_instances_of_a_model) == (2 + 2 + 3 + 3 + 1, 3)
 
 
 def test_too_little_shared_memory_is_one_sentence_and_the_command() -> None:
