@@ -27,10 +27,10 @@ class Torch:
     def __init__(self, interpreter: str, folder: Path, photos: list[Any]) -> None:
         self._folder, self._lines = folder, queue.Queue[str]()
         np.save(folder / "photos.npy", np.stack(photos))
-        # Libraries that were put on the path for this interpreter are not for the other one.
-        paths = os.environ.get("LD_LIBRARY_PATH", "").split(":")
+        # Libraries that lie beside this interpreter, and were put on the path for it, are not for the other one.
+        beside, paths = Path(sys.prefix).parent, os.environ.get("LD_LIBRARY_PATH", "").split(":")
         environment = {k: v for k, v in os.environ.items() if k not in {"PYTHONPATH", "PYTHONHOME"}}
-        environment["LD_LIBRARY_PATH"] = ":".join(path for path in paths if not path.startswith("/tmp/load"))  # noqa: S108
+        environment["LD_LIBRARY_PATH"] = ":".join(path for path in paths if not Path(path).is_relative_to(beside))
         self._process = subprocess.Popen(
             [interpreter, str(Path(__file__).resolve()), str(folder)], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
             text=True, env=environment,
