@@ -34,7 +34,6 @@ sweep:
 # Those that need the machine to themselves come one by one, after the others. All are run, whatever fails.
 test: .installed
 	@mkdir -p build
-	@rm -f build/unsteady.txt
 	@status=0; \
 	$(BIN)/python scripts/tests_at_once.py $(AT_ONCE) -m "not alone and not cluster" || status=1; \
 	$(BIN)/python -m pytest -m "alone and not cluster" || status=1; \
@@ -43,8 +42,7 @@ test: .installed
 
 test-cluster: .installed
 	@$(BIN)/python -m scripts.cluster_tools >/dev/null
-	@mkdir -p build
-	@$(BIN)/python scripts/tests_at_once.py -n 2 --dist loadgroup -m cluster tests/cluster
+	@$(BIN)/python -m pytest -m cluster tests/cluster
 
 fast: .installed
 	@status=0; \

@@ -11,7 +11,6 @@ as is no run that ended for another reason: neither looks like chance.
 from __future__ import annotations
 
 import json
-import re
 import shutil
 import subprocess
 import sys
@@ -31,17 +30,17 @@ def pytest(*arguments: str) -> int:
 
 
 def failed() -> list[str]:
-    """The tests that failed, or whose fixtures did, in the last run; xdist puts a test's group behind its name."""
+    """The tests that failed, or whose fixtures did, in the last run."""
     try:
-        names = json.loads((CACHE / "v" / "cache" / "lastfailed").read_text(encoding="utf-8"))
+        return sorted(json.loads((CACHE / "v" / "cache" / "lastfailed").read_text(encoding="utf-8")))
     except FileNotFoundError:
         return []
-    return sorted({re.sub(r"@[\w-]+$", "", name) for name in names})
 
 
 def main(arguments: list[str]) -> int:
     """Runs them, and those that failed again; the status of what is left."""
     shutil.rmtree(CACHE, ignore_errors=True)
+    UNSTEADY.unlink(missing_ok=True)
     status = pytest(*arguments)
     in_company = failed()
     if status != SOME_FAILED or not 0 < len(in_company) <= MOST:
@@ -52,8 +51,7 @@ def main(arguments: list[str]) -> int:
     by_itself = [name for name in in_company if pytest("-n", "0", name)]
     unsteady = [name for name in in_company if name not in by_itself]
     if unsteady:
-        with UNSTEADY.open("a", encoding="utf-8") as file:  # of `make test` and of what follows it
-            file.write("\n".join(unsteady) + "\n")
+        UNSTEADY.write_text("\n".join(unsteady) + "\n", encoding="utf-8")
         print("\nunsteady: failed beside others and passed by themselves:", *unsteady, sep="\n  ", flush=True)
     if by_itself:
         print("\nfailed both times:", *by_itself, sep="\n  ", flush=True)

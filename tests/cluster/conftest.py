@@ -23,15 +23,10 @@ WITHIN_S = 600  # of a test, and of the control plane's start with the first: a 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Marks every test of this folder, so that none is run by `make test`.
-
-    Two processes share them: one has the control plane, the other has what is run without it (images, proxies, scans).
-    """
+    """Marks every test of this folder, so that none is run by `make test`."""
     for item in items:
         if item.path.is_relative_to(HERE):
             item.add_marker(pytest.mark.cluster)
-            with_plane = "control_plane" in getattr(item, "fixturenames", ())
-            item.add_marker(pytest.mark.xdist_group("control-plane" if with_plane else "machine"))
             if item.get_closest_marker("timeout") is None:
                 item.add_marker(pytest.mark.timeout(WITHIN_S))
 

@@ -42,15 +42,7 @@ def test_chance_is_named_and_passes(script: ModuleType, tmp_path: Path, at_once:
     assert script.main([*at_once]) == 0
     assert script.UNSTEADY.read_text() == "test_a.py::test_chance\n"
     assert script.main([*at_once]) == 0  # it has been seen by now
-    assert script.UNSTEADY.read_text() == "test_a.py::test_chance\n", "what was found before stays"
-
-
-def test_names_of_a_group_are_asked_again(script: ModuleType, tmp_path: Path) -> None:
-    grouped = "import pytest\n\npytestmark = pytest.mark.xdist_group('a-group')\n"
-    (tmp_path / "test_a.py").write_text(grouped + CHANCE)
-    (tmp_path / "test_b.py").write_text(grouped + "def test_right():\n    assert True\n")
-    assert script.main(["-n", "2", "--dist", "loadgroup"]) == 0
-    assert script.UNSTEADY.read_text() == "test_a.py::test_chance\n"
+    assert not script.UNSTEADY.exists()
 
 
 def test_a_fault_fails_both_times(script: ModuleType, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
