@@ -83,7 +83,10 @@ def served(built: dict[str, Any], engine: DockerEngine, project: Path) -> Iterat
     finally:
         if process.poll() is None:
             process.send_signal(signal.SIGINT)
-        assert process.wait(120) == 0, log.read_text()
+        status = process.wait(120)
+        if process.stdout is not None:
+            process.stdout.close()
+        assert status == 0, log.read_text()
         assert engine.client.containers.list(all=True, filters={"label": "io.tritonkit.run"}) == []
         assert "stopping: requests in flight finish first" in log.read_text()
 
