@@ -105,7 +105,8 @@ class Model:
     """One pipeline to be served. `inputs` and `outputs`: name -> (type in a spec's words, dims).
 
     `onnx` is the file that its spec names, `plan` what is put in the engine's place on a GPU. `before` are lines of
-    the spec for the steps before the engine. `kind`: `served`, `idle` (it answers alone) or `profiled`.
+    the spec for the steps before the engine. `kind`: `served`, `idle` (it answers alone) or `profiled`. `preferred`:
+    sizes of batch that are waited for, for `delay_us` at most.
     """
 
     name: str
@@ -119,6 +120,7 @@ class Model:
     before: str = ""
     kind: str = "served"
     buckets: Sequence[int] = field(default=())
+    preferred: Sequence[int] = field(default=())
 
 
 def spec_of(model: Model, on_gpu: bool) -> str:
@@ -139,7 +141,8 @@ def spec_of(model: Model, on_gpu: bool) -> str:
         f"name: {model.name}\ninputs: {sides[0]}\noutputs: {sides[1]}\n"
         f"model: {{onnx: models/{model.onnx.name}, engine: onnxruntime, precision: fp32{buckets}}}\n"
         f"{model.before}layout: fused\n"
-        f"batching: {{max_batch_size: {model.largest}, max_queue_delay_us: {model.delay_us}, queue: null}}\n"
+        f"batching: {{max_batch_size: {model.largest}, preferred: {json.dumps(list(model.preferred))}, "
+        f"max_queue_delay_us: {model.delay_us}, queue: null}}\n"
         f"instances: [{{kind: {kind}, count: {model.instances}}}]\ntargets:\n  {target}\n"
     )
 

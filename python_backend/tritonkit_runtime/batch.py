@@ -117,20 +117,20 @@ class Batch:
         return np.ascontiguousarray(array[(*whole, slice(self.lengths[name][request]))])
 
 
-def concatenate(requests: Sequence[Mapping[str, Array]]) -> Batch:
+def concatenate(requests: Sequence[Mapping[str, Array]], *, may_wait: bool = True) -> Batch:
     """One batch of requests whose tensors agree in all but their first axis; nothing is copied yet.
 
     ValueError when a request's tensors differ in their number of items.
     """
     counts = tuple(_items(tensors) for tensors in requests)
     if len(requests) == 1:
-        return Batch(dict(requests[0]), counts)
-    return Batch(Joined(requests), counts)
+        return Batch(dict(requests[0]), counts, may_wait=may_wait)
+    return Batch(Joined(requests), counts, may_wait=may_wait)
 
 
-def single(tensors: Mapping[str, Array]) -> Batch:
+def single(tensors: Mapping[str, Array], *, may_wait: bool = True) -> Batch:
     """A request of a model without a batch axis: a batch of one item."""
-    return Batch(dict(tensors), (1,), batched=False)
+    return Batch(dict(tensors), (1,), batched=False, may_wait=may_wait)
 
 
 def _items(tensors: Mapping[str, Array]) -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from tritonkit_runtime import batch as batches
 from tritonkit_runtime.batch import Batch, Tensors
@@ -71,6 +71,8 @@ def _without(required: Sequence[str], group: Sequence[Tensors]) -> list[Tensors 
 
 
 def _groups(requests: Sequence[Tensors]) -> list[list[int]]:
+    if len(requests) == 1:
+        return [[0]]
     groups: dict[tuple[tuple[str, tuple[int, ...]], ...], list[int]] = {}
     for index, tensors in enumerate(requests):
         key = tuple(sorted((name, array.shape[1:]) for name, array in tensors.items()))  # clients order as they like
@@ -82,14 +84,14 @@ def _run_group(
     program: Program, group: Sequence[Tensors], batched: bool, ranks: Mapping[str, int], *, may_wait: bool
 ) -> list[Tensors | Failure]:
     if not batched:
-        return _run(program, replace(batches.single(group[0]), may_wait=may_wait))
+        return _run(program, batches.single(group[0], may_wait=may_wait))
     for name, array in group[0].items():
         if array.ndim < ranks.get(name, 0):
             # A batch axis of length 0, or of a multiple of 2^32, is none at all to the server: it passes the tensor
             # on without one. Taken for a batch, its first axis would count as items and answer wrongly.
             text = f"input {name!r} has a batch axis of length 0; a request holds at least one item"
             return [failure(text, from_client=True)] * len(group)
-    return _run(program, replace(batches.concatenate(group), may_wait=may_wait))
+    return _run(program, batches.concatenate(group, may_wait=may_wait))
 
 
 def _run(program: Program, batch: Batch) -> list[Tensors | Failure]:

@@ -216,17 +216,17 @@ def begin(ring: Ring, requests: Sequence[Mapping[str, Array]]) -> Pending:
     return Pending(ring, requests)
 
 
-def run_joined(ring: Ring, tensors: Joined) -> Tensors:
-    """Requests as one batch that is answered or fails whole: rows are copied once, from requests to the staging.
+def run_joined(ring: Ring, tensors: Mapping[str, Array]) -> Tensors:
+    """Requests that are joined, or one, as a batch that is answered or fails whole; the outputs are copies.
 
-    The outputs [items, ...] are copies. Not for an engine whose outputs' shapes depend on the data. ShapeError,
-    BatchError, BrokenError.
+    Rows are copied once, from requests to the staging. Only for an engine with a batch axis whose outputs' shapes do
+    not depend on the data. ShapeError, BatchError, BrokenError.
     """
     inputs = ring.engine.inputs
     if set(tensors) != {tensor.name for tensor in inputs}:
         wanted = ", ".join(sorted(tensor.name for tensor in inputs))
         raise ShapeError(f"the inputs are {wanted}; the request has {', '.join(tensors)}")
-    parts = {tensor.name: tensors.parts(tensor.name) for tensor in inputs}
+    parts = {t.name: tensors.parts(t.name) if isinstance(tensors, Joined) else [tensors[t.name]] for t in inputs}
     for tensor in inputs:
         for array in parts[tensor.name]:
             if wrong := misfit(tensor, array, batched=True):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -42,19 +43,23 @@ class Fixed:
     item: tuple[int, ...]
     most_bytes: int | None = None
 
-    @property
+    @cached_property  # what is asked for with every batch is found once
     def dtype(self) -> np.dtype[Any]:
         """numpy's type; BF16 is held as uint16."""
         return BUFFER_DTYPES[self.triton]
 
-    @property
+    @cached_property
     def is_open(self) -> bool:
         """Whether it has an axis whose length each batch has its own of."""
         return self.most_bytes is None and -1 in self.item
 
+    @cached_property
+    def _fixed_bytes(self) -> int:
+        return math.prod(self._at(0)) * self.dtype.itemsize
+
     def item_bytes(self, length: int = 0) -> int:
         """Bytes of one item."""
-        return math.prod(self._at(length)) * self.dtype.itemsize
+        return math.prod(self._at(length)) * self.dtype.itemsize if length else self._fixed_bytes
 
     def _at(self, length: int) -> tuple[int, ...]:
         return tuple(length if axis < 0 else axis for axis in self.item)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from tritonkit_runtime.batch import Batch, Joined, Tensors
+from tritonkit_runtime.batch import Batch, Tensors
 from tritonkit_runtime.buffered.errors import BatchError, BrokenError, ShapeError
 from tritonkit_runtime.buffered.feed import Feeder
 from tritonkit_runtime.buffered.loading import Loaded, load
@@ -66,7 +66,7 @@ class BufferedRunner:
                 found, failed = run_apart(ring, tensors, batch.counts, lengths)
                 batch.broken.update({number: str(error) for number, error in failed.items()})
                 return found
-            if isinstance(tensors, Joined) and not self._alone:
+            if batch.batched and not self._alone:
                 return run_joined(ring, tensors)
             return ring.run(dict(tensors))
         except (ShapeError, BatchError, BrokenError) as error:

@@ -38,8 +38,10 @@ def _check_output(found: Mapping[str, object], tensor: TensorSpec, items: int | 
     if tensor.dtype == "STRING" and isinstance(array, np.ndarray) and array.dtype.kind in "SU":
         array = array.astype(np.object_)
     expected = tensor.dims if items is None else (items, *tensor.dims)
-    fits = len(array.shape) == len(expected) and all(
-        wanted in (-1, length) for length, wanted in zip(array.shape, expected, strict=True)
+    # As it mostly is: every length is declared.
+    fits = array.shape == expected or (
+        len(array.shape) == len(expected)
+        and all(wanted in (-1, length) for length, wanted in zip(array.shape, expected, strict=True))
     )
     if array.dtype != ALL_DTYPES[tensor.dtype] or not fits:
         raise ValueError(
