@@ -6,7 +6,9 @@
 Needs TensorRT, numpy, onnx and pytest. Each part runs in a process of its own, writes FOLDER/gpu_<part>.json, and
 ends by itself; a part that fails stops no other. Every file says which code it is of (benchmarks/gpu_code.py). What
 is to be kept goes to benchmarks/, and `make render` brings the table of benchmarks/gpu.md up to date. The part
-served_mps is some of served once more, with NVIDIA's Multi-Process Service, where the machine has it.
+served_mps is some of served once more, with NVIDIA's Multi-Process Service, where the machine has it. The part
+libraries, which has to be asked for, is the tests of the engines that are packages, in an environment that has
+onnxruntime-gpu and torch; it needs no TensorRT, and no plans.
 """
 
 from __future__ import annotations
@@ -30,6 +32,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "benchmarks"))
 from gpu_code import ROOT, code
 
 PARTS = ("tests", "engine", "preprocess", "pool", "served", "served_mps")
+LIBRARIES = ("test_inductor_on_a_gpu", "test_onnxruntime_on_a_gpu")
 _MARGIN_S = 60  # what a part may take beyond its budget before it is ended: it ends itself 45 s after it
 _FILE_LIMIT_S = 200  # of the tests of one file
 _TESTS = ROOT / "tests/python_backend/gpu"  # no conftest above it is read: it may need more than such a machine has
@@ -55,10 +58,11 @@ def run(name: str, command: list[str], out: Path, limit_s: float, environment: d
     return status
 
 
-def tests(plan: Path, out: Path, command: str) -> None:
+def tests(plan: Path, out: Path, command: str, *, libraries: bool) -> None:
     """`pytest -m gpu`, file by file, so that one that hangs costs its own alone; and what each test said."""
-    status, found, result = 0, dict[str, str](), out / "gpu_tests.json"
-    files = _TESTS.glob("test_*.py")
+    status, found = 0, dict[str, str]()
+    result = out / ("gpu_tests_libraries.json" if libraries else "gpu_tests.json")
+    files = [file for file in _TESTS.glob("test_*.py") if (file.stem in LIBRARIES) is libraries]
     for file in sorted(files, key=lambda file: (file.stem == _LAST, file.stem)):
         xml = out / f"{file.stem}.xml"
         asked = [
@@ -141,7 +145,9 @@ def main() -> None:
         sign(file, f"{repeat} --only {name}")
 
     if "tests" in asked:
-        tests(plans / "plain.plan", options.out, f"{repeat} --only tests")
+        tests(plans / "plain.plan", options.out, f"{repeat} --only tests", libraries=False)
+    if "libraries" in asked:
+        tests(plans / "plain.plan", options.out, f"{repeat} --only libraries", libraries=True)
     served = [
         "--graph", str(plans / "resnet50.fp32.onnx"), "--plan", str(plans / "plain.plan"),
         "--folded", str(plans / "folded.plan"), "--texts", str(plans / "embeddings.fp32.onnx"),

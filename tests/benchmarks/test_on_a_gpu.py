@@ -52,7 +52,8 @@ def test_every_part_runs_a_script_that_is_there(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
     asked(monkeypatch, tmp_path)
-    files = {file.stem for file in (on_a_gpu.ROOT / "tests/python_backend/gpu").glob("test_*.py")}
+    every = {file.stem for file in (on_a_gpu.ROOT / "tests/python_backend/gpu").glob("test_*.py")}
+    files = every - set(on_a_gpu.LIBRARIES)
     assert list(started)[len(files) :] == ["engine", "preprocess", "pool", "served", "served_mps"]
     assert files == set(list(started)[: len(files)])
     for name, (command, limit_s, _) in started.items():
@@ -60,6 +61,11 @@ def test_every_part_runs_a_script_that_is_there(
         assert limit_s > 60
     told = json.loads((tmp_path / "out/gpu_tests.json").read_bytes())["tests"]
     assert set(told) == files, "files that ended without a word are told"
+    started.clear()
+    asked(monkeypatch, tmp_path, "--only", "libraries")
+    assert set(started) == every - files
+    told = json.loads((tmp_path / "out/gpu_tests_libraries.json").read_bytes())["tests"]
+    assert set(told) == every - files
 
 
 def test_the_service_is_ended_when_its_part_is(
