@@ -109,7 +109,8 @@ def test_the_tests_need_nothing_that_only_other_tests_do(tmp_path: Path, monkeyp
         return 0
 
     monkeypatch.setattr(on_a_gpu, "run", run)
-    on_a_gpu.tests(tmp_path / "a.plan", tmp_path, "")
+    for libraries in (False, True):
+        on_a_gpu.tests(tmp_path / "a.plan", tmp_path, "", libraries=libraries)
     options = [word for word in asked[0][:-1] if not word.startswith("--junitxml")]
     paths = [str(tmp_path), str(on_a_gpu.ROOT), str(on_a_gpu.ROOT / "python_backend")]
     ended = subprocess.run(
