@@ -24,7 +24,8 @@ from loadtest.turns import endless_order
 
 Array = np.ndarray[Any, Any]
 LEAD_S = 0.05  # from the order to the start that all clients have in common
-RAMP_S = 0.2  # left out: the first answers come together
+RAMP_S = 0.3  # left out: connections are made, and the first answers come together
+CONNECTING_S = 0.15  # of the ramp
 CONNECTIONS = 128  # of an open loop, all clients together
 
 
@@ -52,15 +53,14 @@ def open_loop(
 ) -> tuple[list[Reply], int]:  # fmt: skip
     """Sends each payload when it is due, on whichever connection is free; never sleeps. `sent_us` is when it was due.
 
-    Gives the replies, and how late it sent at most (where no connection was free, that is waiting and counts).
+    Connections are made while it sends, as a ClosedLoop's with `over_s`. Gives the replies, and how late it sent at
+    most, the ramp left out (where no connection was free, that is waiting and counts).
     """
     host, _, port = address.rpartition(":")
-    made = [_Connection(host, int(port)) for _ in range(connections)]
+    made: list[_Connection] = []
     watch = select.epoll()
-    by_number = {connection.socket.fileno(): connection for connection in made}
-    for number in by_number:
-        watch.register(number, select.EPOLLIN)
-    free, unsent = deque(made), set[Any]()
+    by_number: dict[int, _Connection] = {}
+    free, unsent = deque[_Connection](), set[Any]()
     replies: list[Reply] = []
     late_us = at = 0
     try:
@@ -68,11 +68,18 @@ def open_loop(
             now_us = (time.perf_counter_ns() - start_ns) // 1000
             if now_us > due_us[-1] + 10_000_000:
                 raise TimeoutError(f"{len(due_us) - len(replies)} answers are missing 10 s after the last request")
+            if len(made) < connections and now_us >= len(made) * CONNECTING_S * 1e6 / connections:
+                connection = _Connection(host, int(port))
+                made.append(connection)
+                by_number[connection.socket.fileno()] = connection
+                watch.register(connection.socket.fileno(), select.EPOLLIN)
+                free.appendleft(connection)  # the newest is used first: its thread has work when the next one comes
             while at < len(due_us) and due_us[at] <= now_us and free:
                 connection = free.popleft()
                 connection.payload, connection.sent_us = order[at], due_us[at]
                 connection.unsent = memoryview(payloads[order[at]])
-                late_us = max(late_us, now_us - due_us[at])
+                if due_us[at] > RAMP_S * 1e6:
+                    late_us = max(late_us, now_us - due_us[at])
                 if not connection.write():
                     unsent.add(connection)
                 at += 1
@@ -108,7 +115,7 @@ def _turn(order: dict[str, Any], kept: dict[str, list[bytes]]) -> dict[str, Any]
         cpu, more = time.process_time(), {"connections": order["in_flight"], "start_ns": start_ns}
         replies, late_us = open_loop(order["address"], payloads, due, which, **more)
     else:
-        with ClosedLoop(order["address"], order["in_flight"]) as loop:
+        with ClosedLoop(order["address"], order["in_flight"], over_s=CONNECTING_S) as loop:
             _wait_until(start_ns)
             cpu = time.process_time()
             replies = loop.run(payloads, endless_order(len(payloads), order["seed"]), order["seconds"])
@@ -214,7 +221,7 @@ class Clients:
 
 def _seen(found: Sequence[dict[str, Any]], seconds: float) -> Seen:
     times = np.concatenate([one["times"] for one in found])
-    ramp_us, end_us = min(RAMP_S, seconds / 4) * 1e6, seconds * 1e6
+    ramp_us, end_us = min(RAMP_S, seconds / 2) * 1e6, seconds * 1e6
     done = times[:, 1]
     # Of an open loop every request that was due counts, however late its answer came.
     counted = times[times[:, 0] > ramp_us] if found[0]["open"] else times[(done > ramp_us) & (done <= end_us)]

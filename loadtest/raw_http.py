@@ -130,21 +130,30 @@ class _Connection:
 class ClosedLoop:
     """`in_flight` connections to `address` (`host:port`), each sending its next request when one is answered.
 
-    A context manager; runs may follow each other over the same connections. Raises OSError when it cannot connect.
+    A context manager; runs may follow each other over the same connections. With `over_s` they are made one after the
+    other within so many seconds of the first run, each sending at once: Triton hands a new connection to the first of
+    its HTTP threads that is idle, so those of a server with nothing to do would all be one thread's
+    (benchmarks/gpu.md). Raises OSError when it cannot connect.
     """
 
-    def __init__(self, address: str, in_flight: int) -> None:
+    def __init__(self, address: str, in_flight: int, *, over_s: float = 0.0) -> None:
         host, _, port = address.rpartition(":")
+        self._address, self._in_flight = (host, int(port)), in_flight
+        self._gap_us = over_s * 1e6 / in_flight if in_flight else 0.0
         self._selector = selectors.DefaultSelector()
         self._connections: list[_Connection] = []
         try:
-            for _ in range(in_flight):
-                connection = _Connection(host, int(port))
-                self._connections.append(connection)
-                self._selector.register(connection.socket, selectors.EVENT_READ, connection)
+            while not self._gap_us and len(self._connections) < in_flight:
+                self._connect()
         except BaseException:
             self.close()
             raise
+
+    def _connect(self) -> _Connection:
+        connection = _Connection(*self._address)
+        self._connections.append(connection)
+        self._selector.register(connection.socket, selectors.EVENT_READ, connection)
+        return connection
 
     def __enter__(self) -> ClosedLoop:
         return self
@@ -174,9 +183,15 @@ class ClosedLoop:
         start_ns = time.perf_counter_ns()
         end_us = round(seconds * 1e6)
         in_flight = sum(self._send(connection, payloads, waiting, start_ns) for connection in self._connections)
-        while in_flight:
-            events = self._selector.select(timeout_s)
-            if not events:
+        missing, due_us = self._in_flight - len(self._connections), 0.0
+        while in_flight or missing:
+            now_us = _since_us(start_ns)
+            if missing and now_us >= due_us:
+                sent = now_us < end_us and self._send(self._connect(), payloads, waiting, start_ns)
+                in_flight, due_us, missing = in_flight + sent, due_us + self._gap_us, missing - 1 if sent else 0
+                continue
+            events = self._selector.select((due_us - now_us) / 1e6 if missing else timeout_s)
+            if not (events or missing):
                 raise TimeoutError(f"no answer for {timeout_s:g} s with {in_flight} requests in flight")
             for key, _ in events:
                 connection: _Connection = key.data

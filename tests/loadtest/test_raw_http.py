@@ -70,6 +70,24 @@ def answering(reply: Callable[[socket.socket], object]) -> Iterator[str]:
         thread.join()
 
 
+def test_connections_that_are_made_one_after_the_other(echo: str) -> None:
+    """Each sends at once, and all of them are there in time; another run goes on with them."""
+    with ClosedLoop(echo, 8, over_s=0.4) as loop:
+        assert not Echo.connections
+        replies = loop.run([post(echo, "/slow", b"%08d" % 1)], itertools.repeat(0), 0.6)
+        assert {reply.status for reply in replies} == {200}
+        assert len(Echo.connections) == 8
+        early = [reply for reply in replies if reply.done_us < 100_000]
+        assert len(early) < len([reply for reply in replies if 450_000 <= reply.sent_us < 550_000])
+        assert len(loop.run([post(echo, "/a", b"%08d" % 2)], [0] * 20, 60)) == 20
+        assert len(Echo.connections) == 8
+
+
+def test_an_order_that_ends_while_connections_are_made(echo: str) -> None:
+    with ClosedLoop(echo, 50, over_s=30) as loop:
+        assert len(loop.run([post(echo, "/a", b"%08d" % 1)], [0], 60)) == 1
+
+
 def test_every_request_is_answered_by_its_own_answer(echo: str) -> None:
     payloads = [post(echo, f"/{number}", b"x" * number + b"%08d" % number) for number in range(5)]
     order = [number % 5 for number in range(60)]
