@@ -8,6 +8,7 @@ import socket
 import time
 from collections import deque
 from collections.abc import Sequence
+from contextlib import suppress
 
 from loadtest.samples.record import Outcome
 from loadtest.sender.clients.base import GIVEN_UP, OPENED_BEFORE, Work
@@ -21,6 +22,7 @@ _LENGTH = re.compile(rb"\r\ncontent-length:[ \t]*(\d+)", re.IGNORECASE)
 _CLOSES = re.compile(rb"\r\nconnection:[ \t]*close", re.IGNORECASE)
 _NOTHING = memoryview(b"")
 LATE = "no answer within the deadline"
+_GREETING_S = 1.0  # for all answers to the first question
 
 
 class _Connection:
@@ -64,11 +66,44 @@ class RawHttp:
         return self._work.orders.connections
 
     def open(self) -> None:
-        """Connects OPENED_BEFORE times, or as often as is allowed. Raises OSError when it cannot."""
+        """Connects OPENED_BEFORE times, or as often as is allowed. Raises OSError when it cannot.
+
+        Each connection asks at once whether the server lives, and the next does not wait for the answer. Triton gives
+        a new connection to the first of its HTTP threads that is idle: those of a server with nothing to do would be
+        one thread's, and its limit the server's (benchmarks/http_threads.md).
+        """
         self._target = Target(self._work.orders.address)
+        greeting = f"GET /v2/health/live HTTP/1.1\r\nHost: {self._work.orders.address}\r\n\r\n".encode()
         for _ in range(min(OPENED_BEFORE, self._work.orders.connections)):
             timeout_s = max(self._deadline_ns / 1e9, 1.0)
-            self._idle.append(self._added(_Connection(self._target.connected(timeout_s), connected=True)))
+            connection = self._added(_Connection(self._target.connected(timeout_s), connected=True))
+            with suppress(OSError):
+                connection.socket.send(greeting)
+        self._take_greetings(time.monotonic() + _GREETING_S)
+
+    def _take_greetings(self, end_s: float) -> None:
+        """A connection is idle when it has been answered in full; one that has not been in time is closed."""
+        asked = dict(self._connections)
+        while asked and (left_s := end_s - time.monotonic()) > 0:
+            for descriptor, _ in self._poll.events(left_s):
+                connection = asked[descriptor]
+                try:
+                    data = connection.socket.recv(RECEIVE_BYTES)
+                except OSError:
+                    data = b""
+                connection.received += data
+                end = connection.received.find(_HEAD_END)
+                found = _LENGTH.search(connection.received, 0, max(0, end + 2))
+                if data and (end < 0 or (found and len(connection.received) < end + 4 + int(found[1]))):
+                    continue  # there is more to come
+                del asked[descriptor]
+                if not data or found is None or _CLOSES.search(connection.received, 0, end):
+                    self._drop(connection)
+                    continue
+                connection.received.clear()
+                self._idle.append(connection)
+        for connection in asked.values():
+            self._drop(connection)
 
     def close(self) -> None:
         """Closes every connection."""
