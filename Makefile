@@ -1,8 +1,8 @@
 # `make demo` and `make test` install what they need into .venv first.
 PYTHON ?= python3
 BIN := .venv/bin
-# Tests that run at once: one more than the cores of a small machine, since many wait for servers. By file, in order.
-WORKERS ?= 3
+# Tests that run at once: twice the cores of a small machine, since many wait for servers. By file, in order.
+WORKERS ?= 4
 AT_ONCE := -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 
 .PHONY: help demo sweep test test-cluster fast coverage bench nightly oracle style check render clean
@@ -11,7 +11,7 @@ help:
 	@echo "make demo    serve the digits with the embedded Triton server, classify the held-out ones, sweep for a minute"
 	@echo "make sweep   the queue delay against p99, of digits and photos (a quarter of an hour; wants a quiet machine)"
 	@echo "make test    the whole test suite but for the cluster's (WORKERS=)"
-	@echo "make test-cluster  the tests of Kubernetes, with a control plane of their own"
+	@echo "make test-cluster  the tests of Kubernetes and of images, in two processes"
 	@echo "make fast    the tests that start no server"
 	@echo "make coverage  the whole test suite one by one, and how much of the code it reaches (three quarters of an hour)"
 	@echo "make bench   measure again what benchmarks/ says (three and a half hours; wants haproxy and a quiet machine)"
@@ -42,7 +42,7 @@ test: .installed
 
 test-cluster: .installed
 	@$(BIN)/python -m scripts.cluster_tools >/dev/null
-	@$(BIN)/python -m pytest -m cluster tests/cluster
+	@$(BIN)/python scripts/cluster_at_once.py
 
 fast: .installed
 	@status=0; \

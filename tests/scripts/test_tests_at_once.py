@@ -22,8 +22,11 @@ FAULT = "def test_fault(broken):\n    assert True\n\ndef test_right():\n    asse
 
 
 @pytest.fixture
-def script(tmp_path: Path) -> ModuleType:
+def script(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     """The script, with its files in a folder of this test's."""
+    # Of the plugins here the one that is needed: a start of pytest costs a third then.
+    monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
+    monkeypatch.setenv("PYTEST_ADDOPTS", "-p xdist")
     spec = importlib.util.spec_from_file_location("tests_at_once", SCRIPT)
     assert spec is not None
     assert spec.loader is not None

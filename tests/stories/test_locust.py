@@ -43,7 +43,7 @@ LOAD = ("--rate", "100", "--duration", "3", "--seed", "7", "--p99-ms", "2000", "
 ENDS_S = 60.0
 IMAGES = 24
 
-pytestmark = pytest.mark.alone  # latencies of two runs are compared
+ALONE = pytest.mark.alone  # latencies of two runs are compared, or with what a page says of them
 
 
 @pytest.fixture(scope="module")
@@ -118,6 +118,7 @@ def summary(text: str) -> dict[str, float]:
     return dict(zip(names, map(float, row.split()[2:]), strict=False))
 
 
+@ALONE
 def test_one_process_alone(project: Path, server: Steady, direct: Path) -> None:
     out = project / "alone"
     process = locust(project, "--headless", "--spec", "specs/digits.yaml", *LOAD, "--url", server.address, "--out", str(out), output="alone.log")  # fmt: skip
@@ -137,6 +138,7 @@ def test_one_process_alone(project: Path, server: Steady, direct: Path) -> None:
     assert f"{run.judgement.verdict.upper()}  digits" in told
 
 
+@ALONE
 def test_a_coordinator_and_two_workers(project: Path, server: Steady, direct: Path) -> None:
     out, port = project / "spread", str(free_port())
     (out / "segment-0").mkdir(parents=True)
@@ -171,6 +173,7 @@ def test_a_coordinator_and_two_workers(project: Path, server: Steady, direct: Pa
     assert sorted(path.name for path in out.iterdir()) == ["run.json", "samples.bin"]
 
 
+@ALONE
 def test_load_run_starts_locust_and_its_workers(project: Path, server: Steady, direct: Path) -> None:
     out = project / "workers"
     ended = tritonkit(
@@ -207,6 +210,7 @@ def asked(address: str, path: str) -> Any:
         return None
 
 
+@ALONE
 def test_the_web_page_shows_the_latencies_from_due_times(project: Path, server: Steady) -> None:
     """On loopback alone. The page stays when the run is over, until Ctrl-C; then the verdict is the exit status."""
     out = project / "web"

@@ -79,10 +79,22 @@ class Compose:
         return [str(one.name) for one in found]
 
 
+_DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+
+
+def answers(address: str) -> bool:
+    """Whether Prometheus is ready. Until it listens, the engine's proxy takes connections, and drops them."""
+    try:
+        with _DIRECT.open(f"http://{address}/-/ready", timeout=30):
+            return True
+    except OSError:
+        return False
+
+
 def ask(address: str, path: str, **query: str) -> Any:
     """The data of an answer of Prometheus's API."""
     url = f"http://{address}/api/v1/{path}?{urllib.parse.urlencode(query)}"
-    with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(url, timeout=30) as answer:
+    with _DIRECT.open(url, timeout=30) as answer:
         told = json.load(answer)
     assert told["status"] == "success", told
     return told["data"]

@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 
 import pytest
 import yaml
-from compose_calls import Compose, ask, make_prometheus, value
+from compose_calls import Compose, answers, ask, make_prometheus, value
 from docker_engine import DockerEngine, program
 from image_calls import KEY, command, environment, get
 
@@ -65,6 +65,7 @@ def up(files: Path, engine: DockerEngine, built: dict[str, Any], load: dict[str,
     try:
         compose.call("up", "-d", "server", "prometheus")
         prometheus = compose.address("prometheus", 9090)
+        until(lambda: answers(prometheus), bool)
         before = until(lambda: value(prometheus, REQUESTS), lambda count: count >= 0)
         # What its image does, for a shorter time; what a busy machine can hold (status 1) is no matter here.
         usual = engine.client.images.get(load["image"]).attrs["Config"]["Cmd"]

@@ -6,7 +6,8 @@ import os
 import resource
 import shutil
 import signal
-from collections.abc import Callable
+import tempfile
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +34,7 @@ NEW = {
     "r/1/x": b"fresh",
 }
 MOST_CALLS = 400
+SHARED_MEMORY = Path("/dev/shm")
 
 InChild = Callable[[Callable[[], object]], int]
 FaultAt = Callable[[int, str], None]
@@ -76,12 +78,24 @@ def no_waiting_for_the_disk(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "fsync", lambda descriptor: None)
 
 
+@pytest.fixture
+def in_memory(tmp_path: Path) -> Iterator[Path]:
+    """A folder on a file system that a thousand small changes cost nothing; on the disk's where there is none."""
+    if not SHARED_MEMORY.is_dir():
+        yield tmp_path
+        return
+    with tempfile.TemporaryDirectory(prefix="write-faults-", dir=SHARED_MEMORY) as folder:
+        yield Path(folder)
+
+
 @pytest.mark.parametrize("fault", ["kill", "full", "interrupt"])
 @pytest.mark.parametrize("existed", [True, False])
 def test_old_or_new_whatever_happens_when(
-    tmp_path: Path, way: str, fault: str, existed: bool, snapshot: Snapshot, in_child: InChild, fault_at: FaultAt
-) -> None:
-    template, wanted, root = tmp_path / "template" / "r", tmp_path / "wanted" / "r", tmp_path / "here" / "r"
+    tmp_path: Path, in_memory: Path, way: str, fault: str, existed: bool, snapshot: Snapshot, in_child: InChild,
+    fault_at: FaultAt,
+) -> None:  # fmt: skip
+    folder = in_memory if existed else tmp_path  # a new repository takes few calls: those are made on the disk
+    template, wanted, root = folder / "template" / "r", folder / "wanted" / "r", folder / "here" / "r"
     if existed:
         put_old(template)
         shutil.copytree(template, wanted, symlinks=True)

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from collections import Counter
+import math
+from collections import Counter, deque
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 
 import pytest
 from corpus_cases import Case, cases
-from live_verdicts import Verdict, live_server
+from live_verdicts import LiveServer, Verdict, live_server
 
 from generator.problems import UserError
 
 pytestmark = pytest.mark.server
 ATTEMPTS = 6  # on a busy machine it ends more often
+SERVERS, CASES = 3, 8  # at once, and for so many cases one of them
 MODES = {False: "written", True: "completed"}
 
 
@@ -42,17 +46,33 @@ def test_the_server_agrees(part: tuple[bool, str]) -> None:
 
 
 def asked(chosen: list[Case], auto_complete: bool) -> list[tuple[Case, dict[str, Verdict]]]:
-    """The verdicts on all cases. This server refuses an initial state after it started the model, and one time in 25
-    it ends while it takes that down: the case is asked again then, of a new server."""
-    found, left, ended = [], list(chosen), Counter[str]()
+    """The verdicts on all cases, of a few servers at once: mostly one waits until a process of Python's has ended.
+
+    This server refuses an initial state after it started the model, and one time in 25 it ends while it takes that
+    down: the case is asked again then, of a new server.
+    """
+    found: list[tuple[Case, dict[str, Verdict]]] = []
+    left, ended = deque(chosen), Counter[str]()
+
+    def ask(server: LiveServer) -> None:
+        while True:
+            try:
+                case = left.popleft()
+            except IndexError:
+                return
+            try:
+                found.append((case, server.verdicts(case)))
+            except UserError:
+                ended[case.name] += 1
+                if ended[case.name] == ATTEMPTS:
+                    raise
+                left.append(case)
+                return
+
     while left:
-        try:
-            with live_server(auto_complete=auto_complete) as server:
-                while left:
-                    found.append((left[0], server.verdicts(left[0])))
-                    del left[0]
-        except UserError:
-            ended[left[0].name] += 1
-            if ended[left[0].name] == ATTEMPTS:
-                raise
-    return found
+        with ExitStack() as stack:
+            count = min(SERVERS, math.ceil(len(left) / CASES))
+            servers = [stack.enter_context(live_server(auto_complete=auto_complete)) for _ in range(count)]
+            with ThreadPoolExecutor(count) as pool:
+                deque(pool.map(ask, servers), maxlen=0)
+    return sorted(found, key=lambda one: one[0].name)
