@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
@@ -10,6 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from generator.problems import Place, Problem, Severity
 
 _LINE_BREAK = re.compile(r"\r\n|\r|\n")
+_NO_FILE = re.compile(r"-|[^/]+:\d+$")  # --rate; 127.0.0.1:8000
 _MAX_EXCERPT = 120  # characters of a line; of a longer one, those around the caret
 _STYLE = {Severity.ERROR: "1;31", Severity.WARNING: "1;33", Severity.NOTE: "1;36"}
 _GITHUB = {Severity.ERROR: "error", Severity.WARNING: "warning", Severity.NOTE: "notice"}
@@ -111,9 +113,17 @@ def _count(problems: Sequence[Problem]) -> str:
     words = [f"{n} {noun}" if n == 1 else f"{n} {noun}s" for n, noun in counts if n]
     if not words:
         return "found no problems"
-    files = len({p.place.file for p in problems})
     listed = " and ".join([", ".join(words[:-1]), words[-1]]) if len(words) > 1 else words[0]
+    if not all(map(_is_in_file, problems)):
+        return f"found {listed}"
+    files = len({p.place.file for p in problems})
     return f"found {listed} in {files} {'file' if files == 1 else 'files'}"
+
+
+def _is_in_file(problem: Problem) -> bool:
+    """Others are in an option, at an address, or in a folder."""
+    name = problem.place.file
+    return problem.place.line > 0 or not (_NO_FILE.match(name) or os.path.isdir(name))  # noqa: PTH112  (Path raises for long names)
 
 
 def _paint(text: str, style: str, colour: bool) -> str:

@@ -8,7 +8,6 @@ go back to the repository's: an override stays until another one comes.
 
 from __future__ import annotations
 
-import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, suppress
@@ -18,7 +17,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from generator.problems import UserError
-from generator.whole_file import passing_folder
+from loadtest.run.passing import owned_folder
 from loadtest.run.plain_http import ask
 from loadtest.run.problem import refused
 
@@ -62,7 +61,7 @@ class ServedBench:
     _checked: bool = False
 
     def __enter__(self) -> Self:
-        self._folder = self._stack.enter_context(passing_folder(Path(tempfile.gettempdir()), "tritonkit-sweep-"))
+        self._folder = self._stack.enter_context(owned_folder("sweep"))
         self._stack.callback(self._stop)  # before the folder goes: it serves from there
         return self
 

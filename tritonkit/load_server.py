@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -27,14 +26,14 @@ def serve(project: Project, specs: Sequence[Path], target: str, progress: Callab
     from deploy.embedded.needs import needs_of
     from deploy.embedded.refresh import render_specs
     from deploy.embedded.server import EmbeddedServer
-    from generator.whole_file import passing_folder
     from generator.write import write
     from loadtest.cpu import family
+    from loadtest.run.passing import owned_folder
     from loadtest.run.serving import Serving
 
     progress("rendering")
     made = render_specs(project, target, specs)
-    with passing_folder(Path(tempfile.gettempdir()), "tritonkit-load-") as folder:
+    with owned_folder("load") as folder:
         repository = folder / "repository"
         write(made.tree.files, repository, owner_of=lambda _: "load")
         progress("starting the server")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import platform
 import re
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -62,8 +63,12 @@ class Prepared:
     folder: Path
 
 
-def prepare(options: Options, project: Project) -> Prepared:
-    """Raises ProblemsError or UserError with everything that is wrong, before a server starts."""
+def prepare(options: Options, project: Project, held: ExitStack | None = None) -> Prepared:
+    """Raises ProblemsError or UserError with everything that is wrong, before a server starts.
+
+    Until `held` is closed no other sweep and no run gets the folder.
+    """
+    from loadtest.run.own_folder import locked_folder
     from loadtest.sweep.axes import first_settings, read_axes
     from loadtest.sweep.rendered import Renderer
 
@@ -74,6 +79,8 @@ def prepare(options: Options, project: Project) -> Prepared:
     asked = _asked(options, renderer, promise)
     _check_rate(asked)
     folder = options.resume or options.out or _new_folder(project, renderer.plan.name)
+    if held is not None and (options.resume is None or folder.is_dir()):
+        held.enter_context(locked_folder(folder))
     journal = _journal(options, axes, renderer, asked, folder)
     return Prepared(axes, renderer, asked, _wanted(options, axes, renderer, asked), journal, folder)
 
@@ -177,8 +184,8 @@ def _journal(
     from loadtest.machine import machine
     from loadtest.run.session import PACKAGES
     from loadtest.sweep.axes import first_settings
-    from loadtest.sweep.journal import Journal
-    from loadtest.sweep.state import hash_of_files, hash_of_payloads
+    from loadtest.sweep.journal import CODE, RENDERED, Journal
+    from loadtest.sweep.state import hash_of_code, hash_of_payloads, hashes_of_files
     from loadtest.traffic.payloads import payloads_of
 
     payloads = payloads_of(renderer.plan, renderer.project.root, options.seed, asked.sizes)
@@ -191,7 +198,7 @@ def _journal(
         "rate_rps": asked.rate_rps, "p99_ms": promise.p99_ms, "seconds": options.seconds, "rounds": options.rounds,
         "seed": options.seed, "protocol": options.protocol, "senders": options.senders,
         "lag_bound_ms": options.lag_bound_ms, "budget_s": options.budget,
-        "rendered_sha256": hash_of_files(first.files), "payloads_sha256": hash_of_payloads(payloads),
+        CODE: hash_of_code(), RENDERED: hashes_of_files(first.files), "payloads_sha256": hash_of_payloads(payloads),
         "machine": {**machine(*PACKAGES), "name": platform.node()},
     }  # fmt: skip
     if options.resume is not None:

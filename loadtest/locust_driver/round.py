@@ -23,11 +23,12 @@ from loadtest.locust_driver.messages import CLOCK, GO, PREPARE, STOP
 from loadtest.locust_driver.worker import hash_of
 from loadtest.run import preflight
 from loadtest.run.attach import attach
+from loadtest.run.interrupts import INTERRUPTED
 from loadtest.run.measure import schedule_of, segments_of
 from loadtest.run.prepare import Prepared, prepare, wanted_of
 from loadtest.run.problem import refused
 from loadtest.run.room import Room
-from loadtest.run.sending import INTERRUPTED, MARGIN_S
+from loadtest.run.sending import MARGIN_S
 from loadtest.run.session import Session
 from loadtest.run.writing import unwritable
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
@@ -15,7 +14,6 @@ import gevent
 from gevent.event import Event
 
 from generator.problems import ProblemsError, UserError
-from generator.whole_file import passing_folder
 from loadtest.locust_driver.apart import apart
 from loadtest.locust_driver.messages import (
     CLOCK,
@@ -31,6 +29,7 @@ from loadtest.locust_driver.messages import (
 )
 from loadtest.run.attach import attach
 from loadtest.run.measure import schedule_of, segments_of
+from loadtest.run.passing import owned_folder
 from loadtest.run.prepare import Prepared, prepare, wanted_of
 from loadtest.run.problem import refused
 from loadtest.run.sending import MARGIN_S, ended, orders_of
@@ -110,7 +109,7 @@ class Worker:
         if before is not None:
             before.join()
         try:
-            with passing_folder(Path(tempfile.gettempdir()), "tritonkit-load-") as folder:
+            with owned_folder("load") as folder:
                 self._send(part, folder)
         except ProblemsError as error:
             self._tell(part, FAILED, problems=[[p.code, p.place.file, p.message, p.hint] for p in error.problems])

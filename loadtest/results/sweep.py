@@ -22,6 +22,7 @@ from loadtest.results.run import (
 
 SWEEP_FORMAT: Literal[1] = 1
 SWEEP_FILE = "sweep.json"
+PLAN_FILE = "plan.json"  # beside it: what a sweep that goes on has to have in common with its beginning
 LARGEST = 1e15  # of a number in a setting, as of an `Amount`
 
 

@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import math
+import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from generator.problems import ProblemsError
 from loadtest.run import preflight
 from loadtest.run.asked import Asked
-from loadtest.run.interrupts import interrupts_noted
+from loadtest.run.interrupts import INTERRUPTED, interrupts_noted
 from loadtest.run.problem import refused
 from loadtest.run.room import Room
-from loadtest.run.sending import GONE, INTERRUPTED, Load, Sent, send
+from loadtest.run.sending import GONE, Load, Sent, send
 from loadtest.run.session import Session
 from loadtest.run.writing import SEGMENT, is_full, unwritable
 from loadtest.sender.orders import NOT_KEPT
@@ -25,6 +28,7 @@ from loadtest.traffic.arrivals import draw
 
 if TYPE_CHECKING:
     from loadtest.results.run import Run
+    from loadtest.run.interrupts import Noted
     from loadtest.run.serving import Serving
     from loadtest.traffic.payloads import Payloads
     from loadtest.traffic.schedule import Schedule
@@ -59,8 +63,9 @@ def measure(
 
     With `extend`, segments follow each other until the verdict is decided or `asked.budget_s` has been sent; the
     first is `asked.duration_s` or a little longer. Every payload is asked once before, unless it was `checked`.
-    An interrupt keeps the samples so far, in a run that is marked as stopped, and is raised again.
-    Raises ProblemsError with what a user can mend; TK875, with the run kept too, when the server goes away.
+    An interrupt keeps the samples so far, in a run that is marked as stopped, and is raised again; and so is whatever
+    else ends it after a segment. Raises ProblemsError with what a user can mend; TK875, with the run kept too, when
+    the server goes away.
     """
     segments = list(segments_of(asked, extend=extend))
     schedule = schedule_of(asked, payloads, segments[0])
@@ -69,39 +74,38 @@ def measure(
     session.begin()
     run: Run | None = None
     is_over = False
-    try:
-        with Room(folder) as room:
-            for segment in segments:
-                if segment.number:
-                    schedule = schedule_of(asked, payloads, segment)
-                room.take(len(schedule))
-                if asked.senders > 1:  # each is a process, and they are made ready one after the other
-                    progress(f"starting {asked.senders} senders")
-                tell = _teller(progress, segment, len(segments), schedule)
-                sent = _sent(Load(asked, serving, payloads, schedule), folder, segment, tell)
-                with interrupts_noted() as noted:
+    with interrupts_noted() as noted:  # nothing is lost between two steps: they are heard where nothing is at stake
+        session.noted = noted
+        try:
+            with Room(folder) as room:
+                for segment in segments:
+                    with noted.heard():
+                        if segment.number:
+                            schedule = schedule_of(asked, payloads, segment)
+                        room.take(len(schedule))
+                        if asked.senders > 1:  # each is a process, and they are made ready one after the other
+                            progress(f"starting {asked.senders} senders")
+                    tell = _teller(progress, segment, len(segments), schedule)
+                    sent = _sent(Load(asked, serving, payloads, schedule), folder, segment, tell, noted)
                     room.give_back()
                     session.add(schedule, sent.paths, sent.reports, lead_us=round(segment.lead_s * 1e6))
-                    if sent.stopped != INTERRUPTED:
+                    if not noted:
                         progress("putting the samples together, and judging them")
                     run = session.result(stopped=sent.stopped, confidence=segment.confidence)
                     decided = run.judgement.verdict != "undecided"
                     is_over = bool(sent.stopped) or decided or segment is segments[-1]
                     if is_over:
                         session.tidy()
-                if noted:
-                    raise KeyboardInterrupt
-                if is_over:
-                    break
-    except KeyboardInterrupt:
-        if run is not None and not is_over:  # the last look stays, and says that another was to follow
-            with interrupts_noted():
-                session.mark(run, INTERRUPTED)
-                session.tidy()
-        raise
-    assert run is not None  # noqa: S101  (one segment at least is planned)
-    if sent.stopped == INTERRUPTED:
+                        if noted and not run.requests:  # it came before the first one left: nothing is to be kept
+                            session.forget()
+                        break
+        except BaseException as error:
+            if run is not None and not is_over:
+                raise _cut_short(error, session, run, segment) from error.__cause__
+            raise
+    if noted:
         raise KeyboardInterrupt
+    assert run is not None  # noqa: S101  (one segment at least is planned)
     if sent.stopped == GONE:
         raise _gone(serving, run, folder)
     if sent.stopped:
@@ -109,13 +113,36 @@ def measure(
     return run
 
 
-def _sent(load: Load, folder: Path, segment: Segment, tell: Callable[[int, int], None]) -> Sent:
+def _sent(load: Load, folder: Path, segment: Segment, tell: Callable[[int, int], None], noted: Noted) -> Sent:
+    own = folder / f"{SEGMENT}{segment.number}"
     try:
-        return send(load, folder / f"{SEGMENT}{segment.number}", tell)
+        return send(load, own, tell, noted)
     except OSError as error:  # what a sender reads has no room
         if not is_full(error):
             raise
         raise unwritable(folder, error) from error
+    except ProblemsError as error:
+        if not any(str(own) in problem.hint for problem in error.problems):  # there is something to read there
+            shutil.rmtree(own, ignore_errors=True)
+        raise
+
+
+def _cut_short(error: BaseException, session: Session, run: Run, segment: Segment) -> BaseException:
+    """The last look stays, and says that another was to follow; the error says so too, where it is told to users."""
+    why = str(error) or type(error).__name__
+    if isinstance(error, KeyboardInterrupt):
+        why = INTERRUPTED
+    elif isinstance(error, ProblemsError):
+        why = error.problems[0].message
+    if session.segments == segment.number:  # else samples of it have found no place yet, and no others are taken away
+        session.tidy(segment.number)
+    with suppress(ProblemsError):  # the first error is the one to tell
+        session.mark(run, why)
+    if not isinstance(error, ProblemsError):
+        return error
+    kept = f"the {run.requests:,} samples before that are kept in {session.folder}, marked as stopped"
+    *others, last = error.problems
+    return ProblemsError([*others, replace(last, hint="; ".join(filter(None, (last.hint, kept))))])
 
 
 def segments_of(asked: Asked, *, extend: bool) -> Iterator[Segment]:

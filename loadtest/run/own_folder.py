@@ -1,4 +1,4 @@
-"""The folder of a run, which is that of one run alone: two would mix their files."""
+"""The folder of a run or a sweep, which is that of one alone: two would mix their files."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from loadtest.run.problem import refused
-from loadtest.run.writing import holds_run, unwritable
+from loadtest.run.writing import holds_run, holds_sweep, unwritable
 
 _ELSEWHERE = "give another folder with --out"
 
@@ -19,22 +19,33 @@ _ELSEWHERE = "give another folder with --out"
 def own_folder(folder: Path) -> Iterator[None]:
     """Makes it before a server is started in vain; takes it away when nothing has come into it.
 
-    It is locked meanwhile, without a file that could be left: the lock ends with this process, however that ends.
-    Raises ProblemsError (TK876) where that cannot be, where a run is already, or where one is under way.
+    Raises ProblemsError (TK876) where that cannot be, where a run or a sweep is already, or where one is under way.
+    """
+    with locked_folder(folder):
+        try:
+            held = "a run" if holds_run(folder) else "a sweep" if holds_sweep(folder) else ""
+            if held:
+                message = f"{held} is in this folder already, and nothing of it was changed"
+                raise refused("TK876", str(folder), message, f"{_ELSEWHERE}, or take this one away")
+            with tempfile.TemporaryFile(dir=folder):  # a folder that is there may not be ours to write to
+                pass
+        except OSError as error:
+            raise unwritable(folder, error) from error
+        yield
+
+
+@contextmanager
+def locked_folder(folder: Path) -> Iterator[None]:
+    """Makes it, and takes it away when nothing has come into it; no other run and no sweep gets it meanwhile.
+
+    There is no file that could be left: the lock ends with this process, however that ends. Raises ProblemsError
+    (TK876) where that cannot be, or where another one has it.
     """
     try:
         descriptor, is_new = _locked(folder)
     except OSError as error:
         raise unwritable(folder, error) from error
     try:
-        try:
-            if holds_run(folder):
-                raise refused("TK876", str(folder), "a run is in this folder already, and nothing of it was changed",
-                              f"{_ELSEWHERE}, or take this one away")  # fmt: skip
-            with tempfile.TemporaryFile(dir=folder):  # a folder that is there may not be ours to write to
-                pass
-        except OSError as error:
-            raise unwritable(folder, error) from error
         yield
     finally:
         if is_new:
@@ -66,8 +77,8 @@ def _lock(folder: Path, descriptor: int) -> None:
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
-        message = "another run is under way in this folder, and nothing of it was changed"
-        raise refused("TK876", str(folder), message, _ELSEWHERE) from None
+        message = "another run or sweep is under way in this folder, and nothing of it was changed"
+        raise refused("TK876", str(folder), message, f"wait until it has ended, or {_ELSEWHERE}") from None
     except OSError:  # a disk of another machine may know no locks of folders
         pass
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from loadtest.raw_http import ClosedLoop
+from loadtest.run import splits
 from loadtest.run.plain_http import ask, words
 from loadtest.run.problem import refused
 
@@ -27,6 +29,9 @@ def check(serving: Serving, payloads: Mapping[str, Payloads], progress: Callable
             raise ValueError("it says nothing of itself")
     except (OSError, ValueError) as error:
         raise _not_there(serving, error) from error
+    before: dict[str, splits.Counted] = {}
+    with suppress(OSError, ValueError):  # it may show none
+        before = splits.read(serving.http_address)
     for plan in serving.plans:
         try:
             ask(serving.http_address, f"/v2/models/{plan.name}/ready")
@@ -39,6 +44,10 @@ def check(serving: Serving, payloads: Mapping[str, Payloads], progress: Callable
             raise _not_there(serving, error) from error
         progress(f"asking {plan.name} each of its payloads once")
         _answered(serving, plan.name, payloads[plan.name])
+    if before:  # it counts after it has answered, and what it counts late would be the run's
+        with suppress(OSError, ValueError):
+            answered = {plan.name: len(payloads[plan.name]) for plan in serving.plans}
+            splits.read_after(serving.http_address, before, answered)
     return about
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import signal
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, suppress
@@ -12,13 +13,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from generator.problems import ProblemsError
-from loadtest.run.interrupts import interrupts_noted
+from loadtest.run.interrupts import INTERRUPTED
 from loadtest.run.plain_http import ask
 from loadtest.sender.orders import Orders
-from loadtest.sender.process import Sending, start_together
+from loadtest.sender.process import Sending, start_together, stop_together
 
 if TYPE_CHECKING:
     from loadtest.run.asked import Asked
+    from loadtest.run.interrupts import Noted
     from loadtest.run.serving import Serving
     from loadtest.sender.orders import SenderReport
     from loadtest.traffic.payloads import Payloads
@@ -30,7 +32,7 @@ SILENT_FOR_S = 30.0  # nor one that says nothing at all for longer: until then i
 _UNREACHABLE = {errno.EHOSTUNREACH, errno.ENETUNREACH, errno.EHOSTDOWN, errno.ENETDOWN}
 MARGIN_S = 30.0
 LEAST_CONNECTIONS, MOST_CONNECTIONS = 64, 1024
-GONE, INTERRUPTED = "the server went away", "interrupted"
+GONE = "the server went away"
 
 
 @dataclass(frozen=True)
@@ -100,43 +102,49 @@ class Load:
     schedule: Schedule
 
 
-def send(load: Load, folder: Path, tell: Callable[[int, int], None]) -> Sent:
+def send(load: Load, folder: Path, tell: Callable[[int, int], None], noted: Noted) -> Sent:
     """Sends a schedule through `asked.senders` processes. `tell(sent, done)` now and then.
 
     An interrupt, a server that is gone and a sender that has died end all senders; what they have sampled is kept,
-    and `stopped` says why. Raises ProblemsError with what a sender cannot do, before anything is sent.
+    and `stopped` says why. An interrupt while they end kills them. Where all was sent and answered all the same,
+    nothing was stopped. Raises ProblemsError with what a sender cannot do, before anything is sent.
     """
     asked, schedule = load.asked, load.schedule
     alive, orders = Alive(load.serving), orders_of(asked, load.serving)
+    sendings = [
+        Sending(orders, schedule.part(number, asked.senders), load.payloads, folder, number=number)
+        for number in range(asked.senders)
+    ]
     with ExitStack() as stack:
-        sendings = [
-            stack.enter_context(
-                Sending(orders, schedule.part(number, asked.senders), load.payloads, folder, number=number)
-            )
-            for number in range(asked.senders)
-        ]  # fmt: skip
+        stack.callback(stop_together, sendings)
         try:
-            start_together(sendings)
-            stopped, reports = _followed(sendings, load, alive, tell)
+            with noted.heard():
+                start_together(sendings)
+                stopped, reports = _followed(sendings, load, alive, tell)
         except KeyboardInterrupt:
             stopped, reports = INTERRUPTED, ()
-        with interrupts_noted() as noted:
-            if stopped:
-                reports = ended(sendings)
-            for sending in sendings:
-                sending.stop()
-        if noted:
-            stopped = stopped or INTERRUPTED
+            if not noted:  # it came before they were noted, and is raised only now
+                noted.append(signal.SIGINT)
+        before = len(noted)
+        stop_together(sendings, lambda: len(noted) > before)
+        if stopped:
+            reports = _told(sendings)
+        if stopped == INTERRUPTED and len(reports) == len(sendings):
+            stopped = INTERRUPTED if any(report.stopped for report in reports) else None
         stopped = stopped or next((report.stopped for report in reports if report.stopped), None)
         paths = tuple(sending.samples_path for sending in sendings if sending.samples_path.is_file())
         return Sent(paths, reports, stopped)
 
 
 def ended(sendings: Sequence[Sending]) -> tuple[SenderReport, ...]:
-    """The reports of those that could still tell one."""
+    """Ends them; the reports of those that could still tell one."""
+    stop_together(sendings)
+    return _told(sendings)
+
+
+def _told(sendings: Sequence[Sending]) -> tuple[SenderReport, ...]:
     reports = []
     for sending in sendings:
-        sending.stop()
         with suppress(ProblemsError, TimeoutError):
             reports.append(sending.wait(0))
     return tuple(reports)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import shutil
 import time
 from collections.abc import Mapping, Sequence
@@ -26,6 +27,7 @@ from loadtest.results.run import (
     WarmUp,
 )
 from loadtest.run import as_planned, splits
+from loadtest.run.interrupts import INTERRUPTED, Noted
 from loadtest.run.judging import AS_PROMISED, both_ends, judged, percentiles_of, window_of
 from loadtest.run.preflight import configs
 from loadtest.run.writing import SEGMENT, unwritable
@@ -65,10 +67,16 @@ class Session:
     reports: list[SenderReport] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
     drawn: dict[str, Any] = field(default_factory=dict)
+    noted: Noted = field(default_factory=Noted)
     _parts: list[Path] = field(default_factory=list)
     _end_us: int = 0
     _segments: int = 0
     _let_go: list[Samples] = field(default_factory=list)
+
+    @property
+    def segments(self) -> int:
+        """How many were added."""
+        return self._segments
 
     def begin(self) -> None:
         """Reads what the server has counted so far, and whether it serves what the specs say.
@@ -152,10 +160,19 @@ class Session:
     def _write(self, run: Run) -> None:
         write_whole(self.folder / RUN_FILE, run.model_dump_json(indent=1) + "\n")
 
-    def tidy(self) -> None:
-        """Removes what the senders had: all of their samples are in the run's own file now."""
+    def forget(self) -> None:
+        """Nothing was sent: the folder is free for another run."""
+        for name in (RUN_FILE, SAMPLES_FILE):
+            (self.folder / name).unlink(missing_ok=True)
+
+    def tidy(self, before: float = math.inf) -> None:
+        """Removes what the senders had: all of their samples are in the run's own file now.
+
+        `before` is the first segment of which that is not so.
+        """
         for folder in self.folder.glob(f"{SEGMENT}*"):
-            if folder.name.removeprefix(SEGMENT).isdigit():  # what else is there is not ours
+            number = folder.name.removeprefix(SEGMENT)
+            if number.isdecimal() and int(number) < before:  # what else is there is not ours
                 shutil.rmtree(folder, ignore_errors=True)
 
     def _run(self, samples: Samples, stopped: str | None, confidence: float) -> Run:
@@ -231,11 +248,13 @@ class Session:
         answered = {name: int(np.count_nonzero(good["pipeline"] == place))
                     for place, name in enumerate(self.asked.pipelines)}  # fmt: skip
         try:
-            after = splits.read_after(self.serving.http_address, self._before, answered)
+            with self.noted.heard(len(self.noted)):  # a server that hangs is not waited for by who wants to leave
+                after = splits.read_after(self.serving.http_address, self._before, answered)
             parts = splits.splits_of(self._before, after, self.serving.models)
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, KeyboardInterrupt) as error:
             if not any(warning.startswith(NO_STATISTICS) for warning in self.warnings):
-                self.warnings.append(f"{NO_STATISTICS}: {error}")
+                why = INTERRUPTED if isinstance(error, KeyboardInterrupt) else error
+                self.warnings.append(f"{NO_STATISTICS}: {why}")
             return [], None
         if splits.has_lost_count(self._before, after, answered):
             if LOST_COUNT not in self.warnings:

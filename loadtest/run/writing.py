@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from generator.problems import Place, Problem, Severity
 from loadtest.results.run import RUN_FILE, SAMPLES_FILE
+from loadtest.results.sweep import PLAN_FILE, SWEEP_FILE
 from loadtest.run.problem import refused
 
 if TYPE_CHECKING:
@@ -28,6 +29,11 @@ def holds_run(folder: Path) -> bool:
     """Whether a run lies there, or what is left of one that was killed. Raises OSError."""
     whole = any((folder / name).exists() for name in (RUN_FILE, SAMPLES_FILE))
     return whole or any(folder.glob(f"{SEGMENT}[0-9]*"))
+
+
+def holds_sweep(folder: Path) -> bool:
+    """Whether a sweep lies there, whole or begun. Raises OSError."""
+    return any((folder / name).exists() for name in (SWEEP_FILE, PLAN_FILE))
 
 
 def unwritable(folder: Path, error: OSError, samples: Sequence[Path] = ()) -> ProblemsError:

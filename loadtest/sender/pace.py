@@ -22,12 +22,18 @@ class Pace:
     def __init__(self, work: Work, client: Client, tell: Callable[[int], None]) -> None:
         self._work, self._client, self._tell = work, client, tell
         self._flushed_ns = 0
+        self._is_whole = False
         self.sent = 0
         self.stopped: str | None = None
         self._stopped_at_ns = 0  # of CLOCK_MONOTONIC: the start may not be known yet
 
     def stop(self, why: str) -> None:
-        """Nothing more is sent; what is in flight gets GRACE_NS. From a signal or another thread, once or often."""
+        """Nothing more is sent; what is in flight gets GRACE_NS. From a signal or another thread, once or often.
+
+        Where all was sent and answered nothing was stopped.
+        """
+        if self._is_whole:
+            return
         self._stopped_at_ns = self._stopped_at_ns or time.monotonic_ns()
         self.stopped = self.stopped or why
 
@@ -40,6 +46,8 @@ class Pace:
             self._client.wait(LONGEST_WAIT_S)
             self._client.expire(self._now_ns())
             self._chores(FLUSH_NS)
+        if self.sent == len(self._work.due_ns) and not self._client.in_flight:
+            self._is_whole, self.stopped = True, None
         if self.stopped and self._work.start_ns:
             self._account()
         self._tell(self.sent)

@@ -8,7 +8,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 
 READY_S = 60.0
 STOP_S = 10.0  # it ends within the grace for what is in flight
+STOP_LOOK_S = 0.02
 HEAD_START_NS = 20_000_000  # so that the start is still to come when the process hears of it
 ROOT = Path(__file__).parents[2]
 
@@ -150,20 +151,33 @@ class Sending:
         self._wait_for(("report",), timeout_s)
         return report_of(self._told["report"])
 
-    def stop(self) -> None:
-        """Ends it and waits until it has; what was sampled stays in its files. May be called again."""
+    def ask_to_end(self) -> None:
+        """It ends within the grace for what is in flight; nobody waits for that here."""
+        if self.lives and self._process:
+            self._process.send_signal(signal.SIGTERM)
+
+    @property
+    def lives(self) -> bool:
+        """Whether there is a process that has not ended."""
+        return self._process is not None and self._process.poll() is None
+
+    def stop(self, within_s: float = STOP_S, *, tell_server: bool = True) -> None:
+        """Ends it and waits until it has; what was sampled stays in its files. May be called again.
+
+        After `within_s` it is killed. Without `tell_server` its shared memory goes without a word to the server.
+        """
         try:
             if self._process:
-                self._end(self._process)
+                self._end(self._process, within_s)
         finally:
             if self._region:
-                self._region.remove()
+                self._region.remove(tell_server=tell_server)
 
-    def _end(self, process: subprocess.Popen[bytes]) -> None:
+    def _end(self, process: subprocess.Popen[bytes], within_s: float) -> None:
         if process.poll() is None:
             process.send_signal(signal.SIGTERM)
             try:
-                process.wait(STOP_S)
+                process.wait(within_s)
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
@@ -231,3 +245,18 @@ def start_together(sendings: Sequence[Sending]) -> int:
     for sending in sendings:
         sending.start_at(instant_ns)
     return instant_ns
+
+
+def stop_together(sendings: Sequence[Sending], at_once: Callable[[], bool] = lambda: False) -> None:
+    """Ends all of them at the same time and waits until they have; what was sampled stays in their files.
+
+    They are killed after STOP_S, or when `at_once` says so; a silent server is told of their shared memory for as
+    long again, and no more. May be called again.
+    """
+    for sending in sendings:
+        sending.ask_to_end()
+    deadline = time.monotonic() + STOP_S
+    while any(sending.lives for sending in sendings) and time.monotonic() < deadline and not at_once():
+        time.sleep(STOP_LOOK_S)
+    for sending in sendings:
+        sending.stop(0, tell_server=not at_once() and time.monotonic() < deadline + STOP_S)

@@ -118,7 +118,7 @@ def _send(work: Work, client: Client) -> SenderReport:
             pace.run()
             work.ledger.finish()
         except OSError as error:
-            pace.stop(f"{NOT_KEPT}: {error.strerror}")
+            pace.stopped = f"{NOT_KEPT}: {error.strerror}"
         wall_s = max(0.0, (time.monotonic_ns() - work.start_ns) / 1e9) if work.start_ns else 0.0
         os.set_blocking(sys.stdout.fileno(), True)
     return SenderReport(

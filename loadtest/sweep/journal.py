@@ -13,17 +13,17 @@ from typing import Any
 
 from generator.problems import ProblemsError, UserError
 from generator.whole_file import write_whole
+from loadtest.results.sweep import PLAN_FILE
 from loadtest.run.problem import refused
+from loadtest.run.writing import holds_run
 from loadtest.sweep.bench import Asked, Seen, read_seen
 from loadtest.sweep.setting import Setting
 
-PLAN_FILE, TURNS_FILE, TURNS = "plan.json", "turns.jsonl", "turns"
-JOURNAL_FORMAT = 2  # of plan.json and turns.jsonl
-_CHANGED = {
-    "spec_sha256": "{spec} was changed since the sweep here began, or is another spec",
-    "rendered_sha256": "the files of {spec}, its models among them, were changed since the sweep here began",
-    "payloads_sha256": "the data that {spec} is asked with was changed since the sweep here began",
-}
+TURNS_FILE, TURNS = "turns.jsonl", "turns"
+JOURNAL_FORMAT = 3  # of plan.json and turns.jsonl
+CODE, RENDERED = "tritonkit_sha256", "rendered_sha256"  # in plan.json: of tritonkit itself, and file -> hash
+_SPEC, _PAYLOADS = "spec_sha256", "payloads_sha256"
+_BY_TRITONKIT = ("config.pbtxt", "tritonkit.json", "model.py")
 
 
 @dataclass(frozen=True)
@@ -51,6 +51,9 @@ class Journal:
     @classmethod
     def begin(cls, folder: Path, plan: dict[str, Any], settle_s: float) -> Journal:
         """A sweep from its beginning. Raises ProblemsError when the folder holds one, or cannot be written."""
+        if holds_run(folder):
+            raise refused("TK876", str(folder), "a run is in this folder already, and nothing of it was changed",
+                          "give another folder with --out, or take this one away")  # fmt: skip
         if (folder / PLAN_FILE).exists():
             raise refused("TK887", str(folder), "a sweep is in this folder already",
                           "go on with it with --resume, or give another folder with --out")  # fmt: skip
@@ -150,21 +153,34 @@ class Journal:
 def _check_same(folder: Path, before: Mapping[str, Any], plan: Mapping[str, Any], spec: str) -> None:
     """Raises ProblemsError (TK887) with the first thing in which the plans differ, and nothing beside it.
 
-    Of files a plan has hashes, which tell nobody anything.
+    Of files a plan has hashes, which tell nobody anything. Whether tritonkit itself is another says why files differ,
+    and alone it is no matter.
     """
     was, now = _leaves(before), _leaves(plan)
-    name = next((name for name in dict.fromkeys([*was, *now]) if was.get(name) != now.get(name)), None)
-    if name in _CHANGED:
-        raise refused(
-            "TK887", str(folder), _CHANGED[name].format(spec=spec),
-            "bring it back to what it was, or begin another sweep in another folder",
-        )  # fmt: skip
-    if name is not None:
-        first, second = (json.dumps(one.get(name)) for one in (was, now))
-        raise refused(
-            "TK887", str(folder), f"the sweep in this folder had another `{name}`: {first}, and not {second}",
-            "give what it had, or begin another one in another folder",
-        )  # fmt: skip
+    differing = [name for name in dict.fromkeys([*was, *now]) if was.get(name) != now.get(name) and name != CODE]
+    files = [name.removeprefix(f"{RENDERED}.") for name in differing if name.startswith(f"{RENDERED}.")]
+    others = [name for name in differing if not name.startswith(f"{RENDERED}.") and name != _PAYLOADS]
+    updated = was.get(CODE) != now.get(CODE)
+    if others and others[0] != _SPEC:
+        first, second = (json.dumps(one.get(others[0])) for one in (was, now))
+        message = f"the sweep in this folder had another `{others[0]}`: {first}, and not {second}"
+        raise refused("TK887", str(folder), message, "give what it had, or begin another one in another folder")
+    if not differing:
+        return
+    hint = "bring it back to what it was, or begin another sweep in another folder"
+    if others:
+        message = f"{spec} was changed since the sweep here began, or is another spec"
+    elif files:
+        of_tritonkit = all(name.endswith(_BY_TRITONKIT) for name in files)
+        of_user = f"the models, data or steps of {spec} were changed"
+        why = of_user if not updated else "tritonkit was changed" if of_tritonkit else f"tritonkit or {of_user}"
+        more = f" and {len(files) - 1} more are" if len(files) > 1 else " is"
+        message = f"`{files[0]}`{more} not what was served when the sweep here began: {why}"
+    elif updated:
+        message = f"tritonkit, or the data that {spec} is asked with, was changed since the sweep here began"
+    else:
+        message = f"the data that {spec} is asked with was changed since the sweep here began"
+    raise refused("TK887", str(folder), message, hint)
 
 
 def _leaves(plan: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

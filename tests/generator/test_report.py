@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import re
+from pathlib import Path
 
 import pytest
 
@@ -83,6 +84,22 @@ def test_order_is_by_file_line_and_column() -> None:
 def test_count(severities: list[str], count: str) -> None:
     problems = [Problem("TK1", Place(f"f{i}"), "", "m", severity=Severity(s)) for i, s in enumerate(severities)]
     assert render_text(problems, {}, colour=False).splitlines()[-1] == count
+
+
+@pytest.mark.parametrize("name", ["--rate", "--arrivals", "127.0.0.1:8000", "[::1]:8000", "{tmp_path}"])
+def test_what_is_in_no_file_is_counted_without(name: str, tmp_path: Path) -> None:
+    place = Place(name.format(tmp_path=tmp_path))
+    text = render_text([Problem("TK1", place, "", "m")], {}, colour=False)
+    assert text.splitlines()[-1] == "found 1 error"
+    both = [Problem("TK1", place, "", "m"), Problem("TK1", Place("specs/a.yaml", 1, 1), "", "m")]
+    assert render_text(both, {}, colour=False).splitlines()[-1] == "found 2 errors"
+
+
+@pytest.mark.parametrize("name", ["Makefile", "specs/a.yaml", "-odd.yaml:1", "a:b.yaml"])
+def test_what_is_in_a_file(name: str) -> None:
+    line = 1 if name.startswith("-") else 0
+    text = render_text([Problem("TK1", Place(name, line, line), "", "m")], {}, colour=False)
+    assert text.splitlines()[-1] == "found 1 error in 1 file"
 
 
 def test_caret_stands_under_wide_and_combining_characters() -> None:

@@ -78,7 +78,7 @@ def test_one_that_another_run_writes_to(tmp_path: Path, monkeypatch: pytest.Monk
 
     def serving(*_: Any) -> Any:
         assert list(prepared.folder.iterdir()) == []
-        with pytest.raises(ProblemsError, match="another run is under way in this folder") as raised:
+        with pytest.raises(ProblemsError, match="another run or sweep is under way in this folder") as raised:
             run(wanted, prepared, {}, lambda _: None, lambda _: None)
         told.extend(raised.value.problems)
         assert prepared.folder.is_dir()
@@ -87,7 +87,8 @@ def test_one_that_another_run_writes_to(tmp_path: Path, monkeypatch: pytest.Monk
     monkeypatch.setattr("tritonkit.load_run.served", serving)
     with pytest.raises(KeyboardInterrupt):
         run(wanted, prepared, {}, lambda _: None, lambda _: None)
-    assert [(problem.code, problem.hint) for problem in told] == [("TK876", "give another folder with --out")]
+    hint = "wait until it has ended, or give another folder with --out"
+    assert [(problem.code, problem.hint) for problem in told] == [("TK876", hint)]
     assert not prepared.folder.exists(), "nothing had come into it"
 
 
@@ -97,7 +98,7 @@ def test_one_that_was_killed_does_not_keep_the_next_one_out(tmp_path: Path) -> N
         try:
             assert process.stdout is not None
             assert process.stdout.readline() == b"mine\n"
-            with pytest.raises(ProblemsError, match="another run is under way"), own_folder(folder):
+            with pytest.raises(ProblemsError, match="another run or sweep is under way"), own_folder(folder):
                 pass
         finally:
             process.kill()
@@ -118,7 +119,11 @@ def test_one_that_its_last_run_takes_away_meanwhile(tmp_path: Path, monkeypatch:
         return descriptor
 
     monkeypatch.setattr(os, "open", taken_away)
-    with own_folder(folder), pytest.raises(ProblemsError, match="another run is under way"), own_folder(folder):
+    with (
+        own_folder(folder),
+        pytest.raises(ProblemsError, match="another run or sweep is under way"),
+        own_folder(folder),
+    ):
         pass
     assert not folder.exists()
 

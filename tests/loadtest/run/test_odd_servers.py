@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 from load_tools import Digits, quiet
 
 from loadtest.results.run import Run, read_run
+from loadtest.run import splits
 from loadtest.run.measure import measure
 
 CONFIG, STATS, ABOUT = "/v2/models/digits/config", "/v2/models/stats", "/v2"
@@ -69,3 +71,21 @@ def test_a_server_without_statistics_is_asked_for_its_configuration_all_the_same
     run = measured(tmp_path, stats="none")
     assert run.made.effective["digits"] == {"name": "digits", "max_batch_size": 1}
     assert not [warning for warning in run.validity.warnings if "shows no configuration of digits," in warning]
+
+
+def test_what_was_asked_before_is_not_counted_as_the_run_s(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A server counts an answer after it has given it, the last one of the payloads' too."""
+    real, late = splits.read, list[int]()
+
+    def read(address: str) -> dict[str, splits.Counted]:
+        found = real(address)
+        totals = found["digits"].totals
+        if totals.requests and not late:
+            late.append(totals.requests)
+            found["digits"] = replace(found["digits"], totals=replace(totals, requests=totals.requests - 1))
+        return found
+
+    monkeypatch.setattr(splits, "read", read)
+    run = measured(tmp_path)
+    assert late == [4], "of so many payloads, it had counted all but one"
+    assert [split.requests for split in run.splits] == [run.requests]

@@ -6,6 +6,7 @@ import errno
 import os
 import resource
 import sys
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -25,21 +26,36 @@ from loadtest.run.room import COPIES, RECORD_BYTES, Room
 from loadtest.samples.file import read_samples
 from loadtest.samples.record import SAMPLE
 
-SPARE_BYTES = 16 << 10  # of whole blocks of a disk
+
+def taken_for(size: int, folder: Path) -> int:
+    """What this disk takes for so many bytes of a file, in its own blocks; one that compresses takes less."""
+    with tempfile.TemporaryFile(dir=folder) as file:
+        os.posix_fallocate(file.fileno(), 0, size)
+        return min(size, os.fstat(file.fileno()).st_blocks * 512)
 
 
-def test_it_is_taken_and_given_back(tmp_path: Path) -> None:
+def test_it_is_taken_and_given_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    real, asked = os.posix_fallocate, list[tuple[int, int]]()
+
+    def fallocate(file: int, offset: int, length: int) -> None:
+        asked.append((offset, length))
+        real(file, offset, length)
+
     with Room(tmp_path) as room:
-        room.take(1000)
         least = 1000 * SAMPLE.itemsize * (COPIES - 1) + RECORD_BYTES
-        assert least <= room.taken_bytes < least + SPARE_BYTES
+        wanted = taken_for(least, tmp_path)
+        monkeypatch.setattr(os, "posix_fallocate", fallocate)
+        room.take(1000)
+        assert asked == [(0, least)], "no more than is needed"
+        assert room.taken_bytes >= wanted > 0, "and it is taken from the disk"
         assert list(tmp_path.iterdir()) == [], "a run that is killed leaves it to the disk"
         room.give_back()
         room.give_back()
         assert room.taken_bytes == 0
         room.take(500)
         least = (500 * (COPIES - 1) + 1000) * SAMPLE.itemsize + RECORD_BYTES
-        assert least <= room.taken_bytes < least + SPARE_BYTES
+        assert asked[1:] == [(0, least)]
+        assert room.taken_bytes >= wanted
     assert room.taken_bytes == 0
     assert list(tmp_path.iterdir()) == []
 
@@ -103,7 +119,7 @@ def test_a_disk_that_fills_up_in_the_middle_leaves_the_run(tmp_path: Path, monke
         with pytest.raises(ProblemsError, match="samples cannot be kept: File too large") as raised:
             measure(digits.asked(duration_s=60.0), digits.serving, digits.payloads, tmp_path, tell)
     assert codes_of(raised) == ["TK876"]
-    assert seen[0] > RECORD_BYTES
+    assert seen[0] >= taken_for(RECORD_BYTES, tmp_path) > 0
     assert "are kept there, marked as stopped; free some space" in raised.value.problems[0].hint
     run = read_run(tmp_path)
     assert run.stopped == "samples cannot be kept: File too large"

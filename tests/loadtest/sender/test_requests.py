@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import socket
+import time
+from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -93,8 +98,6 @@ def test_grpc_by_reference(client: str) -> None:
 
 
 def test_a_region_without_a_server_leaves_nothing() -> None:
-    from pathlib import Path
-
     region = Region(orders("http", shared_memory=True), 7)
     assert region.place(b"abc") == (region.name, 0)
     assert region.place(b"abc") == (region.name, 64)
@@ -102,3 +105,24 @@ def test_a_region_without_a_server_leaves_nothing() -> None:
         region.publish()
     region.remove()
     assert not Path("/dev/shm", region.name).exists()
+
+
+@pytest.mark.parametrize("protocol", ["http", "grpc"])
+@pytest.mark.parametrize("tell_server", [True, False])
+def test_a_region_goes_although_the_server_is_silent(protocol: str, *, tell_server: bool) -> None:
+    """Who ends it in a hurry does not even ask."""
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        address = f"127.0.0.1:{silent.getsockname()[1]}"
+        region = Region(replace(orders(protocol, shared_memory=True, headers={}), address=address), 8)
+        file = Path("/dev/shm", region.name)
+        file.write_bytes(b"tensors")
+        region._registered = True
+        began = time.monotonic()
+        region.remove(tell_server=tell_server)
+        assert time.monotonic() - began < 20
+        assert not file.exists()
+        silent.settimeout(0)
+        with contextlib.ExitStack() as asked:
+            if not tell_server:
+                asked.enter_context(pytest.raises(BlockingIOError))
+            silent.accept()[0].close()

@@ -116,6 +116,23 @@ def test_what_waits_for_a_connection_at_the_end_is_a_timeout(address: str, tmp_p
     assert samples["latency_us"].min() >= 60_000_000
 
 
+def test_a_signal_when_all_is_sent_stops_nothing_that_is_answered(tmp_path: Path) -> None:
+    """The answers come within the grace, so nothing is missing and nothing was stopped."""
+    with small_server("http") as server:
+        arrivals = schedule([0] * 20, 200)
+        with Sending(orders(server.address), arrivals, {"words": payloads(b"a")}, tmp_path) as sending:
+            sending.prepare()
+            server.signal(signal.SIGSTOP)
+            sending.start()
+            assert eventually(lambda: sending.progress()[0] == 20)
+            assert sending.pid
+            os.kill(sending.pid, signal.SIGTERM)
+            server.signal(signal.SIGCONT)
+            report = sending.wait(20)
+    assert report.stopped is None
+    assert samples_of(sending)["outcome"].tolist() == [Outcome.OK] * 20
+
+
 def test_what_was_due_and_not_sent_is_unsent(address: str, tmp_path: Path) -> None:
     with sending_for_long(address, tmp_path) as sending:
         sending.start()

@@ -12,8 +12,8 @@ from simulated_bench import SimulatedBench, swept
 
 from generator.problems import ProblemsError, UserError
 from loadtest.results.run import Objective, Run
-from loadtest.results.sweep import Sweep, read_sweep
-from loadtest.sweep.journal import PLAN_FILE, Journal
+from loadtest.results.sweep import PLAN_FILE, Sweep, read_sweep
+from loadtest.sweep.journal import CODE, RENDERED, Journal
 from loadtest.sweep.search import CONFIRM
 from loadtest.sweep.setting import DELAY
 
@@ -95,7 +95,50 @@ def test_what_differs_is_told_by_itself(tmp_path: Path) -> None:
     assert Journal.resume(tmp_path, PLAN, SETTLE_S).session == 1
 
 
-@pytest.mark.parametrize("found", [None, 1, 99, "2"])
+FILES = {"m/1/model.onnx": "11", "m/config.pbtxt": "22", "m/1/tritonkit.json": "33"}
+
+
+@pytest.mark.parametrize(
+    ("changed", "code", "told"),
+    [
+        (["m/1/model.onnx"], "same", "`m/1/model.onnx` is not what was served when the sweep here began: the models, "
+         "data or steps of the spec were changed"),
+        (["m/config.pbtxt", "m/1/tritonkit.json"], "new", "`m/config.pbtxt` and 1 more are not what was served when "
+         "the sweep here began: tritonkit was changed"),
+        (["m/1/model.onnx", "m/config.pbtxt"], "new", "`m/1/model.onnx` and 1 more are not what was served when the "
+         "sweep here began: tritonkit or the models, data or steps of the spec were changed"),
+        ([], "new", ""),
+    ],
+)  # fmt: skip
+def test_who_changed_what_is_served(changed: list[str], code: str, told: str, tmp_path: Path) -> None:
+    """An update of tritonkit is no fault of the files; and alone it is in nobody's way."""
+    before = {**PLAN, CODE: "same", RENDERED: FILES, "payloads_sha256": "cc"}
+    Journal.begin(tmp_path, before, SETTLE_S)
+    after = {**before, CODE: code, RENDERED: {**FILES, **dict.fromkeys(changed, "00")}}
+    if told:
+        assert refusal(tmp_path, after) == told
+    else:
+        assert Journal.resume(tmp_path, after, SETTLE_S).session == 1
+
+
+def test_who_changed_what_is_asked(tmp_path: Path) -> None:
+    before = {**PLAN, CODE: "same", "payloads_sha256": "cc"}
+    Journal.begin(tmp_path, before, SETTLE_S)
+    other = {**before, "payloads_sha256": "dd"}
+    assert refusal(tmp_path, other) == "the data that the spec is asked with was changed since the sweep here began"
+    assert refusal(tmp_path, {**other, CODE: "new"}) == (
+        "tritonkit, or the data that the spec is asked with, was changed since the sweep here began"
+    )
+
+
+def test_an_update_is_told_before_what_follows_from_it(tmp_path: Path) -> None:
+    Journal.begin(tmp_path, {RENDERED: FILES, **PLAN}, SETTLE_S)
+    newer = {"cores": 2, "versions": {"numpy": "1.26.4", "tritonkit": "0.2.0"}}
+    after = {RENDERED: dict.fromkeys(FILES, "00"), **PLAN, "machine": newer}
+    assert "`machine.versions.tritonkit`" in refusal(tmp_path, after)
+
+
+@pytest.mark.parametrize("found", [None, 1, 2, 99, "3"])
 def test_a_folder_of_another_version_is_not_gone_on_with(found: object, tmp_path: Path) -> None:
     Journal.begin(tmp_path, PLAN, SETTLE_S)
     plan = json.loads((tmp_path / PLAN_FILE).read_text())

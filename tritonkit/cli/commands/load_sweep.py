@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -66,11 +67,11 @@ def command(context: click.Context, /, as_json: bool, **options: Any) -> int:
     asked = Options(**{**options, "over": tuple(options["over"]), "command": _command(context)})
     if asked.out is not None and asked.resume is not None:
         raise click.UsageError("--out is of a new sweep, and --resume goes on with one: give one of them")
-    with terminate_as_interrupt():
+    with terminate_as_interrupt(), ExitStack() as held:
         prepared = None
         try:
             with progress("reading the spec") as now:
-                prepared = prepare(asked, Project.find())
+                prepared = prepare(asked, Project.find(), held)
                 if prepared.wanted.hopeless:
                     say(f"warning: {prepared.wanted.hopeless}")
                 found = run_sweep(prepared, asked.seed, seldom_counted(now))

@@ -12,13 +12,14 @@ from tritonkit.cli.graphs import Length
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from generator.memory import GpuMemory, Memory
+    from generator.memory import GpuMemory, GpuPart, Memory
     from generator.plan import Plan
 
 _COLUMNS = ("model", "instances", "full batch", "shared memory", "engine files", "pinned")
+_POOL_COLUMNS = ("in the CUDA pool", "of", "times", "each", "together")
 _GPU_COLUMNS = ("on the GPU", "of", "times", "each", "together", "from")
 # Where a number comes from, in words.
-_FROM = {"derived": "shapes", "file": "its file", "measured": "the build", "seen": "seen"}
+_FROM = {"derived": "shapes", "file": "its file", "measured": "the build", "seen": "estimate"}
 
 
 @click.command("memory")
@@ -120,12 +121,16 @@ def _show(plans: Sequence[Plan], found: Memory) -> None:
         print_line(f"pinned pool: {_mib(found.pinned_pool_bytes)}, CUDA pool {whose}: {_mib(found.cuda_pool_bytes)}")
     for gpu in found.gpus():
         _show_gpu(gpu)
+    if found.pool_parts:
+        _show_pools(found.pool_parts)
     flags = found.flags()
     print_line("flags that the server needs" + (":" if flags else ": none, its defaults are enough"))
     for flag in flags:
         click.echo(f"  {flag}")
     for line in found.assumptions:
         print_line(f"assumed: {line}; `--length` says another", 9)
+    for line in found.estimates:
+        print_line(f"estimated: {line}", 11)
     for line in found.unknown:
         print_line(f"unknown: {line}", 9)
 
@@ -141,6 +146,22 @@ def _show_gpu(gpu: GpuMemory) -> None:
     ]  # fmt: skip
     print_table(make_table(_GPU_COLUMNS, rows, right={"times", "each", "together"}, breaks={"on the GPU", "of"}))
     print_line(f"GPU {gpu.number}: {_mib(gpu.known_bytes)} known to be needed")
+    click.echo()
+
+
+def _show_pools(parts: Sequence[GpuPart]) -> None:
+    """What CUDA pools have to hold: the rest of their bytes is free."""
+    from tritonkit.cli.output import make_table, print_table
+
+    several = len({part.gpu for part in parts}) > 1
+    rows = [
+        (part.what + (f" (GPU {part.gpu})" if several else ""), part.model, str(part.count), _mib(part.each_bytes),
+         _mib(part.size_bytes))
+        for part in parts
+    ]  # fmt: skip
+    print_table(
+        make_table(_POOL_COLUMNS, rows, right={"times", "each", "together"}, breaks={"in the CUDA pool", "of"})
+    )
     click.echo()
 
 
