@@ -26,17 +26,19 @@ import numpy as np
 import torch
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
+sys.path.insert(0, str(Path(__file__).parents[1] / "python_backend"))
 
 from generator.engine.compile.base import Settings, ShapeRange
 from generator.engine.compile.inductor.answers import as_tuple
 from generator.engine.compile.inductor.compiler import InductorCompiler
 from generator.engine.compile.inductor.runner import InductorRunner, capture
-from generator.engine.compile.inductor.worker import factory, narrow, set_precision
+from generator.engine.compile.inductor.worker import factory, narrow
 from generator.engine.errors import StageError
 from generator.engine.measure.latency import latency
 from generator.engine.runner import OnnxRunner, Samples
 from generator.engine.validate.compare import compare
 from generator.engine.validate.neighbours import TOLERANCES, check_neighbours
+from tritonkit_runtime.buffered.inductor_module import set_precision
 
 FACTORIES = "benchmarks/engines_inductor_models.py"
 SHAPES = {"digits": (1, 8, 8), "resnet50": (3, 224, 224)}

@@ -39,6 +39,8 @@ class Setting:
 _SMOOTH = ":fancy_upsampling=1"  # chroma is interpolated, as libjpeg does it
 SETTINGS = {
     "hardware": Setting(("HW_GPU_ONLY",)),
+    "hardware, 4 threads": Setting(("HW_GPU_ONLY",), threads=4),
+    "hardware, 1 thread": Setting(("HW_GPU_ONLY",), threads=1),
     "hardware, smooth chroma": Setting(("HW_GPU_ONLY",), options=_SMOOTH),
     "hybrid": Setting(("HYBRID_CPU_GPU",)),
     "hybrid, smooth chroma": Setting(("HYBRID_CPU_GPU",), options=_SMOOTH),

@@ -162,13 +162,13 @@ def needs(pool_bytes: int, needed_bytes: int = 0) -> ServerNeeds:
     )  # fmt: skip
 
 
-def asked(address: str, value: int) -> str:
+def asked(address: str, value: int, pipeline: str = "flow") -> str:
     """`right`, `wrong` or `refused`; of a right one `right on the host` where the tensor was not on the GPU."""
     host, _, port = address.rpartition(":")
     body = json.dumps({"inputs": [{"name": "x", "datatype": "FP32", "shape": [1, 1], "data": [value]}]})
     connection = http.client.HTTPConnection(host, int(port), timeout=60)
     try:
-        connection.request("POST", "/v2/models/flow/infer", body)
+        connection.request("POST", f"/v2/models/{pipeline}/infer", body)
         answer = connection.getresponse()
         said = json.loads(answer.read())
         if answer.status != 200:

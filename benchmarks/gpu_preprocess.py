@@ -4,11 +4,12 @@
 
 From photographs of 500x375 pixels, decoded, in ordinary memory, to the input of an engine on the GPU, at batches of
 1, 8, 32 and 64: the kernel of tritonkit_runtime/preprocess (pixels through pinned staging, one copy, one launch)
-against the steps of the CPU on 1 to 16 threads (into pinned memory, one copy), and against PyTorch in a process of
-its own, whose interpreter --torch names. Then the same from JPEG files on one thread, as an instance of the server
-has it.
+against the steps of the CPU on 1 to 16 threads (into pinned memory, one copy), against CV-CUDA where it is installed,
+and against PyTorch in a process of its own, whose interpreter --torch names. Then the same from JPEG files on one
+thread, as an instance of the server has it; and the kernel with its copy to pinned memory on several threads.
 
-Pixels are compared first: any difference above one level of 255 fails the run, and nothing is timed then. Every way
+Pixels are compared first: any difference above one level of 255 fails the run, and nothing is timed then. CV-CUDA
+interpolates in floating point and OpenCV in parts of 2048: how far it is off is told, and fails nothing. Every way
 and size is timed once a round, in a new order each. FILE is written after every step. It ends after --budget seconds,
 whatever happens.
 """
@@ -17,6 +18,7 @@ from __future__ import annotations
 
 import argparse
 import faulthandler
+import importlib
 import os
 import platform
 import sys
@@ -28,6 +30,7 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "python_backend"))
 
+import gpu_preprocess_cvcuda as cvcuda
 import gpu_preprocess_pixels as pixels
 import gpu_preprocess_ways as ways
 from gpu_engine import Results
@@ -53,6 +56,15 @@ def facts(device: Cuda) -> dict[str, Any]:
     }  # fmt: skip
 
 
+def compared_with_cvcuda(bench: ways.Bench) -> dict[str, Any]:
+    """Adds its ways; `absent` says why there are none."""
+    try:
+        package = importlib.import_module(cvcuda.NAME)
+    except ImportError as error:
+        return {"absent": f"{type(error).__name__}: {error}"}
+    return cvcuda.added(package, bench)
+
+
 def measured(results: Results, device: Cuda, interpreter: str, sizes: tuple[int, ...]) -> None:
     """All steps, in the order of how much they are wanted."""
     with tempfile.TemporaryDirectory() as folder:
@@ -70,6 +82,7 @@ def measured(results: Results, device: Cuda, interpreter: str, sizes: tuple[int,
                 if not found.get("passed"):
                     torch.close()
                     torch = None
+            results.step("cvcuda", partial(compared_with_cvcuda, bench))
             results.step("parts", bench.parts)
             times = results.step("times", partial(bench.times, torch, lambda: results.left_s() - _RESERVE_S))
             if "failed" not in times:

@@ -11,6 +11,8 @@ from typing import Any
 import cv2
 import numpy as np
 from _common import median, rounds
+from gpu_preprocess_lanes import THREADS as COPYING
+from gpu_preprocess_lanes import Lanes, name
 from gpu_preprocess_pixels import RECIPES, OnGpu, chain, steps
 from gpu_preprocess_torch import Torch
 
@@ -102,10 +104,22 @@ class Bench:
             counts = threads if recipe == "fp32" else [count for count in threads if count in {1, 4, 16}]
             self.ways[recipe] = {f"cpu, {count} thread{'s' * (count > 1)}": cpu.on(count) for count in counts}
             self.ways[recipe]["kernel"] = self._kernel(gpu)
+        self._add_lanes()
         self._add_files()
 
     def _kernel(self, gpu: OnGpu) -> Way:
         return lambda size: gpu.run(self.photos[:size])
+
+    def _add_lanes(self) -> None:
+        """The kernel, with its copy to pinned memory on several threads."""
+        for recipe, gpu in self.on_gpu.items():
+            if recipe in COPYING:
+                lanes = Lanes(self.device, gpu, self.photos, self.sizes)
+                self.ways[recipe] |= {name(count): self._on_lanes(lanes, count) for count in COPYING[recipe]}
+
+    def _on_lanes(self, lanes: Lanes, threads: int) -> Way:
+        pool = ThreadPoolExecutor(threads)
+        return lambda size: lanes.run(pool, size)
 
     def _add_files(self) -> None:
         """From JPEG files, decoded one after the other in one thread, as an instance of the server does it."""
@@ -131,9 +145,9 @@ class Bench:
 
         self.ways["fp32 from JPEG"] = {"cpu, 1 thread": with_steps, "kernel": with_kernel, "decoding alone": alone}
 
-    def expected(self) -> Array:
-        """What the photographs become in FP32, channels first, on the CPU."""
-        made: Array = self.on_cpu["fp32"].chain(Batch({}, (len(self.photos),)), Images(self.photos, 3))
+    def expected(self, recipe: str = "fp32") -> Array:
+        """What the photographs become on the CPU."""
+        made: Array = self.on_cpu[recipe].chain(Batch({}, (len(self.photos),)), Images(self.photos, 3))
         return made
 
     def parts(self) -> dict[str, Any]:

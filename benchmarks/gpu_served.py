@@ -33,6 +33,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "python_backend"))
 
 import gpu_served_graphs as graphs
+import gpu_served_jpeg as on_gpu
 import gpu_served_rows as rows
 import numpy as np
 from engines_gpu_plans import Results
@@ -58,7 +59,7 @@ ROWS_OF = {
 ROWS = tuple(row for rows_ in ROWS_OF.values() for row in rows_)
 # What a row needs of the budget at least, with the start of its server: those before it leave it that much.
 LEAST_S = {"eight_images": 35, "latency": 10, "open_loop": 12, "profile": 4, "embeddings": 35, "three_models": 20,
-           "jpeg": 55}  # fmt: skip
+           "jpeg": 85}  # fmt: skip
 DECODE = "preprocess:\n  - decode: {to: rgb}\n  - resize: {size: [224, 224], method: linear}\n"
 
 
@@ -74,15 +75,16 @@ class Files:
 
 
 class Run:
-    """Everything that the rows need, made once."""
+    """Everything that the rows need, made once. `waiting`: (instances, size of batch that the queue waits for)."""
 
     def __init__(self, options: argparse.Namespace, results: Results, clients: Clients, folder: Path) -> None:
         self.on_gpu = options.device == "gpu"
         self.options, self.results, self.clients, self.folder = options, results, clients, folder
         self.counts = [int(count) for count in options.instances.split(",")]
+        self.waiting = [(int(n), int(size)) for n, size in (pair.split("x") for pair in _words(options.waiting))]
         self.asked = frozenset(options.rows.split(","))
         self.largest = options.largest
-        self.pace = rows.Pace() if self.on_gpu else rows.Pace(0.4, 0.5, 2, (8, 16), (2, 4), (8, 16), quick=True)
+        self.pace = rows.Pace() if self.on_gpu else rows.Pace(0.6, 0.8, 2, (8, 16), (2, 4), (8, 16), quick=True)
         self.files = self._files()
         self.pixels = graphs.images(IMAGES, SEED)
         self.images = Data("images", lambda of: {"images": ("UINT8", self.pixels[list(of)])}, IMAGES)
@@ -211,24 +213,33 @@ def facts(options: argparse.Namespace, run: Run) -> dict[str, Any]:
     return found
 
 
+def _words(text: str) -> list[str]:
+    return [word for word in text.split(",") if word]
+
+
 def finer(largest: int) -> tuple[int, ...]:
-    """Buckets with one more between each two from 8 on: 1, 2, 4, 8, 12, 16, 24, 32, ..."""
+    """Powers of two, and one more between each two from 8 on: 1, 2, 4, 8, 12, 16, 24, 32, ..."""
     powers = [1 << power for power in range(largest.bit_length()) if 1 << power < largest]
     between = [size * 3 // 2 for size in powers if size >= 8 and size * 3 // 2 < largest]
     return tuple(sorted({*powers, *between, largest}))
 
 
+def choices_of(run: Run, word: str) -> list[rows.Choice]:
+    """What a row may choose from: instances that take what there is, and such that wait for a whole bucket."""
+    plain = fitting(run.counts, 3, 4, IMAGE_BYTES, run.largest)
+    found = [rows.Choice(n, f"{word}served_{n}", f"{word}idle_{n}") for n in plain]
+    # Where shared memory is short there is room for the others only as far as for the plain ones.
+    waiting = [(n, size) for n, size in run.waiting if size <= run.largest] if len(plain) == len(run.counts) else []
+    return found + [rows.Choice(n, f"{word}waits_{n}_{size}", f"{word}idle_{n}", size) for n, size in waiting]
+
+
 def image_rows(run: Run, alone: Alone) -> None:
     """One image and eight a request, latency, the open loop, and a profile of the model's thread."""
     pace = run.pace
-    counts = fitting(run.counts, 3, 4, IMAGE_BYTES, run.largest)
-    choices = [rows.Choice(n, f"served_{n}", f"idle_{n}") for n in counts]
-    # Many instances make small batches, so the smaller buckets are tried with the most of them.
-    choices += [rows.Choice(n, f"finer_{n}", f"idle_{n}", "with those between") for n in counts[-2:]]
-    sizes = {rows.POWERS: (), "with those between": finer(run.largest)}
-    profiled = run.model("profiled", min(4, max(counts)), kind="profiled")
-    models = [run.model(one.served, one.instances, buckets=sizes[one.buckets]) for one in choices]
-    models += [run.model(f"idle_{n}", n, kind="idle") for n in counts]
+    choices = choices_of(run, "")
+    profiled = run.model("profiled", min(4, *run.counts), kind="profiled")
+    models = [run.model(one.served, one.instances, **one.batching) for one in choices]
+    models += [run.model(f"idle_{n}", n, kind="idle") for n in sorted({one.instances for one in choices})]
     models += [run.model("at_once", 1, delay_us=0), run.model("idle_at_once", 1, delay_us=0, kind="idle"), profiled]
 
     with run.serving("images", models) as serving:
@@ -250,17 +261,22 @@ def other_rows(run: Run) -> None:
     most = run.largest
     models = [run.model("images_a", 2), run.model("images_b", 2)]
     ids = graphs.texts(IMAGES, SEED)
-    few = fitting([n for n in run.counts if n > 1] or run.counts, 2, 4, IMAGE_BYTES, run.largest)
-    choices = [rows.Choice(n, f"texts_{n}", f"idle_texts_{n}") for n in few]
+    choices = choices_of(run, "texts_")
     if files.texts is None or files.texts_plan is None:
         say("no embeddings were given: their row is left out, and three image models run together")
         models.append(run.model("images_c", 2))
     else:
         if run.on_gpu:
             most = largest_batch(files.texts_plan, ids, most)
-        for choice in choices:
-            one = Model(choice.served, files.texts, files.texts_plan, TOKENS, EMBEDDING, choice.instances, most)
-            models += [one, replace(one, name=choice.idle, kind="idle")]
+        choices = [choice for choice in choices if choice.waits_for <= most]
+        models += [
+            Model(one.served, files.texts, files.texts_plan, TOKENS, EMBEDDING, one.instances, most, **one.batching)
+            for one in choices
+        ]
+        models += [
+            Model(f"texts_idle_{n}", files.texts, files.texts_plan, TOKENS, EMBEDDING, n, most, kind="idle")
+            for n in sorted({choice.instances for choice in choices})
+        ]
     texts = Data("texts", lambda of: {name: ("INT32", array[list(of)]) for name, array in ids.items()}, IMAGES)
     with run.serving("others", models) as serving:
         if files.texts_plan is not None:
@@ -270,7 +286,7 @@ def other_rows(run: Run) -> None:
             run.row("embeddings", lambda: rows.share_of_bounds(bench, 1, choices, ("body",), 0.9))
             alone.close()
         # Eight a request: a third of the clients has to saturate the GPU with one model alone.
-        items, level = min(8, run.largest), pace.eights[-1]
+        items, level = min(8, run.largest), 24 if run.on_gpu else pace.eights[-1]
         third = ("images_c", run.images) if files.texts_plan is None else (choices[0].served, texts)
         asked = [("images_a", run.images), ("images_b", run.images), third]
         loads = [(serving.load(name, "shared memory", data, items), level) for name, data in asked]
@@ -283,18 +299,33 @@ def jpeg_row(run: Run, alone: Alone) -> None:
     photographs = graphs.photographs(IMAGES, PHOTOGRAPHS_SEED)
     data = Data("jpeg", lambda of: {"image": ("BYTES", np.array([[photographs[i]] for i in of], np.object_))}, IMAGES)
     pixels = {"images": rows.decode(photographs)}
-    data.checker = Labelled(run_alone(run.files.images_plan, pixels, run.on_gpu), None)
+    own = run_alone(run.files.images_plan, pixels, run.on_gpu)
+    data.checker = Labelled(own, None)
     # An instance decodes on one thread: up to as many as the machine has cores to spare. Each holds 2 GB of the GPU.
-    wanted = [8, 16, 28] if run.on_gpu else [2]
+    wanted = [16, 28] if run.on_gpu else [2]
     counts = fitting([n for n in wanted if n < len(os.sched_getaffinity(0)) or n == wanted[0]], 1, 0, IMAGE_BYTES, 32)
     names = {n: f"jpeg_{n}" for n in counts}
     models = [
         replace(run.model(name, n), inputs={"image": ("bytes", ())}, before=DECODE, largest=min(32, run.largest))
         for n, name in names.items()
     ]
+    way = None
+    if run.on_gpu:
+        why = on_gpu.absent()
+        if why:
+            run.results.step("jpeg_decoded_on_the_gpu", lambda: {"left out": why})
+        else:
+            # The GPU's engines are shared by all: few instances keep them busy, with large batches.
+            way = on_gpu.Way({n: f"jpeg_gpu_{n}" for n in (2, 4, 6)}, replace(data, name="jpeg_gpu"))
+            way.data.checker = Labelled(own, None)
+            models += [
+                replace(run.model(name, n), inputs={"image": ("bytes", ())}, before=DECODE,
+                        buffers={"preprocess": "gpu", "decode": "gpu"})
+                for n, name in way.names.items()
+            ]  # fmt: skip
     with run.serving("jpeg", models) as serving:
         bench = rows.Bench(serving, data, alone, pace, run.left_s("jpeg"))
-        run.row("jpeg", lambda: rows.jpeg(bench, names, photographs))
+        run.row("jpeg", lambda: rows.jpeg(bench, names, photographs, way))
 
 
 def several(results: Results, name: str, make: Callable[[], None]) -> None:
@@ -318,12 +349,15 @@ def main() -> int:
     parser.add_argument("--texts-plan", type=Path, help="their plan in FP16, for 128 tokens among others")
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--budget", type=float, default=240.0, help="seconds, building left out")
-    parser.add_argument("--largest", type=int, default=128, help="largest batch")
-    parser.add_argument("--instances", default="3,4,6,8", help="counts to try")
+    parser.add_argument("--largest", type=int, default=64, help="largest batch that is served")
+    parser.add_argument("--instances", default="4,6", help="counts to try whose queue takes what there is")
+    parser.add_argument("--waiting", default=None, help="counts to try whose queue waits for a whole batch, as 6x32")
     parser.add_argument("--rows", default=",".join(ROWS), help="of the table; others are not measured")
     parser.add_argument("--clients", type=int, default=default_count(), help="client processes")
     parser.add_argument("--build-only", action="store_true", help="build the plan of --folded and end")
     options = parser.parse_args()
+    if options.waiting is None:
+        options.waiting = "6x32,8x32,5x48,6x64,8x64" if options.device == "gpu" else "2x8"
     options.out.unlink(missing_ok=True)
     if options.device == "gpu":
         built = Results(options.out, 1e9).step("build", lambda: build(options))
@@ -337,7 +371,9 @@ def main() -> int:
         run = Run(options, results, stack.enter_context(Clients(options.clients, folder)), folder)
         results.step("facts", lambda: facts(options, run))
         if results.step("reference", run.reference) is not None:
-            alone = run.alone(run.files.images_plan, PIXELS, BEST, {"images": run.pixels})
+            alone = run.alone(
+                run.files.images_plan, PIXELS, BEST, {"images": run.pixels}, 128 if run.on_gpu else run.largest
+            )
             stack.callback(alone.close)
             servers = {"image_rows": (image_rows, alone), "other_rows": (other_rows,), "jpeg_row": (jpeg_row, alone)}
             for name, (make, *more) in servers.items():

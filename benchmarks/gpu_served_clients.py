@@ -26,7 +26,7 @@ Array = np.ndarray[Any, Any]
 LEAD_S = 0.05  # from the order to the start that all clients have in common
 RAMP_S = 0.3  # left out: connections are made, and the first answers come together
 CONNECTING_S = 0.15  # of the ramp
-CONNECTIONS = 128  # of an open loop, all clients together
+CONNECTIONS = 1024  # of an open loop, all clients together: more than are ever in flight
 
 
 @dataclass(frozen=True)

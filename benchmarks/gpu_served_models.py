@@ -106,7 +106,8 @@ class Model:
 
     `onnx` is the file that its spec names, `plan` what is put in the engine's place on a GPU. `before` are lines of
     the spec for the steps before the engine. `kind`: `served`, `idle` (it answers alone) or `profiled`. `preferred`:
-    sizes of batch that are waited for, for `delay_us` at most.
+    sizes of batch that are waited for, for `delay_us` at most. `buffers`: further words of the engine's buffers, on a
+    GPU.
     """
 
     name: str
@@ -121,6 +122,7 @@ class Model:
     kind: str = "served"
     buckets: Sequence[int] = field(default=())
     preferred: Sequence[int] = field(default=())
+    buffers: Mapping[str, str] = field(default_factory=dict)
 
 
 def spec_of(model: Model, on_gpu: bool) -> str:
@@ -132,14 +134,16 @@ def spec_of(model: Model, on_gpu: bool) -> str:
             for name, (kind, dims) in tensors.items()
         ]
         sides.append(f"{{{', '.join(told)}}}")
-    buckets = f", buffers: {{buckets: {json.dumps(list(model.buckets))}}}" if model.buckets and on_gpu else ""
+    said = {**({"buckets": list(model.buckets)} if model.buckets else {}), **model.buffers} if on_gpu else {}
+    words = ", ".join(f"{word}: {json.dumps(value)}" for word, value in said.items())
+    buffers = f", buffers: {{{words}}}" if said else ""
     kind = "gpu" if on_gpu else "cpu"
     target = (
         'production: {server: "26.07", engine: tensorrt, precision: fp16, gpu: h200}' if on_gpu else "embedded: {}"
     )
     return (
         f"name: {model.name}\ninputs: {sides[0]}\noutputs: {sides[1]}\n"
-        f"model: {{onnx: models/{model.onnx.name}, engine: onnxruntime, precision: fp32{buckets}}}\n"
+        f"model: {{onnx: models/{model.onnx.name}, engine: onnxruntime, precision: fp32{buffers}}}\n"
         f"{model.before}layout: fused\n"
         f"batching: {{max_batch_size: {model.largest}, preferred: {json.dumps(list(model.preferred))}, "
         f"max_queue_delay_us: {model.delay_us}, queue: null}}\n"

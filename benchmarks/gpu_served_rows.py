@@ -8,12 +8,14 @@ import statistics
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
+import gpu_served_jpeg as decoded_on_gpu
 from engines_gpu_plans import interval
 from gpu_served_models import Model, as_json, profile_file
 from gpu_served_reference import Alone
@@ -27,23 +29,32 @@ POWERS = "powers of two"
 class Pace:
     """How long turns last (seconds), how many rounds, and how many are in flight."""
 
-    sweep_s: float = 0.5
-    turn_s: float = 0.9
+    sweep_s: float = 0.6
+    turn_s: float = 1.0
     rounds: int = 7
-    ones: Sequence[int] = (64, 96, 128, 192)
-    eights: Sequence[int] = (8, 12, 16, 24)
+    ones: Sequence[int] = (96, 128, 192, 256, 320)
+    eights: Sequence[int] = (12, 16, 24, 32, 40, 48)
     files: Sequence[int] = (64, 128, 256, 512)
     quick: bool = False
 
 
 @dataclass(frozen=True)
 class Choice:
-    """A served model to try: its instances and buckets, and the model that answers alone with as many instances."""
+    """A served model to try, and the model that answers alone with as many instances.
+
+    `waits_for`: the size of batch that its queue waits for (0: whatever there is), for `delay_us` at most.
+    """
 
     instances: int
     served: str
     idle: str
+    waits_for: int = 0
     buckets: str = POWERS
+
+    @property
+    def batching(self) -> dict[str, Any]:
+        """Of a model's fields; the delay is about as long as so many items take to come."""
+        return {"preferred": [self.waits_for], "delay_us": 60 * self.waits_for} if self.waits_for else {}
 
 
 @dataclass(frozen=True)
@@ -68,7 +79,7 @@ def share_of_bounds(
         loads = {one: serving.load(one.served, transport, data, items) for one in choices}
         idles = {one.idle: serving.load(one.idle, transport, data, items, checked=False) for one in choices}
         swept = [
-            {"choice": one, "instances": one.instances, "buckets": one.buckets,
+            {"choice": one, "instances": one.instances, "waits_for": one.waits_for, "buckets": one.buckets,
              **serving.turn(load, level, pace.sweep_s)}
             for one, load in loads.items()
             for level in levels
@@ -84,7 +95,7 @@ def share_of_bounds(
             cases[f"answering alone, {level} in flight"] = partial(serving.turn, idle, level, pace.turn_s)
         rounds = in_turns(cases, pace.rounds, bench.left_s)
         found[transport] = {
-            "model": one.served, "instances": one.instances, "buckets": one.buckets,
+            "model": one.served, "instances": one.instances, "waits_for": one.waits_for, "buckets": one.buckets,
             "in_flight": chosen["in_flight"], "items_a_request": items,
             **judged(rounds, target), "engine_batch": alone.best,
             "sweep": [_short(turn) for turn in swept], "sweep_answering_alone": [_short(turn) for turn in answering],
@@ -93,7 +104,7 @@ def share_of_bounds(
 
 
 def _short(turn: Mapping[str, Any]) -> dict[str, Any]:
-    words = ("instances", "buckets", "in_flight", "items_per_s", "p50_us", "p99_us")
+    words = ("instances", "waits_for", "buckets", "in_flight", "items_per_s", "p50_us", "p99_us")
     return dict(as_json({word: turn[word] for word in words if word in turn}))
 
 
@@ -132,8 +143,8 @@ def open_loop(bench: Bench, row: Mapping[str, Any]) -> dict[str, Any]:
         rounds = in_turns(cases, max(3, pace.rounds // 2), bench.left_s)
         ratio = interval([one["served"]["p99_us"] / one["served"]["p50_us"] for one in rounds])
         found[transport] = as_json({
-            "p99_over_p50": ratio, "rate": rate, "instances": before["instances"], "buckets": before["buckets"],
-            "target": 2,
+            "p99_over_p50": ratio, "rate": rate, "target": 2,
+            **{word: before[word] for word in ("instances", "waits_for", "buckets")},
             "p50_us": interval([one["served"]["p50_us"] for one in rounds]),
             "p99_us": interval([one["served"]["p99_us"] for one in rounds]),
             "sent_late_us": max(one["served"]["late_us"] for one in rounds), "met": ratio["median"] <= 2,
@@ -180,10 +191,13 @@ def together(serving: Serving, loads: Sequence[tuple[Load, int]], pace: Pace, le
     }))  # fmt: skip
 
 
-def jpeg(bench: Bench, names: Mapping[int, str], files: Sequence[bytes]) -> dict[str, Any]:
+def jpeg(
+    bench: Bench, names: Mapping[int, str], files: Sequence[bytes], way: decoded_on_gpu.Way | None = None
+) -> dict[str, Any]:
     """Served over the slower of engine and decoding; that on the cores that clients and front end leave.
 
     The fastest setting is taken, however long a request waits: a file takes longer to decode than an image to answer.
+    `way`: models that decode on the GPU, measured in the same rounds.
     """
     serving, data, alone, pace = bench.serving, bench.data, bench.alone, bench.pace
     loads = {n: serving.load(served, "body", data, 1) for n, served in names.items()}
@@ -196,16 +210,27 @@ def jpeg(bench: Bench, names: Mapping[int, str], files: Sequence[bytes]) -> dict
     first = serving.turn(loads[n], level, pace.turn_s)
     elsewhere = first["cores"]["front end"] + first["cores"]["clients"]
     cores = max(1, round(len(os.sched_getaffinity(0)) - elsewhere))
-    with get_context("spawn").Pool(cores, _ready_to_decode, (list(files),)) as pool:
+    with ExitStack() as stack:
+        pool = stack.enter_context(get_context("spawn").Pool(cores, _ready_to_decode, (list(files),)))
         pool.map(_decoded, [0.1] * cores, 1)
         cases: dict[str, Callable[[], Any]] = {
             "served": partial(serving.turn, loads[n], level, pace.turn_s),
             "engine": partial(alone.rate, pace.turn_s / 2),
             "decoding": lambda: sum(pool.map(_decoded, [pace.turn_s] * cores, 1)),
         }
+        if way is not None:
+            tried, there = way.swept(serving, pace.files, pace.sweep_s)
+            fastest = max(tried, key=lambda turn: float(turn["items_per_s"]))
+            load = there[fastest["instances"]]
+            cases |= stack.enter_context(decoded_on_gpu.cases(serving, load, fastest, files, pace.turn_s))
         rounds = in_turns(cases, pace.rounds, bench.left_s)
+    more: dict[str, Any] = {}
+    if way is not None:
+        answers = dict(way.data.checker.worst) if way.data.checker else {}
+        more["on_gpu"] = decoded_on_gpu.judged(rounds, fastest, [_short(turn) for turn in tried], answers)
     share = interval([one["served"]["items_per_s"] / min(one["engine"], one["decoding"]) for one in rounds])
     return dict(as_json({
+        **more,
         "share_of_the_slower": share, "target": 0.85, "met": share["median"] >= 0.85, "instances": n,
         "in_flight": level, "cores_for_decoding": cores, "cores": first["cores"],
         "served": interval([one["served"]["items_per_s"] for one in rounds]),

@@ -107,6 +107,7 @@ class EngineBuffers:
     one open and what comes before the engine always gives the same. `preprocess`: where the steps that come right
     before the engine run. `open_lengths`: those of an axis that stays open, smallest first; every bucket is made
     ready in each of them. `inputs`: whether they may come in the GPU's memory, `outputs`: whether they stay there.
+    `decode`: where JPEG files are decoded, before steps that run on the GPU.
     """
 
     buckets: tuple[int, ...]
@@ -117,6 +118,7 @@ class EngineBuffers:
     open_lengths: tuple[int, ...] = ()
     inputs: Literal["host", "device"] = "host"
     outputs: Literal["host", "device"] = "host"
+    decode: Literal["auto", "cpu", "gpu"] = "cpu"
 
 
 @dataclass(frozen=True)

@@ -34,7 +34,7 @@ from gpu_code import ROOT, code
 PARTS = ("tests", "engine", "preprocess", "pool", "served", "served_mps")
 LIBRARIES = ("test_inductor_on_a_gpu", "test_onnxruntime_on_a_gpu")
 _MARGIN_S = 60  # what a part may take beyond its budget before it is ended: it ends itself 45 s after it
-_FILE_LIMIT_S = 200  # of the tests of one file
+_FILE_LIMIT_S = 300  # of the tests of one file
 _TESTS = ROOT / "tests/python_backend/gpu"  # no conftest above it is read: it may need more than such a machine has
 _LAST = "test_copies_on_a_gpu"  # it puts a tracer into the driver: the others are done by then
 _MPS_ROWS = ("--rows", "one_image,eight_images", "--instances", "4,8")

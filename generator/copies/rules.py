@@ -43,6 +43,8 @@ RULES: dict[str, Rule] = {
     "pool-in": Rule("python backend", "the server copies it into its CUDA pool first, and waits",
                     _TRACED),
     "gpu-in": Rule("runtime", "the GPU copies rows that lie there to where the engine reads them", _TRACED),
+    "file-in": Rule("runtime", "the decoder brings the encoded file to the GPU", "nvImageCodec"),
+    "decoded": Rule("runtime", "the GPU decodes it where the kernel reads it", "tritonkit_runtime/preprocess"),
     "kernel": Rule("runtime", "a kernel makes the input where the engine reads it", _TRACED),
     "buffer-out": Rule("runtime", "from the GPU to pinned memory", _TRACED),
     "staged-out": Rule("runtime", "out of it, which the next batch needs", "tritonkit_runtime/buffered"),

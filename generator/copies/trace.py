@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from generator.copies.hops import Hop, Place, Report, Sizes
 from generator.copies.rules import RULES
@@ -22,7 +22,7 @@ from generator.plan import (
     Tensor,
 )
 from generator.resolve.direct import leaves_on_gpu, takes_from_gpu
-from generator.resolve.preprocessed import steps_on_gpu
+from generator.resolve.preprocessed import decodes_on_gpu, steps_on_gpu
 
 Protocol = Literal["grpc", "http", "system-shm", "cuda-shm"]
 _SHM: dict[Protocol, Place] = {"system-shm": "client's shm", "cuda-shm": "client's GPU"}
@@ -203,8 +203,7 @@ class _Tracer:
         sent = {tensor.name for tensor in model.inputs}
         for stage in stages:
             if isinstance(stage.model.program, EngineProgram) and self.on_gpu(model):
-                pixels = {tensor.name: tensor for tensor in _pixels(model, stage.model)}
-                yield from self._gpu(model, stage.model, stage.inputs, stage.outputs, pixels)
+                yield from self._gpu(model, stage.model, stage.inputs, stage.outputs, _pixels(model, stage.model))
                 continue
             for tensor in stage.model.inputs:
                 name = stage.inputs.get(tensor.name)
@@ -217,19 +216,23 @@ class _Tracer:
 
     def _gpu(
         self, model: ModelPlan, part: ModelPlan, inputs: Mapping[str, str], outputs: Mapping[str, str],
-        pixels: Mapping[str, Tensor],
+        pixels: Mapping[str, _Pixels],
     ) -> Iterator[Hop]:  # fmt: skip
         """An engine on the GPU of a Python process: through pinned memory in and out, and the host waits once.
 
-        `pixels`: what comes in place of an input that a kernel makes there.
+        `pixels`: what comes in place of an input that a kernel makes there. Files that the GPU decodes are JPEGs all.
         """
         for tensor in part.inputs:
             name = inputs.get(tensor.name, tensor.name)
             if takes_from_gpu(model) and self.lies.get(name, "server") in ("GPU", "client's GPU"):
                 continue  # it is there already
-            copied = pixels.get(tensor.name, tensor)
-            yield self.hop(copied, model, name, ("process", "pinned"), "staged-in")
-            yield self.hop(copied, model, name, ("pinned", "GPU"), "buffer-in")
+            copied = pixels[tensor.name].decoded if tensor.name in pixels else tensor
+            if tensor.name in pixels and (file := pixels[tensor.name].file) is not None:
+                yield self.hop(file, model, name, ("process", "GPU"), "file-in")
+                yield self.hop(copied, model, name, ("GPU", "GPU"), "decoded", copies=False)
+            else:
+                yield self.hop(copied, model, name, ("process", "pinned"), "staged-in")
+                yield self.hop(copied, model, name, ("pinned", "GPU"), "buffer-in")
             if tensor.name in pixels:
                 yield self.hop(tensor, model, name, ("GPU", "GPU"), "kernel", copies=False)
         for i, tensor in enumerate(part.outputs):
@@ -264,19 +267,37 @@ class _Tracer:
         self.lies[name] = response
 
 
-def _pixels(model: ModelPlan, part: ModelPlan) -> list[Tensor]:
-    """What the kernel before an engine is given, under the name of the engine's input: images of any size."""
+class _Pixels(NamedTuple):
+    """What a kernel before an engine is given: images of any size, under the name of the engine's input; and the
+    `file` that they are decoded from, where the GPU does that.
+    """
+
+    decoded: Tensor
+    file: Tensor | None
+
+    @property
+    def crosses(self) -> Tensor:
+        """What has to get to the GPU."""
+        return self.file or self.decoded
+
+
+def _pixels(model: ModelPlan, part: ModelPlan) -> dict[str, _Pixels]:
+    """Input of the engine -> what a kernel makes it of."""
     if not isinstance(model.program, FlowProgram):
-        return []
+        return {}
     stages, answers = model.program.stages, [tensor.name for tensor in model.outputs]
     engine = next(stage for stage in stages if stage.model is part)
     steps = steps_on_gpu(engine, stages, answers)
     if steps is None:
-        return []
+        return {}
     [between], [image] = steps.outputs.values(), steps.model.inputs
     decoded = [parameters["to"] for name, parameters in _steps(steps) if name == "decode"]
     channels = {"gray": 1, "rgb": 3}[decoded[0]] if decoded else image.dims[-1]
-    return [Tensor(name, "UINT8", (-1, -1, channels)) for name, given in engine.inputs.items() if given == between]
+    file = image if decodes_on_gpu(engine) else None
+    return {
+        name: _Pixels(Tensor(name, "UINT8", (-1, -1, channels)), file)
+        for name, given in engine.inputs.items() if given == between
+    }  # fmt: skip
 
 
 def _steps(stage: Stage) -> Steps:
@@ -323,7 +344,8 @@ def _least(
         for engine in plan.engines():
             if tracer.kind(engine.model) == "gpu" or tracer.on_gpu(engine.model):
                 batched = engine.model.max_batch_size > 0
-                pixels = {tensor.name: tensor for tensor in _pixels(engine.model, engine.part)}
-                tensors = (*(pixels.get(t.name, t) for t in engine.part.inputs), *engine.part.outputs)
+                pixels = _pixels(engine.model, engine.part)
+                given = (pixels[t.name].crosses if t.name in pixels else t for t in engine.part.inputs)
+                tensors = (*given, *engine.part.outputs)
                 found += [tracer.sizes.size_bytes(t, batched=batched) for t in tensors]
     return sum(found), len(found)

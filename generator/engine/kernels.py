@@ -14,22 +14,34 @@ def why_not(steps: Sequence[tuple[str, Mapping[str, Any]]]) -> str:
     return why_not(steps)
 
 
+_CHANNELS = {"gray": 1, "rgb": 3}  # of what `decode` gives
+
+
 def staging_bytes(
-    steps: Sequence[tuple[str, Mapping[str, Any]]], image: Sequence[int], max_pixels: int, items: int
-) -> int:
+    steps: Sequence[tuple[str, Mapping[str, Any]]], image: Sequence[int], max_pixels: int, items: int, *,
+    decoded: bool = False,
+) -> int:  # fmt: skip
     """What a slot holds of pixels for the kernel, on the host and on the GPU: as `preprocess.staging` allocates it.
 
-    `image` are the dims of what the steps take, where that is no encoded file.
+    `image` are the dims of what the steps take, where that is no encoded file. `decoded`: whether JPEG files are
+    decoded on the GPU.
     """
     from tritonkit_runtime.preprocess.kernel import STAGED_PIXELS
-    from tritonkit_runtime.preprocess.staging import IMAGE
+    from tritonkit_runtime.preprocess.staging import IMAGE, TURNED_IMAGE
 
     by_name = dict(steps)
     height, width = by_name["resize"]["size"]
-    decoded = {"gray": 1, "rgb": 3}
-    channels = decoded[by_name["decode"]["to"]] if "decode" in by_name else image[-1]
+    channels = _CHANNELS[by_name["decode"]["to"]] if "decode" in by_name else image[-1]
     pixels = max(min(max_pixels, STAGED_PIXELS), height * width)
-    return _rounded(items * IMAGE.itemsize) + items * _rounded(pixels * channels)
+    row = TURNED_IMAGE if decoded else IMAGE
+    return _rounded(items * row.itemsize) + items * _rounded(pixels * channels)
+
+
+def decoded_bytes(steps: Sequence[tuple[str, Mapping[str, Any]]], items: int) -> int:
+    """What the images of a slot take of the GPU at most that it has decoded: as `preprocess.nvimgcodec` bounds it."""
+    from tritonkit_runtime.preprocess.decoder import DECODED_PIXELS
+
+    return items * DECODED_PIXELS * _CHANNELS[dict(steps)["decode"]["to"]]
 
 
 def _rounded(size_bytes: int) -> int:

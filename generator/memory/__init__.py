@@ -12,7 +12,8 @@ from generator.memory.parts import (
     Memory,
     ModelMemory,
 )
-from generator.memory.plan import Pools, memory_of, memory_of_all, pools_of, region_bytes
+from generator.memory.plan import memory_of, memory_of_all, region_bytes
+from generator.memory.pools import Pools, pools_of
 
 __all__ = [
     "CUDA_POOL_BYTES", "PINNED_POOL_BYTES", "POOL_BATCHES", "GpuMemory", "GpuPart", "Memory", "ModelMemory",

@@ -19,6 +19,11 @@ _GPU_KINDS = ("gpu", "auto")
 _MOST_GPUS = 1 << 10  # of a server: a number beyond is a slip of the pen, and nothing is counted up to it
 
 
+def is_python(model: ModelPlan) -> bool:
+    """Whether it runs in processes of the Python backend; of a model of `files` only `config` says so."""
+    return "python" in (model.backend, model.config.get("backend"))
+
+
 @dataclass(frozen=True)
 class Group:
     """Instances of a model: `kind` in the spec's words, `count` on each GPU, `gpus` their numbers (none: all)."""
@@ -127,6 +132,8 @@ def _rings(plan: Plan, model: ModelPlan, number: int, count: int) -> Iterator[Gp
         yield GpuPart(number, model.name, f"buffers{of}, slots of a ring", slots, ring.device_slot_bytes, "derived")
         if ring.staged_bytes:
             yield GpuPart(number, model.name, f"pixels for the kernel{of}", slots, ring.staged_bytes, "derived")
+        if ring.decoded_bytes:
+            yield GpuPart(number, model.name, f"decoded images{of}, at most", slots, ring.decoded_bytes, "derived")
 
 
 def _engine(

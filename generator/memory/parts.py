@@ -7,6 +7,9 @@ from dataclasses import dataclass
 from typing import Literal
 
 POOL_BATCHES = 4  # of what an ensemble keeps between its steps: as TK766 counts it
+# Of what the server copies into the pool for one execution of a Python model: a batch, and as much for the gaps that
+# batches of other sizes leave.
+TAKEN_BATCHES = 2
 CUDA_POOL_BYTES = 64 << 20  # the server's own default, per GPU
 PINNED_POOL_BYTES = 256 << 20  # likewise
 CUDA_POOL_FLAG, PINNED_POOL_FLAG = "--cuda-memory-pool-byte-size=", "--pinned-memory-pool-byte-size="
@@ -72,7 +75,8 @@ class GpuMemory:
 class Memory:
     """What all pipelines of one server need.
 
-    `cuda_pools` are the bytes of each GPU that is used, by its number; the pinned pool is one for the whole server.
+    `cuda_pools` are the bytes of each GPU that is used, by its number, and `pool_parts` what they are of; the pinned
+    pool is one for the whole server. `estimates` say what libraries take for themselves.
     """
 
     models: tuple[ModelMemory, ...]
@@ -81,6 +85,8 @@ class Memory:
     assumptions: tuple[str, ...]
     unknown: tuple[str, ...]
     gpu_parts: tuple[GpuPart, ...] = ()
+    pool_parts: tuple[GpuPart, ...] = ()
+    estimates: tuple[str, ...] = ()
 
     @property
     def cuda_pool_bytes(self) -> int:

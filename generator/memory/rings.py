@@ -11,14 +11,15 @@ from dataclasses import dataclass
 
 from generator.elements import ELEMENT_BYTES
 from generator.plan import EngineProgram, FlowProgram, ModelPlan, Plan, Stage, StepsProgram, Tensor
-from generator.resolve.preprocessed import steps_on_gpu
+from generator.resolve.preprocessed import decodes_on_gpu, steps_on_gpu
 
 
 @dataclass(frozen=True)
 class Ring:
     """Of one engine in one instance: how many `slots`, and what each has on the GPU and page-locked on the host.
 
-    `staged_bytes`: in a slot, of pixels for a kernel that fills an input; it is on both sides.
+    `staged_bytes`: in a slot, of pixels for a kernel that fills an input; it is on both sides. `decoded_bytes`: in a
+    slot, of images that the GPU decodes, at most: they are there once large ones have come.
     """
 
     engine: ModelPlan
@@ -26,10 +27,11 @@ class Ring:
     device_slot_bytes: int
     pinned_slot_bytes: int
     staged_bytes: int = 0
+    decoded_bytes: int = 0
 
     @property
     def device_bytes(self) -> int:
-        """On the GPU, of all slots."""
+        """On the GPU, of all slots, from the start."""
         return self.slots * (self.device_slot_bytes + self.staged_bytes)
 
     @property
@@ -48,11 +50,11 @@ def rings_of(plan: Plan, model: ModelPlan) -> Iterator[Ring]:
             continue
         slot = {t.name: _bytes(t, stage.model) for t in (*stage.model.inputs, *stage.model.outputs)}
         steps = steps_on_gpu(stage, stages, answers)
-        fed, staged = _staged(stage, steps, plan) if steps is not None else ("", 0)
+        fed, staged, decoded = _staged(stage, steps, plan) if steps is not None else ("", 0, 0)
         stays = {t.name for t in stage.model.outputs} if program.buffers.outputs == "device" else set()
         yield Ring(
             stage.model, program.buffers.slots, sum(slot.values()),
-            sum(size for name, size in slot.items() if name not in {fed, *stays}), staged,
+            sum(size for name, size in slot.items() if name not in {fed, *stays}), staged, decoded,
         )  # fmt: skip
 
 
@@ -67,9 +69,11 @@ def _bytes(tensor: Tensor, model: ModelPlan) -> int:
     return buffers.buckets[-1] * elements * ELEMENT_BYTES[tensor.dtype]
 
 
-def _staged(engine: Stage, steps: Stage, plan: Plan) -> tuple[str, int]:
-    """The input that a kernel fills, and the bytes of a slot for the pixels that it reads."""
-    from generator.engine.kernels import staging_bytes
+def _staged(engine: Stage, steps: Stage, plan: Plan) -> tuple[str, int, int]:
+    """The input that a kernel fills, and the bytes of a slot: of the pixels that it reads, and of images that the GPU
+    has decoded for it.
+    """
+    from generator.engine.kernels import decoded_bytes, staging_bytes
 
     assert isinstance(steps.model.program, StepsProgram)  # noqa: S101  (as `steps_on_gpu` says)
     assert isinstance(engine.model.program, EngineProgram)  # noqa: S101
@@ -77,7 +81,6 @@ def _staged(engine: Stage, steps: Stage, plan: Plan) -> tuple[str, int]:
     fed = next(inside for inside, name in engine.inputs.items() if name == made)
     buffers = engine.model.program.buffers
     assert buffers is not None  # noqa: S101
-    size = staging_bytes(
-        steps.model.program.steps, steps.model.inputs[0].dims, plan.limits.max_pixels, buffers.buckets[-1]
-    )
-    return fed, size
+    decodes, largest, given = decodes_on_gpu(engine), buffers.buckets[-1], steps.model.program.steps
+    size = staging_bytes(given, steps.model.inputs[0].dims, plan.limits.max_pixels, largest, decoded=decodes)
+    return fed, size, decoded_bytes(given, largest) if decodes else 0

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from importlib import metadata
 
+from generator.engine.install.facts import facts_of
 from generator.engine.install.request import differences, key_of_request, request_of
 from generator.engine.install.store import FOLDER, Installed, installed, unreadable
+from generator.extras import remedy
 from generator.plan import EnginePart, Plan
 from generator.problems import Problem, ProblemsError
-from generator.project import Project
+from generator.project import EMBEDDED, Project
 
+_TORCH = remedy("inductor")
 # By model and version; None where one has to be built elsewhere, and a request stands in its place.
 Engines = Mapping[tuple[str, int], Installed | None]
 
@@ -60,10 +64,25 @@ def _problem(
             f"the int8 engine of `{part.name}` was built for processors with VNNI instructions, which this one lacks"
         )
         return Problem("TK981", place, "precision", f"{message}: its sums would overflow", f"{build} --force, here")
+    if (release := _other_torch(plan, there)) is not None:
+        message = f"the engine of `{part.name}` was compiled by PyTorch {release[0]}, and here is {release[1]}"
+        return Problem("TK981", place, "engine", message, f"{build} --force, or {_TORCH}")
     damage = there.damage()
     if damage:
         return Problem("TK982", place, "precision", f"of the engine of `{part.name}`, {damage}", build)
     return None
+
+
+def _other_torch(plan: Plan, there: Installed) -> tuple[str, str] | None:
+    """The PyTorch of what Inductor compiled, and the one here: the embedded server's. None if they are one."""
+    if there.engine != "inductor" or plan.target.name != EMBEDDED:
+        return None
+    built_by = str(facts_of(there.manifest).get("torch", "unknown")).partition("+")[0]
+    try:
+        here = metadata.version("torch").partition("+")[0]
+    except metadata.PackageNotFoundError:
+        here = "none"
+    return None if here == built_by else (built_by, here)
 
 
 def _saturates(there: Installed) -> bool:

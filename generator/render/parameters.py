@@ -88,6 +88,7 @@ def _single(model: ModelPlan, files: Mapping[str, str]) -> dict[str, Any]:
             **({} if (buffers := program.buffers) is None else {"buffers": {
                 "buckets": list(buffers.buckets), "slots": buffers.slots, "copies": buffers.copies,
                 **({} if buffers.preprocess == "cpu" else {"preprocess": buffers.preprocess}),
+                **({} if buffers.decode == "cpu" else {"decode": buffers.decode}),
                 **({"lengths": list(buffers.open_lengths)} if buffers.open_lengths else {}),
                 **({} if buffers.inputs == "host" else {"inputs": buffers.inputs}),
                 **({} if buffers.outputs == "host" else {"outputs": buffers.outputs}),

@@ -1,4 +1,7 @@
-"""Engines of a fused pipeline on a GPU: they run in memory that is allocated once, so every size must be known."""
+"""Engines that run in memory which is allocated once, so that every size must be known.
+
+Those of a fused pipeline on a GPU, and what Inductor compiled wherever it runs.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +11,7 @@ from typing import Any
 
 from generator.collector import Collector, Path
 from generator.plan import EngineBuffers, EngineProgram, ModelPlan, TargetPlan, Tensor
+from generator.project import EMBEDDED
 from generator.spec.models import Model
 from generator.spec.serving import Batching, Buffers, InstanceGroup
 
@@ -15,7 +19,10 @@ from generator.spec.serving import Batching, Buffers, InstanceGroup
 _PACKAGES = {
     "tensorrt": "`tensorrt` (of the version that builds the plan)",
     "onnxruntime": "`onnxruntime-gpu`",
+    "inductor": "`torch` (of the version that compiles); for what `torch.compile` made, `onnx`, `onnx2torch` and a "
+    "C++ compiler too",
 }
+_PLACES = frozenset({"gpu", "auto"})
 
 
 def kinds(groups: Sequence[InstanceGroup], config: Mapping[str, Any]) -> set[str]:
@@ -28,7 +35,9 @@ def kinds(groups: Sequence[InstanceGroup], config: Mapping[str, Any]) -> set[str
 
 
 class Buffering:
-    """Gives engines their buffers. `where` is where the spec says the layout, `placed` where the instances run."""
+    """Gives engines their buffers. `where` is where the spec says the layout, or the engine where that is a model of
+    its own; `placed` where the instances run.
+    """
 
     def __init__(
         self, target: TargetPlan, batching: Batching, placed: set[str], *, where: Path, collect: Collector
@@ -40,7 +49,7 @@ class Buffering:
     def given(
         self, model: ModelPlan, written: Model, fed: Mapping[str, Tensor], texts: Mapping[str, tuple[int, ...]]
     ) -> ModelPlan:
-        """The model with buffers, if it is an engine that runs on a GPU. `fed`: input -> the tensor that it is given;
+        """The model with buffers, if it is an engine that has them. `fed`: input -> the tensor that it is given;
         `texts`: input -> the lengths that the tokens there are padded to.
 
         Problems are collected.
@@ -48,16 +57,23 @@ class Buffering:
         program = model.program
         if not isinstance(program, EngineProgram):
             return model
-        on_gpu = self.target.gpu is not None and bool(self.placed & {"gpu", "auto"})
-        if program.engine == "tensorrt" and self.placed - {"gpu", "auto"}:
+        on_gpu = self.target.gpu is not None and bool(self.placed & _PLACES)
+        if self._needs_gpu(program) and self.placed - _PLACES:
+            what = "the TensorRT plan" if program.engine == "tensorrt" else "what Inductor compiles"
             self.collect.error(
                 "TK229", self.where,
-                f"layout `fused` runs the TensorRT plan of `{model.key}` in the pipeline's instances, which need a "
-                f"GPU for it; found `kind: {min(self.placed - {'gpu', 'auto'})}`",
-                f"say `instances: [{{kind: gpu}}]`, or {self._ensemble}",
+                f"{what} of `{model.key}` runs in Python instances, which need a GPU for it on target "
+                f"`{self.target.name}`; found `kind: {min(self.placed - _PLACES)}`",
+                f"say `instances: [{{kind: gpu}}]`, or {self._instead(program)}",
             )  # fmt: skip
             return model
-        if not on_gpu:
+        if not on_gpu and self.target.gpu is not None and written.buffers and written.buffers.decode == "gpu":
+            self.collect.error(
+                "TK243", (*model.source, "buffers", "decode"),
+                f"`decode: gpu` of `{model.key}` has no effect: no instance is on a GPU",
+                "say `instances: [{kind: gpu}]`, or `decode: auto`",
+            )  # fmt: skip
+        if not on_gpu and program.engine != "inductor":
             return model
         if program.engine == "tensorrt" and program.build.plugins:
             self.collect.error(
@@ -70,20 +86,34 @@ class Buffering:
         is_open = {t.name for t in model.inputs if -1 in lengths.get(t.name, t.dims)}
         opened = self._open_lengths(model, said, is_open, texts)
         self._check(model, lengths, has_lengths=bool(opened))
+        if not on_gpu:  # memory of the host alone, which nothing is copied to or from
+            said = Buffers(buckets=said.buckets, slots=said.slots)
         buffers = replace(
-            self._sizes(model, said, lengths), open_lengths=opened, inputs=said.inputs, outputs=said.outputs
-        )
-        self.collect.note(
-            "TK238", self.where,
-            f"on target `{self.target.name}`, the server's Python runs the engine on the GPU: beside what the "
-            f"steps need it has to have `numpy` and {_PACKAGES[program.engine]}",
-            "put them into the image, or name an environment that has them: `parameters: {EXECUTION_ENV_PATH: …}`",
+            self._sizes(model, said, lengths), open_lengths=opened, inputs=said.inputs, outputs=said.outputs,
+            decode=said.decode,
         )  # fmt: skip
+        if self.target.name != EMBEDDED:  # whose Python is the one that builds
+            self.collect.note(
+                "TK238", self.where,
+                f"on target `{self.target.name}`, the server's Python runs the engine{' on the GPU' * on_gpu}: "
+                f"beside what the steps need it has to have `numpy` and {_PACKAGES[program.engine]}",
+                "put them into the image, or name an environment that has them: "
+                "`parameters: {EXECUTION_ENV_PATH: …}`",
+            )  # fmt: skip
         sizes = ", ".join(map(str, buffers.buckets))
-        line = f"On a GPU it is ready for batches of {sizes}; others are padded to the next."
+        where = "On a GPU it" if program.engine != "inductor" else "It"
+        line = f"{where} is ready for batches of {sizes}; others are padded to the next."
         if buffers.open_lengths:
             line += f" So are lengths, to {', '.join(map(str, buffers.open_lengths))}."
         return replace(model, program=replace(program, buffers=buffers), comments=(*model.comments, line))
+
+    def _needs_gpu(self, program: EngineProgram) -> bool:
+        """Inductor compiles for the GPU of a target that has one."""
+        return program.engine == "tensorrt" or (program.engine == "inductor" and self.target.gpu is not None)
+
+    def _instead(self, program: EngineProgram) -> str:
+        """What needs no such buffers."""
+        return "say `engine: onnxruntime`" if program.engine == "inductor" else self._ensemble
 
     def _open_lengths(
         self, model: ModelPlan, said: Buffers, is_open: Set[str], texts: Mapping[str, tuple[int, ...]]
@@ -128,8 +158,13 @@ class Buffering:
 
     def _check(self, model: ModelPlan, lengths: Mapping[str, tuple[int, ...]], *, has_lengths: bool) -> None:
         """Every tensor must have one size but for an open axis that there are lengths for, and be in every batch."""
+        assert isinstance(model.program, EngineProgram)  # noqa: S101  (for the type checker: callers have looked)
+        instead = self._instead(model.program)
+        whose = "layout `fused` allocates the memory of an engine on a GPU once"
+        if model.program.engine == "inductor":
+            whose = "the memory of what Inductor compiles is allocated once"
         for tensor in (*model.inputs, *model.outputs):
-            why, hint = "", self._ensemble
+            why, hint = "", instead
             if tensor.dtype == "STRING":
                 why = "is text, which has no size"
             elif tensor.optional:
@@ -138,15 +173,14 @@ class Buffering:
                 why = f"is {tensor.describe()}, and -1 is any length"
                 hint = (
                     "export the ONNX file with one length, or say those that are run "
-                    f"(`buffers: {{lengths: [64, 256]}}`), or {self._ensemble}"
+                    f"(`buffers: {{lengths: [64, 256]}}`), or {instead}"
                 )
                 if open_axes > 1:
-                    hint = f"export the ONNX file with one axis of any length beside the batch's, or {self._ensemble}"
+                    hint = f"export the ONNX file with one axis of any length beside the batch's, or {instead}"
             if why:
                 self.collect.error(
                     "TK237", (*model.source, "onnx"),
-                    "layout `fused` allocates the memory of an engine on a GPU once: "
-                    f"`{tensor.name}` of `{model.key}` {why}",
+                    f"{whose}: `{tensor.name}` of `{model.key}` {why}",
                     hint,
                 )  # fmt: skip
 

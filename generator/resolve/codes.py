@@ -37,10 +37,11 @@ CODES = {
     "TK234": "An ONNX file has not been made yet",
     "TK235": "Which engine is the fastest has not been measured",
     "TK236": "The server has to be started with a flag",
-    "TK237": "An engine's memory on a GPU cannot be allocated once",
+    "TK237": "An engine's memory cannot be allocated once",
     "TK238": "Packages that the server's Python needs",
     "TK239": "Steps that cannot run on the GPU",
     "TK240": "The target has less shared memory than its pipelines need",
     "TK241": "A pool of the target's server is smaller than its pipelines need",
     "TK242": "The target's GPU has less memory than its pipelines need",
+    "TK243": "JPEG files that cannot be decoded on the GPU",
 }

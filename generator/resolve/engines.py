@@ -14,6 +14,8 @@ from generator.spec.base import Engine, Precision
 
 # What ONNX Runtime can be given a graph of; on the CPU it has too few kernels for bf16.
 ON_ANY, ON_GPU = frozenset({"fp32", "fp16", "int8"}), frozenset({"bf16"})
+# What Inductor can be given a module of.
+OF_INDUCTOR, OF_INDUCTOR_ON_GPU = frozenset({"fp32", "fp16", "bf16"}), frozenset({"tf32"})
 
 
 class Choice(NamedTuple):
@@ -44,29 +46,24 @@ class EngineChooser:
                 "say `gpu` for a target that has one",
             )
             return Choice("onnxruntime", "fp32")
-        if asked == "inductor":
-            self.collect.error(
-                "TK221",
-                (*origin, "engine"),
-                "what Inductor compiles can be built and measured, and is not served yet",
-                "use `engine: onnxruntime` or `engine: tensorrt`; `engine: auto` measures Inductor, too",
-            )
-        elif asked == "onnxruntime":
-            self._check_precision(precision, where)
+        if asked != "tensorrt":
+            self._check_precision(asked, precision, where)
         return Choice(asked, precision)
 
     def _has_tensorrt(self) -> bool:
         return "tensorrt" in self.target.backends and self.target.gpu is not None
 
-    def _check_precision(self, precision: str, where: FieldPath) -> None:
-        valid = ON_ANY | ON_GPU if self.target.gpu is not None else ON_ANY
+    def _check_precision(self, asked: Literal["onnxruntime", "inductor"], precision: str, where: FieldPath) -> None:
+        on_any, on_gpu = (ON_ANY, ON_GPU) if asked == "onnxruntime" else (OF_INDUCTOR, OF_INDUCTOR_ON_GPU)
+        valid = on_any | on_gpu if self.target.gpu is not None else on_any
         if precision not in valid:
-            listed = ", ".join(f"`{word}`" for word in ("fp32", "fp16", "bf16", "int8") if word in valid)
+            listed = ", ".join(f"`{word}`" for word in ("fp32", "tf32", "fp16", "bf16", "int8") if word in valid)
             place = "with a GPU" if self.target.gpu is not None else "on the CPU"
+            name = "ONNX Runtime" if asked == "onnxruntime" else "Inductor"
             self.collect.error(
                 "TK221",
                 where,
-                f"ONNX Runtime does not run {precision} {place}; it runs {listed}",
+                f"{name} does not run {precision} {place}; it runs {listed}",
                 "use one of those, or `engine: tensorrt`",
             )
 
@@ -81,6 +78,8 @@ class EngineChooser:
             [(engine, served)] = found
             if engine == "onnxruntime":
                 return Choice("onnxruntime", served)
+            if engine == "inductor":
+                return Choice("inductor", served)
             if engine == "tensorrt" and self._has_tensorrt():
                 return Choice("tensorrt", served)
         self.collect.note(

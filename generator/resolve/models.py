@@ -18,6 +18,7 @@ from generator.plan import (
 )
 from generator.project import EMBEDDED, Project
 from generator.resolve import steps as chains
+from generator.resolve.buffered import Buffering, kinds
 from generator.resolve.engines import EngineChooser
 from generator.resolve.expand import check_axes, tensor_of
 from generator.resolve.fused import is_fused
@@ -76,13 +77,25 @@ class ModelResolver:
             parameters=model.parameters, config=model.config, source=origin,
             comments=self._comments(program, model.versions),
         )  # fmt: skip
+        if isinstance(program, EngineProgram) and program.engine == "inductor" and not self._is_fused:
+            placed = kinds(plan.instances, plan.config)
+            buffering = Buffering(self.target, batching, placed, where=(*origin, "engine"), collect=self.collect)
+            plan = buffering.given(plan, model, {}, {})
         check_versions(plan, self.project, self.collect)
-        if not is_fused(self.spec, self.changes):  # else it is sent to the whole pipeline, if at all
+        if not self._is_fused:  # else it is sent to the whole pipeline, if at all
             check_warmup(plan, self.project, self.collect)
-        on_gpu = is_fused(self.spec, self.changes) and self.target.gpu is not None
-        check_python_model(plan, self.collect, holds_bf16=on_gpu and isinstance(program, EngineProgram))
+        in_buffers = isinstance(program, EngineProgram) and self._has_buffers(program.engine)
+        check_python_model(plan, self.collect, holds_bf16=in_buffers and self._is_fused)
         check_names(plan, self.project, self.collect)
         return plan
+
+    @property
+    def _is_fused(self) -> bool:
+        return is_fused(self.spec, self.changes)
+
+    def _has_buffers(self, engine: str) -> bool:
+        """Whether the engine runs in memory that is allocated once."""
+        return engine == "inductor" or (self._is_fused and self.target.gpu is not None)
 
     def _name(self, key: str, model: Model) -> str:
         return model.name or (self.spec.name if self._is_pipeline(model) else f"{self.spec.name}_{key}")
@@ -95,7 +108,7 @@ class ModelResolver:
     def _backend(self, program: Program) -> str:
         if isinstance(program, FilesProgram):
             return ""
-        if is_fused(self.spec, self.changes):
+        if self._is_fused:
             return "python"
         if isinstance(program, EngineProgram) and program.engine in self.target.backends:
             return program.engine
@@ -189,7 +202,7 @@ class ModelResolver:
         if self.changes.precision is not None or self.changes.engine is not None:
             where = ("targets", self.target.name)
         choice = chooser.choose(asked, precision, graph, name, origin=origin, where=where)
-        if model.buffers is not None and not (is_fused(self.spec, self.changes) and self.target.gpu):
+        if model.buffers is not None and not self._has_buffers(choice.engine):
             self.collect.note(
                 "TK223", (*origin, "buffers"),
                 "`buffers` are of an engine that runs on a GPU inside a Python model (layout `fused`); on target "
@@ -302,6 +315,8 @@ class ModelResolver:
                 made_for = f"in {program.precision}, built for {self.target.gpu}"
                 verb = "Serves" if self._backend(program) == "tensorrt" else "Runs"
                 runs = f"{verb} the TensorRT plan of {_files(program)} {made_for}."
+            elif program.engine == "inductor":
+                runs = f"Runs what Inductor compiled of {_files(program)} in {program.precision}."
             elif program.is_built:
                 runs = f"Runs what was built of {_files(program)} in {program.precision}, in ONNX Runtime."
             if len(program.versions) > 1 and versions is None:

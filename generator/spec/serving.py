@@ -192,7 +192,13 @@ class Buffers(Strict):
         "the `gpu`, in one kernel that the server compiles at start, or the model does not load; `auto`: on the GPU "
         "where that works, else on the CPU, and the log says so.",
     )
-
+    decode: Literal["auto", "cpu", "gpu"] = Field(
+        "cpu",
+        description="Where JPEG files are decoded, if what follows runs on the GPU (`preprocess`): on the `cpu`; on "
+        "the `gpu`, by its JPEG engines or else its cores, or the model does not load; `auto`: on the GPU where that "
+        "works, else on the CPU, and the log says so. Pixels may differ by one level of 255 then, by three without "
+        "such engines. Other files, and JPEGs that the GPU does not take, are decoded on the CPU.",
+    )
     fold: bool = Field(
         False,
         description="Whether the arithmetic of the steps next to the engine becomes part of its graph, as in layout "

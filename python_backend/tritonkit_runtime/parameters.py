@@ -76,9 +76,10 @@ class Buffers:
     """That an engine's tensors lie in memory which is allocated once.
 
     `buckets`: the sizes of batch that are run, smallest first; `slots`: batches that have memory at a time; `copies`:
-    where they go, one of COPIES; `preprocess`: where the steps before the engine run, one of PREPROCESS. `lengths`:
-    those of the tensors' open axis (-1) that are run, smallest first; empty where no tensor has one. `inputs`:
-    whether they may come in the GPU's memory (`device`), request by request; `outputs`: whether they stay there.
+    where they go, one of COPIES; `preprocess`: where the steps before the engine run, one of PREPROCESS; `decode`:
+    where JPEG files are decoded, likewise. `lengths`: those of the tensors' open axis (-1) that are run, smallest
+    first; empty where no tensor has one. `inputs`: whether they may come in the GPU's memory (`device`), request by
+    request; `outputs`: whether they stay there.
     """
 
     buckets: tuple[int, ...]
@@ -88,6 +89,7 @@ class Buffers:
     lengths: tuple[int, ...] = ()
     inputs: Where = "host"
     outputs: Where = "host"
+    decode: Preprocess = "cpu"
 
 
 @dataclass(frozen=True)
@@ -261,15 +263,21 @@ def _buffers(fields: dict[str, Any], where: str) -> Buffers:
         lengths = _rising(_get(fields, "lengths", list, where), f"{where}lengths", "lengths")
     copies = _one_of(COPIES, _get(fields, "copies", str, where), f"{where}copies")
     slots = _at_least(2, _get(fields, "slots", int, where), f"{where}slots")
-    preprocess = _get({"preprocess": "cpu", **fields}, "preprocess", str, where)
+    preprocess, decode = (
+        _one_of(PREPROCESS, _get({word: "cpu", **fields}, word, str, where), f"{where}{word}")
+        for word in ("preprocess", "decode")
+    )
+    if decode != "cpu" and preprocess == "cpu":
+        raise ParameterError(
+            f"{where}decode is {decode!r}, and the steps after it run on the CPU: say preprocess too"
+        )
     inputs, outputs = (
         _one_of(WHERE, _get({side: "host", **fields}, side, str, where), f"{where}{side}")
         for side in ("inputs", "outputs")
     )
     if lengths and "device" in (inputs, outputs):
         raise ParameterError(f"{where}lengths is given, and tensors with an open axis do not stay on the device")
-    found = _one_of(PREPROCESS, preprocess, f"{where}preprocess")
-    return Buffers(buckets, slots, copies, found, lengths, inputs, outputs)
+    return Buffers(buckets, slots, copies, preprocess, lengths, inputs, outputs, decode)
 
 
 def _rising(sizes: list[Any], where: str, what: str) -> tuple[int, ...]:

@@ -15,6 +15,7 @@ _PREPROCESS = ("preprocess", "programs/pairs.py", "programs/preprocessed.py")
 _OF_ENGINE = {
     "onnxruntime": ("buffered/onnxruntime.py",),
     "tensorrt": ("buffered/tensorrt.py", "buffered/tensorrt_bindings.py"),
+    "inductor": ("buffered/inductor.py", "buffered/inductor_module.py", "buffered/inductor_package.py"),
 }
 
 

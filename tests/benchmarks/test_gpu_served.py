@@ -23,7 +23,7 @@ from gpu_served_turns import Serving, best, judged
 from loadtest.raw_http import ClosedLoop, Reply, triton_answer, triton_request
 
 LOT = np.random.default_rng(1)
-OPTIONS = {"device": "cpu", "instances": "1", "largest": 4, "rows": ",".join(gpu_served.ROWS)}
+OPTIONS = {"device": "cpu", "instances": "1", "waiting": "1x8", "largest": 4, "rows": ",".join(gpu_served.ROWS)}
 
 
 @pytest.mark.parametrize(
@@ -121,25 +121,30 @@ def test_what_is_served_on_a_gpu_renders_from_specs(tmp_path: Path) -> None:
     whole = Model("finer_8", graph, plan, gpu_served.PIXELS, gpu_served.BEST, 8, 128, buckets=gpu_served.finer(128))
     files = replace(whole, name="jpeg", inputs={"image": ("bytes", ())}, before=gpu_served.DECODE, buckets=(),
                     largest=32)  # fmt: skip
+    decoded = replace(files, name="jpeg_gpu_2", buffers={"preprocess": "gpu", "decode": "gpu"})
     words = Model("texts_3", texts, plan, gpu_served.TOKENS, gpu_served.EMBEDDING, 3, 64)
     made = make_repository(
-        [whole, files, words, replace(whole, name="idle", kind="idle")], tmp_path / "x", on_gpu=True
+        [whole, files, decoded, words, replace(whole, name="idle", kind="idle")], tmp_path / "x", on_gpu=True
     )
     for name, sizes in {
         "finer_8": list(whole.buckets),
         "jpeg": [1, 2, 4, 8, 16, 32],
+        "jpeg_gpu_2": [1, 2, 4, 8, 16, 32],
         "texts_3": [1, 2, 4, 8, 16, 32, 64],
     }.items():
         told = json.loads((made.path / name / "1" / "tritonkit.json").read_text())
         assert sizes in [stage["program"].get("buffers", {}).get("buckets") for stage in told["program"]["stages"]]
         assert (made.path / name / "1" / "engine.plan").read_bytes() == b"ftrt"
     assert (made.path / "idle" / "1" / "model.py").exists()
+    told = json.loads((made.path / "jpeg_gpu_2" / "1" / "tritonkit.json").read_text())
+    buffers = told["program"]["stages"][1]["program"]["buffers"]
+    assert (buffers["preprocess"], buffers["decode"]) == ("gpu", "gpu")
 
 
 def test_a_row_leaves_time_for_those_after_it(tmp_path: Path) -> None:
     run = object.__new__(gpu_served.Run)
     run.results, run.asked = Results(tmp_path / "out.json", 200), frozenset({"one_image", "eight_images", "jpeg"})
-    assert run.left_s("one_image")() == pytest.approx(200 - 35 - 55, abs=1)
+    assert run.left_s("one_image")() == pytest.approx(200 - 35 - 85, abs=1)
     assert run.left_s("jpeg")() == pytest.approx(200, abs=1)
 
 
@@ -283,3 +288,16 @@ def test_of_files_the_fastest_setting_is_taken_though_none_is_in_time(monkeypatc
     found = gpu_served.rows.jpeg(bench, {8: "few", 28: "many"}, [b""])
     assert (found["instances"], found["in_flight"]) == (28, 512)
     assert found["served"]["median"] == 4 * 512
+    assert "on_gpu" not in found
+
+    monkeypatch.setattr(gpu_served.on_gpu, "get_context", lambda _: argparse.Namespace(Pool=Pool))
+    way = gpu_served.on_gpu.Way({2: "on_gpu_2", 4: "on_gpu_four"}, bench.data)
+    found = gpu_served.rows.jpeg(bench, {8: "few", 28: "many"}, [b""], way)
+    assert found["served"]["median"] == 4 * 512
+    own = found["on_gpu"]
+    assert (own["instances"], own["in_flight"]) == (4, 512)
+    assert own["served"]["median"] == 11 * 512
+    # Four processes decode 100 each: more than one, and less than the engine.
+    assert (own["decoding_1_process"]["median"], own["decoding_as_many_as_instances"]["median"]) == (100, 400)
+    assert own["share_of_the_slower"]["median"] == pytest.approx(11 * 512 / 400, rel=1e-4)
+    assert own["times_decoded_on_the_cpu"]["median"] == pytest.approx(11 / 4, rel=1e-4)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 
 from generator.memory import PINNED_POOL_BYTES, Memory, memory_of
@@ -44,21 +43,6 @@ def test_what_goes_between_steps_on_a_gpu_is_counted_four_times() -> None:
     assert not any("pool" in flag for flag in found.flags())
     assert found.file_bytes == 0
     assert "file" in found.unknown[0]
-
-
-def test_what_waits_for_a_python_model_on_a_gpu_is_said_to_have_no_bound() -> None:
-    work = open_workspace(Project(ROOT), [ROOT / "specs" / "digits.yaml"], "production")
-    plan = work.plans["production"][0]
-    engine = next(model for model in plan.models if model.name == "digits_engine")
-    models = [
-        replace(model, instances=engine.instances, parameters={"FORCE_CPU_ONLY_INPUT_TENSORS": "no"})
-        if model.name == "digits_postprocess" else model for model in plan.models
-    ]  # fmt: skip
-    asks = memory_of(replace(plan, models=tuple(models)), Project(ROOT), {})
-    assert [
-        text for text in asks.unknown if text.startswith("what waits in front of `digits_postprocess` on a GPU: ")
-    ]
-    assert not any("waits" in text for text in memory("digits", "production").unknown)
 
 
 def test_pools_larger_than_the_servers_own_are_flags() -> None:

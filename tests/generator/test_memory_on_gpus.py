@@ -11,6 +11,7 @@ from generator.engine.install.request import key_of_request, request_of
 from generator.engine.install.write import install, manifest_of
 from generator.lint.specs import lint_specs
 from generator.memory import CUDA_POOL_BYTES, GpuPart, Memory, memory_of_all
+from generator.memory.estimates import Estimate
 from generator.memory.gpu import CONTEXT_BYTES
 from generator.memory.rings import rings_of
 from generator.problems import Severity
@@ -210,6 +211,30 @@ def test_pipelines_on_one_gpu_share_the_servers_own(tmp_path: Path) -> None:
     known = [found.gpus()[0].known_bytes for found in (together, *apart)]
     assert known[0] == known[1] + known[2] - CONTEXT_BYTES - CUDA_POOL_BYTES
     assert together.shm_bytes == sum(found.shm_bytes for found in apart)
+
+
+def test_images_that_the_gpu_decodes_are_counted_by_their_bound(tmp_path: Path) -> None:
+    """32 images of 2,097,152 gray pixels in each of two slots of two instances; the decoder's own is an estimate."""
+    spec = FUSED.replace("net.onnx}", "net.onnx, buffers: {preprocess: gpu, decode: gpu}}")
+    found = memory(tmp_path / "gpu", spec)
+    assert by_what(found)["decoded images, at most"] == (2 * 2, 32 << 21)
+    assert any(text.startswith("what nvImageCodec and nvJPEG allocate for themselves") for text in found.estimates)
+    other = memory(tmp_path / "cpu", spec.replace("decode: gpu", "decode: cpu"))
+    assert "decoded images, at most" not in by_what(other)
+    assert not any("nvImageCodec" in text for text in other.estimates)
+
+
+def test_what_is_estimated_is_said_with_what_was_seen(tmp_path: Path) -> None:
+    found = memory(tmp_path, FUSED)
+    assert found.estimates == (
+        "a CUDA context, in each process: no more than 583 MiB on an H200, which is counted",
+        "code that engines load into it, in each process: not measured",
+        "what TensorRT's libraries allocate in each execution context: no more than 128 MiB on an H200, not counted",
+    )
+    assert memory(tmp_path / "other", FUSED.replace("engine: tensorrt, precision: fp16, ", "")).estimates == (
+        *found.estimates[:2],
+    )
+    assert str(Estimate("it", 5 << 20, 7 << 20)) == "it: 5 to 7 MiB on an H200, not counted"
 
 
 def test_of_several_lengths_the_greatest_counts(tmp_path: Path) -> None:

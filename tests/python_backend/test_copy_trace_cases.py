@@ -5,17 +5,19 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parent / "gpu"))
-from copy_trace_cases import CASES, PICTURES, TABLE_BYTES, Case, Served, make
+from copy_trace_cases import CASES, PAIRS, PICTURES, TABLE_BYTES, Case, Served, make
 from copy_trace_reader import Calls, Copy, Seen, Wait
 from copy_trace_run import REQUESTS, Result, result_of
 
 from tritonkit_runtime.parameters import TensorSpec
 from tritonkit_runtime.preprocess.staging import IMAGE
 
+TOLD = json.loads((Path(__file__).parent / "gpu/copies_seen.json").read_bytes())["cases"]
 IN, OUT = 3 * 224 * 224 * 4, 1000 * 4
 
 
@@ -24,7 +26,7 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Served:
     folder = tmp_path_factory.mktemp("copies")
     (folder / "a.plan").write_bytes(b"a plan")
     given, made = TensorSpec("images", "FP32", (3, 224, 224)), TensorSpec("logits", "FP32", (1000,))
-    return make(folder / "project", folder / "a.plan", given, made)
+    return make(folder / "project", folder / "a.plan", given, made, folder / "a.plan")
 
 
 def copied(kind: str, source: str, to: str, size: int, at: int, stream: int = 13, *, recorded: bool = False) -> Copy:
@@ -95,17 +97,37 @@ def test_what_nobody_expected_is_in_the_table_and_what_is_small_is_only_told(ser
     assert wrong.as_json()["table"] == wrong.table().splitlines()
 
 
-@pytest.mark.parametrize("case", CASES, ids=str)
-def test_the_report_says_what_was_seen_on_a_gpu(served: Served, case: Case) -> None:
+@pytest.mark.parametrize("told", TOLD, ids=lambda told: f"{told['model']}-{told['protocol']}-{told['items']}")
+def test_the_report_says_what_was_seen_on_a_gpu(served: Served, told: dict[str, Any]) -> None:
     """copies_seen.json is what test_copies_on_a_gpu.py wrote on an H200."""
-    told = json.loads((Path(__file__).parent / "gpu/copies_seen.json").read_bytes())
-    [found] = [
-        one["seen"] for one in told["cases"]
-        if (one["model"], one["protocol"], one["items"]) == (case.model, case.protocol, case.items)
-    ]  # fmt: skip
-    nothing = result_of(case, served.report(case), {})
+    [case] = [case for case in CASES if (case.model, case.protocol, case.items) == (
+        told["model"], told["protocol"], told["items"])]  # fmt: skip
+    nothing, found = result_of(case, served.report(case), {}), told["seen"]
     assert {" ".join(row): size for row, size in nothing.expected.items()} == found["bytes"]
     assert nothing.expected_waits == {process: sum(kinds.values()) for process, kinds in found["waits"].items()}
+
+
+def test_every_place_of_an_image_was_seen() -> None:
+    seen = {(told["model"], told["protocol"], told["items"]) for told in TOLD}
+    assert {(c.model, c.protocol, c.items) for c in CASES if c.model not in PAIRS} <= seen
+
+
+@pytest.mark.parametrize("items", [1, 4])
+def test_two_inputs_and_two_outputs_are_all_copied(served: Served, items: int) -> None:
+    """49,152 and 4,096 bytes an item, both ways."""
+    both = items * (49152 + 4096)
+    for case, rows, waits in (
+        (Case("pair_in_host", "grpc", items), {"stub HtoD pinned": both, "stub DtoH pinned": both}, {"stub": 1}),
+        (Case("pair_in_device", "grpc", items), {"stub HtoD pinned": both, "stub DtoH pageable": both}, {"stub": 3}),
+        (Case("pair_in_device", "cuda-shm", items), {"server DtoD GPU": 2 * both, "stub DtoD GPU": 2 * both},
+         {"server": 3, "stub": 3}),
+        (Case("pair_in_host", "cuda-shm", items),
+         {"server DtoH pageable": both, "stub HtoD pinned": both, "stub DtoH pinned": both,
+          "server HtoD pageable": both}, {"server": 3, "stub": 1}),
+    ):  # fmt: skip
+        nothing = result_of(case, served.report(case), {})
+        assert {" ".join(row): size for row, size in nothing.expected.items()} == rows
+        assert nothing.expected_waits == waits
 
 
 @pytest.mark.parametrize("case", CASES, ids=str)

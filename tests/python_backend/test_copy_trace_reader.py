@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parent / "gpu"))
-from copy_trace_reader import Calls, Copy, Seen, TraceError, Tracing, Wait, name_of
+from copy_trace_reader import Block, Calls, Copy, Seen, TraceError, Tracing, Wait, name_of
 
 STUB = (
     "process 7 /b/triton_python_backend_stub /r/resnet/1/model.py triton_python_backend_shm_region_1 1 2\nready 28\n"
@@ -118,3 +118,20 @@ def test_processes_have_names() -> None:
     assert name_of(["/b/triton_python_backend_stub", "/r/resnet/1/model.py", "region"]) == "stub of resnet"
     assert name_of(["/usr/bin/python3", "-c", "pass"]) == "python3"
     assert name_of([""]) == "unknown"
+
+
+def test_what_a_process_holds_and_the_most_that_it_held(tmp_path: Path) -> None:
+    first = "alloc device 4096 100\nalloc device 4096 100\nalloc pinned 8192 7\nalloc device 12288 100\nfree 4096\nfree 0\n"
+    then = "alloc device 4096 30\nfree 4096\nalloc device 4096 20\n"
+    with answering(tmp_path, {7: [STUB + first, then]}):
+        tracing = Tracing(tmp_path, lambda number: True)
+        assert tracing.taken() == {}
+        [process] = tracing.processes.values()
+        assert process.held.sizes("device") == {100: 1}
+        assert process.held.bytes_of("pinned") == 7
+        assert process.held.most == {"device": 200, "pinned": 7}
+        process.held.begin()
+        tracing.taken()
+        assert process.held.taken == [Block("device", 30), Block("device", 20)]
+        assert process.held.most == {"device": 130, "pinned": 7}
+        assert process.held.sizes("device") == {100: 1, 20: 1}

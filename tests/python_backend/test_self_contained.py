@@ -61,7 +61,8 @@ def test_steps_on_the_gpu_bring_the_kernel_and_no_others_do(tmp_path: Path) -> N
     assert {path.split("/", 1)[1] for path in set(kernel) - set(plain)} == {
         "programs/pairs.py", "programs/preprocessed.py",
         *(f"preprocess/{name}.py" for name in (
-            "__init__", "errors", "kernel", "nvrtc", "pattern", "recipe", "source", "staging"
+            "__init__", "decoder", "errors", "filling", "jpeg", "kernel", "nvimgcodec", "nvrtc", "pattern", "recipe",
+            "source", "staging",
         )),
     }  # fmt: skip
     for path, content in kernel.items():

@@ -38,8 +38,8 @@ def finished(
     found = worse(against, manifest, limits)
     if found:
         return Outcome(job, "refused", (*record.problems(), *job.problems(found)), record.rows, choice)
-    if not choice.served:
-        record.notes.append(Finding("TK987", f"{choice.title} passes, and nothing serves it yet", "", "engine"))
+    if not one.served:
+        record.notes.append(Finding("TK987", f"{choice.title} passes, and nothing serves it here", "", "engine"))
         return Outcome(job, "refused", record.problems(), record.rows, choice)
     record.tell("installing")
     there = install(record.project, place, manifest, None if as_it_is else one.compiled.data)

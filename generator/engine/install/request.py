@@ -15,7 +15,7 @@ from generator.spec.models import Accuracy
 
 FORMAT = 1
 PLAN_FILE, ONNX_FILE = "model.plan", "model.onnx"
-FILE_OF = {"onnxruntime": ONNX_FILE, "tensorrt": PLAN_FILE, "inductor": "model.pt2"}
+FILE_OF = {"onnxruntime": ONNX_FILE, "tensorrt": PLAN_FILE, "inductor": "model.inductor"}
 
 
 def request_of(plan: Plan, model: ModelPlan, version: int, project: Project) -> dict[str, Any]:

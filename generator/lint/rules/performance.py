@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from generator.elements import ELEMENT_BYTES
@@ -12,7 +12,8 @@ from generator.lint.rule import NOTE, WARNING, Finding, rule
 from generator.lint.rules.broken import is_encoded
 from generator.lint.words import item_count, type_name
 
-_POOL_FACTOR = 4
+# As the memory plan counts them (generator/memory/pools.py).
+_POOL_FACTOR, _TAKEN_FACTOR, _POOL_BLOCK_BYTES = 4, 2, 512
 _IMAGE_BYTES, _IMAGE_AXES = 1 << 16, 3
 
 
@@ -40,24 +41,49 @@ def more_instances_than_cores(model: Model) -> Iterator[Finding]:
 
 @rule("TK766", WARNING, "core cuda_memory_manager.cc; seen: full, some data comes out wrong", live=False)
 def small_pool(model: Model) -> Iterator[Finding]:
-    """The server's CUDA pool is too small for what an ensemble keeps on the GPU.
+    """The server's CUDA pool is too small for what lies in it on the GPU.
 
     Between the steps of an ensemble, outputs of steps on a GPU lie in a pool of 64 MiB a GPU, which cannot grow. When
     it is full they go through host memory, and answers with wrong data were seen then. Four batches for each
-    instance should fit: `--cuda-memory-pool-byte-size=GPU:BYTES`.
+    instance should fit: `--cuda-memory-pool-byte-size=GPU:BYTES`. The server also copies into it what a Python model
+    takes from a GPU (`FORCE_CPU_ONLY_INPUT_TENSORS: "no"`): two batches for each instance.
 
     Bad:
         output [ { name: "y" data_type: TYPE_FP32 dims: [ 3, 1024, 1024 ] } ]
     Good:
         output [ { name: "y" data_type: TYPE_FP32 dims: [ 3, 64, 64 ] } ]
     """
-    if not model.is_ensemble or model.server.gpus == 0:
+    if model.server.gpus == 0:
         return
-    outer = {tensor.name for tensor in model.config.output}
     on: dict[int | None, int] = {}  # bytes by GPU; None: of groups that name none, which are on all of them
-    for step in model.config.ensemble_scheduling.step:
-        member = model.other(step.model_name)
-        if member is None or member.is_ensemble or not _gpu_instances(member):
+    for member, size in _of_steps(model) if model.is_ensemble else _of_itself(model):
+        for group in member.completed.instance_group:
+            for gpu in (set(group.gpus) or {None}) if group.kind == group.KIND_GPU else ():
+                on[gpu] = on.get(gpu, 0) + group.count * size
+    needed = on.pop(None, 0) + max(on.values(), default=0)
+    if needed > model.server.cuda_pool_bytes:
+        has = model.server.cuda_pool_bytes
+        what, path = ("tensors of the steps", "ensemble_scheduling") if model.is_ensemble else ("its inputs", "input")
+        text = f"{what} need {needed:,} bytes of CUDA pool a GPU, and the server has {has:,}"
+        hint = f"start it with --cuda-memory-pool-byte-size=0:{needed}, and so for each GPU"
+        yield model.found(path, text, hint)
+
+
+def _of_itself(model: Model) -> Iterator[tuple[Model, int]]:
+    """What clients of a Python model may send from a GPU; bytes of the pool for one instance."""
+    if model.completed.backend == "python" and _gpu_instances(model):
+        yield model, _taken_bytes(model, model.completed.input)
+
+
+def _of_steps(model: Model) -> Iterator[tuple[Model, int]]:
+    """The members of an ensemble that keep tensors on a GPU; bytes of the pool for one instance of each."""
+    outer = {tensor.name for tensor in model.config.output}
+    steps = [(step, model.other(step.model_name)) for step in model.config.ensemble_scheduling.step]
+    known = [(step, found) for step, found in steps if found is not None and not found.is_ensemble]
+    there = {tensor.name for tensor in model.config.input}
+    there |= {name for step, found in known if _gpu_instances(found) for name in step.output_map.values()}
+    for step, member in known:
+        if not _gpu_instances(member):
             continue
         outputs, largest = outputs_of(member), max(1, member.completed.max_batch_size)
         # The ensemble's own outputs too: they are allocated like the others, and copied to the client afterwards. Of
@@ -65,16 +91,15 @@ def small_pool(model: Model) -> Iterator[Finding]:
         python = member.completed.backend == "python"
         names = [name for name, tensor in step.output_map.items() if not (python and tensor in outer)]
         given = [output for output in map(outputs.first, names) if output is not None]
-        kept_bytes = _POOL_FACTOR * largest * sum(map(_item_bytes, given))
-        for group in member.completed.instance_group:
-            for gpu in (set(group.gpus) or {None}) if group.kind == group.KIND_GPU else ():
-                on[gpu] = on.get(gpu, 0) + group.count * kept_bytes
-    needed = on.pop(None, 0) + max(on.values(), default=0)
-    if needed > model.server.cuda_pool_bytes:
-        has = model.server.cuda_pool_bytes
-        text = f"outputs of the steps need {needed:,} bytes of CUDA pool a GPU, and the server has {has:,}"
-        hint = f"start it with --cuda-memory-pool-byte-size=0:{needed}, and so for each GPU"
-        yield model.found("ensemble_scheduling", text, hint)
+        taken = [tensor for tensor in member.completed.input if python and step.input_map.get(tensor.name) in there]
+        yield member, _POOL_FACTOR * largest * sum(map(_item_bytes, given)) + _taken_bytes(member, taken)
+
+
+def _taken_bytes(model: Model, inputs: Iterable[Any]) -> int:
+    """Of inputs from a GPU, of which each request's are whole blocks of the pool."""
+    largest: int = max(1, model.completed.max_batch_size)
+    blocks = sum(-(-_item_bytes(tensor) // _POOL_BLOCK_BYTES) for tensor in inputs)
+    return _TAKEN_FACTOR * largest * blocks * _POOL_BLOCK_BYTES
 
 
 @rule("TK767", WARNING, "core dynamic_batch_scheduler.cc; seen: 64 requests in 64 executions")

@@ -15,7 +15,7 @@ from tritonkit_runtime.device.errors import CudaError
 from tritonkit_runtime.device.host import Host
 from tritonkit_runtime.parameters import Copies, ParameterError, TensorSpec
 
-ENGINES = ("onnxruntime", "tensorrt")
+ENGINES = ("onnxruntime", "tensorrt", "inductor")
 
 
 class Loaded:
@@ -40,10 +40,9 @@ def load(
 ) -> Loaded:  # fmt: skip
     """The engine that is named, on the GPU of this number or (None) on the CPU, warm for every bucket in all lengths.
 
-    `threads` are ONNX Runtime's, on the CPU. `feed` makes what fills one of the inputs, on a GPU. There inputs may
-    come in its memory if `direct`, and the outputs `stay` in it. Raises
-    ParameterError for what cannot be loaded, OutOfMemoryError where it has no room, and what `feed` raises; nothing
-    is kept then.
+    `threads` are ONNX Runtime's and PyTorch's, on the CPU. `feed` makes what fills one of the inputs, on a GPU. There
+    inputs may come in its memory if `direct`, and the outputs `stay` in it. Raises ParameterError for what cannot be
+    loaded, OutOfMemoryError where it has no room, and what `feed` raises; nothing is kept then.
     """
     if engine not in ENGINES:
         raise ParameterError(f"there is no engine {engine!r}; valid are {', '.join(ENGINES)}")
@@ -61,6 +60,13 @@ def load(
             from tritonkit_runtime.buffered.tensorrt import TensorRT
 
             made = TensorRT(device, path, inputs, outputs, sizes, batched=batched, lengths=lengths)
+        elif engine == "inductor":
+            from tritonkit_runtime.buffered.inductor import Inductor
+
+            made = Inductor(
+                device, path, inputs, outputs, sizes, batched=batched, threads=threads, index=gpu or 0,
+                lengths=lengths,
+            )  # fmt: skip
         else:
             from tritonkit_runtime.buffered.onnxruntime import OnnxRuntime
 

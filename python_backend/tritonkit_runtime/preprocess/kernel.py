@@ -11,6 +11,7 @@ from tritonkit_runtime.device import Kernels
 from tritonkit_runtime.device.errors import CudaError
 from tritonkit_runtime.device.held import Held
 from tritonkit_runtime.preprocess import nvrtc
+from tritonkit_runtime.preprocess.decoder import Decoder
 from tritonkit_runtime.preprocess.errors import NotOnGpuError
 from tritonkit_runtime.preprocess.recipe import Recipe
 from tritonkit_runtime.preprocess.source import NAME, SOURCE
@@ -33,25 +34,28 @@ class Compile(Protocol):
 class Kernel:
     """Fills the input of an engine from images; a Feeder. `input` is the engine's name of that tensor.
 
-    `max_pixels` is the most that an image can have, `compiled` what stands for NVRTC. Raises NotOnGpuError where the
-    kernel cannot be compiled or loaded.
+    `max_pixels` is the most that an image can have, `compiled` what stands for NVRTC; `decoder` decodes files on the
+    GPU, and belongs to the kernel from then on. Raises NotOnGpuError where the kernel cannot be compiled or loaded.
     """
 
     def __init__(
-        self, device: Kernels, recipe: Recipe, name: str, max_pixels: int, *, compiled: Compile | None = None
-    ) -> None:
-        self.device, self.recipe, self.input = device, recipe, name
+        self, device: Kernels, recipe: Recipe, name: str, max_pixels: int, *, compiled: Compile | None = None,
+        decoder: Decoder | None = None,
+    ) -> None:  # fmt: skip
+        self.device, self.recipe, self.input, self.decoder = device, recipe, name, decoder
         self.item_pixels = min(max_pixels, STAGED_PIXELS)
         self.stagings: list[Staging] = []
         self._held = Held()
         start = time.perf_counter()
         facts = device.facts()
-        options = [*_OPTIONS, *recipe.definitions()]
+        options = [*_OPTIONS, *recipe.definitions(), *([] if decoder is None else ["-DTURNED=1"])]
         make: Compile = compiled or nvrtc.compiled
         image = make(SOURCE, options, capability=facts["compute_capability"], cuda=facts["cuda"])
         self.compiled_s = time.perf_counter() - start
         device.use()
         with self._held.or_nothing():
+            if decoder is not None:
+                self._held.add(decoder.close)
             try:
                 module = self._held.handle(device.module(image), device.free_module)
                 self.function = device.function(module, NAME)

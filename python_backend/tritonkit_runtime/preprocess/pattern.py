@@ -13,8 +13,8 @@ _AFTER = ("normalize", "cast", "channels_first", "reshape")
 def why_not(steps: Sequence[tuple[str, Mapping[str, Any]]]) -> str:
     """What keeps the steps (name, parameters) from being one kernel, as part of a sentence; empty if nothing does.
 
-    It takes `decode` (which stays on the CPU) or none, `resize`, then any of `normalize`, `cast`, `channels_first`
-    and `reshape`.
+    It takes `decode` (which is no part of the kernel) or none, `resize`, then any of `normalize`, `cast`,
+    `channels_first` and `reshape`.
     """
     names = [name for name, _ in steps]
     at = 1 if names[:1] == ["decode"] else 0

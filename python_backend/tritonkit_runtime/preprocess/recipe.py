@@ -18,6 +18,7 @@ from tritonkit_runtime.steps import Chain, StepError
 from tritonkit_runtime.steps.arithmetic import Cast, Normalize
 from tritonkit_runtime.steps.base import Images, Step
 from tritonkit_runtime.steps.decode import Decode
+from tritonkit_runtime.steps.image_file import Header
 from tritonkit_runtime.steps.layout import ChannelsFirst
 from tritonkit_runtime.steps.resize import Resize
 
@@ -77,6 +78,15 @@ class Recipe:
             return Images(value, self.channels)
         try:
             return self.decode(batch, value)
+        except ValueError as error:
+            raise StepError(f"{self.where[0]}: {error}") from error
+
+    def headers(self, batch: Batch, value: Array) -> list[Header | None]:
+        """Of the batch's files; those of failed items are None. StepError as above, and where there are no files."""
+        try:
+            if self.decode is None:
+                raise ValueError("takes files, and images come as arrays")
+            return self.decode.headers(batch, value)
         except ValueError as error:
             raise StepError(f"{self.where[0]}: {error}") from error
 

@@ -5,7 +5,8 @@ floats for `area`. What comes after `resize` is a function of one byte and its c
 that the steps themselves have filled. Compile without fused multiply-add, which would round otherwise.
 
 Defined from outside: HEIGHT, WIDTH, CHANNELS; METHOD (0 nearest, 1 linear, 2 area); PLANAR (1: channels first);
-VALUE, an unsigned type as wide as what the engine takes.
+VALUE, an unsigned type as wide as what the engine takes; TURNED (1: the table says how far it is from pixel to pixel,
+which images need that lie there turned, or with gaps between their rows).
 """
 
 from __future__ import annotations
@@ -18,13 +19,37 @@ BLOCK = (32, 8)
 SOURCE = r"""
 typedef unsigned char byte;
 typedef unsigned long long offset;
+typedef long long distance;
+
+#ifndef TURNED
+#define TURNED 0
+#endif
 
 // One image of the table; without pixels it is padding, and its row becomes zeros.
 struct Image {
     const byte* pixels;
     int height, width;
     double scale_y, scale_x;  // source pixels a pixel that is made
+#if TURNED
+    int row, column;  // bytes to the pixel below and to the one beside: less than nothing where it is turned
+#endif
 };
+
+__device__ inline distance along_row(const Image& image, int x) {
+#if TURNED
+    return (distance)x * image.column;
+#else
+    return x * CHANNELS;
+#endif
+}
+
+__device__ inline const byte* pixel_at(const Image& image, int y, int x) {
+#if TURNED
+    return image.pixels + (distance)y * image.row + along_row(image, x);
+#else
+    return image.pixels + ((offset)y * image.width + x) * CHANNELS;
+#endif
+}
 
 // Two neighbours, and how much of each: parts of 2048, as OpenCV counts them.
 struct Pair {
@@ -67,10 +92,10 @@ __device__ inline Pair neighbours(int at, int size, int made, double scale, bool
 __device__ inline void linear(const Image& image, int y, int x, bool enlarged_area, byte* found) {
     Pair down = neighbours(y, image.height, HEIGHT, image.scale_y, false, enlarged_area);
     Pair along = neighbours(x, image.width, WIDTH, image.scale_x, true, enlarged_area);
-    const byte* upper = image.pixels + (offset)down.first * image.width * CHANNELS;
-    const byte* lower = image.pixels + (offset)down.second * image.width * CHANNELS;
+    const byte* upper = pixel_at(image, down.first, 0);
+    const byte* lower = pixel_at(image, down.second, 0);
     for (int c = 0; c < CHANNELS; ++c) {
-        int left = along.first * CHANNELS + c, right = along.second * CHANNELS + c;
+        distance left = along_row(image, along.first) + c, right = along_row(image, along.second) + c;
         int above = upper[left] * along.of_first + upper[right] * along.of_second;
         int below = lower[left] * along.of_first + lower[right] * along.of_second;
         int sum = ((down.of_first * (above >> 4)) >> 16) + ((down.of_second * (below >> 4)) >> 16);
@@ -81,7 +106,7 @@ __device__ inline void linear(const Image& image, int y, int x, bool enlarged_ar
 __device__ inline void nearest(const Image& image, int y, int x, byte* found) {
     int row = limited((int)floor(y * image.scale_y), image.height - 1);
     int column = limited((int)floor(x * image.scale_x), image.width - 1);
-    const byte* pixel = image.pixels + ((offset)row * image.width + column) * CHANNELS;
+    const byte* pixel = pixel_at(image, row, column);
     for (int c = 0; c < CHANNELS; ++c) found[c] = pixel[c];
 }
 
@@ -116,13 +141,13 @@ __device__ inline void averaged(const Image& image, int y, int x, byte* found) {
     for (int row = down.first - 1; row <= down.last; ++row) {
         float of_row = share(down, row);
         if (of_row == 0.f) continue;
-        const byte* pixels = image.pixels + (offset)row * image.width * CHANNELS;
+        const byte* pixels = pixel_at(image, row, 0);
         float in_row[CHANNELS];
         for (int c = 0; c < CHANNELS; ++c) in_row[c] = 0.f;
         for (int column = along.first - 1; column <= along.last; ++column) {
             float of_pixel = share(along, column);
             if (of_pixel == 0.f) continue;
-            for (int c = 0; c < CHANNELS; ++c) in_row[c] += pixels[column * CHANNELS + c] * of_pixel;
+            for (int c = 0; c < CHANNELS; ++c) in_row[c] += pixels[along_row(image, column) + c] * of_pixel;
         }
         for (int c = 0; c < CHANNELS; ++c) sums[c] += of_row * in_row[c];
     }
@@ -133,8 +158,8 @@ __device__ inline void of_whole_blocks(const Image& image, int y, int x, int row
     for (int c = 0; c < CHANNELS; ++c) {
         int sum = 0;
         for (int row = 0; row < rows; ++row) {
-            const byte* pixels = image.pixels + ((offset)(y * rows + row) * image.width + x * columns) * CHANNELS + c;
-            for (int column = 0; column < columns; ++column) sum += pixels[column * CHANNELS];
+            const byte* pixels = pixel_at(image, y * rows + row, x * columns) + c;
+            for (int column = 0; column < columns; ++column) sum += pixels[along_row(image, column)];
         }
         int mean = __float2int_rn(sum * (1.f / (rows * columns)));
         found[c] = (byte)(rows == 2 && columns == 2 ? (sum + 2) >> 2 : limited(mean, 255));

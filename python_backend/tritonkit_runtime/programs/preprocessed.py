@@ -1,4 +1,7 @@
-"""Steps and their engine on one GPU: the CPU decodes, and one kernel makes the input where the engine reads it."""
+"""Steps and their engine on one GPU: one kernel makes the input where the engine reads it.
+
+Files are decoded by the CPU, or by the GPU where it takes them.
+"""
 
 from __future__ import annotations
 
@@ -26,14 +29,17 @@ from tritonkit_runtime.parameters import (
     TensorSpec,
 )
 from tritonkit_runtime.preprocess import recipe as recipes
+from tritonkit_runtime.preprocess.decoder import Decoder
 from tritonkit_runtime.preprocess.errors import NotOnGpuError
+from tritonkit_runtime.preprocess.filling import from_files, from_images
 from tritonkit_runtime.preprocess.kernel import Kernel
+from tritonkit_runtime.preprocess.nvimgcodec import NvImageCodec
+from tritonkit_runtime.preprocess.staging import Staging
 from tritonkit_runtime.programs.buffered import loaded
 from tritonkit_runtime.programs.errors import StageError
 from tritonkit_runtime.programs.pairs import Pair, pairs
 from tritonkit_runtime.programs.runners import Signature
 from tritonkit_runtime.steps import StepError
-from tritonkit_runtime.steps.base import Images
 
 
 class PreprocessedRunner:
@@ -47,27 +53,32 @@ class PreprocessedRunner:
         """The engine's outputs, rows of failed items zeros; raises StageError of the stage that failed."""
         values = {name: array if batch.batched else array[np.newaxis] for name, array in batch.tensors.items()}
         try:
-            images = self._kernel.recipe.images(batch, values[self._pair.given])
+            fill = self._filling(batch, values[self._pair.given])
         except StepError as error:
             raise StageError(self._pair.steps.name, error) from error
         try:
             self._ring.buckets.of(batch.size)
             lane = self._ring.take(PATIENCE_S)
             try:
-                return self._run(lane, batch, values, images)
+                return self._run(lane, batch, values, fill)
             finally:
                 self._ring.give_back(lane)
         except (ShapeError, BatchError, BrokenError) as error:
             raise StepError(str(error)) from error
 
-    def _run(self, lane: Lane, batch: Batch, values: Tensors, images: Images) -> Tensors:
+    def _filling(self, batch: Batch, given: Array) -> Callable[[Staging], list[int]]:
+        """What puts the batch's images into a staging, and gives the items that have a row there. StepError."""
+        recipe, decoder = self._kernel.recipe, self._kernel.decoder
+        if decoder is None or recipe.decode is None:
+            images = recipe.images(batch, given)
+            return lambda staging: from_images(staging, batch, images)
+        decode, headers, kinds = recipe.decode, recipe.headers(batch, given), decoder.kinds
+        return lambda staging: from_files(staging, batch, headers, decode, kinds)
+
+    def _run(self, lane: Lane, batch: Batch, values: Tensors, fill: Callable[[Staging], list[int]]) -> Tensors:
         staging = self._kernel.stagings[lane.number]
         staging.clear()
-        good = []
-        for index, image in enumerate(images):
-            if image is not None:
-                staging.add(image, batch.size - index - 1)
-                good.append(index)
+        good = fill(staging)
         if not good:
             shapes = {t.name: (t.shape(batch.size, batch.batched), t.dtype) for t in self._ring.engine.outputs}
             return {name: np.zeros(shape, dtype) for name, (shape, dtype) in shapes.items()}
@@ -104,7 +115,7 @@ def preprocessed(
     try:
         for pair in pairs(program, parameters.outputs):
             try:
-                found.append((pair, _loaded(pair, parameters, folder, gpu)))
+                found.append((pair, _loaded(pair, parameters, folder, gpu, log)))
             except NotOnGpuError as error:
                 text = f"the steps of stage {pair.steps.name} cannot run on the GPU: {error}"
                 if _engine(pair)[1].preprocess == "gpu":
@@ -126,7 +137,28 @@ def _engine(pair: Pair) -> tuple[EngineProgram, Buffers]:
     return program, program.buffers
 
 
-def _loaded(pair: Pair, parameters: Parameters, folder: Path, gpu: int | None) -> PreprocessedRunner:
+def _decoder(
+    buffers: Buffers, recipe: recipes.Recipe, device: Kernels, gpu: int, told: Callable[[str], None]
+) -> Decoder | None:
+    """What decodes JPEG files on the GPU, if that was asked for; `told` what it is. ParameterError, where it must."""
+    if buffers.decode == "cpu" or recipe.decode is None:
+        return None
+    try:
+        found = NvImageCodec(device, gpu, recipe.channels, told)
+    except NotOnGpuError as error:
+        if buffers.decode == "gpu":
+            raise ParameterError(
+                f"JPEG files cannot be decoded on the GPU: {error}; `decode: auto` would decode them on the CPU"
+            ) from error
+        told(f"JPEG files cannot be decoded on the GPU: {error}. They are decoded on the CPU.")
+        return None
+    told(f"JPEG files are decoded by {found.about}; all other files by the CPU.")
+    return found
+
+
+def _loaded(
+    pair: Pair, parameters: Parameters, folder: Path, gpu: int | None, log: Callable[[str], None]
+) -> PreprocessedRunner:
     program, buffers = _engine(pair)
     if gpu is None:
         raise NotOnGpuError("the instance has none")
@@ -136,7 +168,11 @@ def _loaded(pair: Pair, parameters: Parameters, folder: Path, gpu: int | None) -
     check_fits(recipe, taken)
 
     def feeder(device: Kernels) -> Kernel:
-        return Kernel(device, recipe, pair.input, parameters.limits.max_pixels)
+        def told(text: str) -> None:
+            log(f"model {parameters.model}: stage {pair.steps.name}: {text}")
+
+        decoder = _decoder(buffers, recipe, device, gpu, told)
+        return Kernel(device, recipe, pair.input, parameters.limits.max_pixels, decoder=decoder)
 
     signature = Signature(pair.engine.inputs, pair.engine.outputs, parameters.max_batch_size, parameters.limits, gpu)
     ready = loaded(program, buffers, signature, folder, feeder)

@@ -45,24 +45,41 @@ class Decode:
 
     def __call__(self, batch: Batch, value: Array) -> Images:
         """Images that are decoded while the next step takes them; ValueError unless one string per item."""
-        if value.dtype != object or value.size != len(value):
-            raise ValueError(f"takes one string per item, found {value.dtype} {shape_of(value)}")
-        return Images(self._images(batch, value.reshape(-1)), self.channels)
+        return Images(self._images(batch, _files(value)), self.channels)
 
-    def _images(self, batch: Batch, items: Array) -> Iterator[Pixels | None]:
-        for index, data in enumerate(items):
+    def _images(self, batch: Batch, files: Array) -> Iterator[Pixels | None]:
+        for index, data in enumerate(files):
             try:
                 yield None if index in batch.failed else self.decode(data)
             except ImageError as error:
                 batch.fail(index, str(error))
                 yield None
 
+    def headers(self, batch: Batch, value: Array) -> list[Header | None]:
+        """Of files that may be decoded, by whoever does it; None of items that have failed. ValueError as above."""
+        found: list[Header | None] = []
+        for index, data in enumerate(_files(value)):
+            try:
+                found.append(None if index in batch.failed else self.checked(data))
+            except ImageError as error:
+                batch.fail(index, str(error))
+                found.append(None)
+        return found
+
     def decode(self, data: bytes) -> Pixels:
         """One image, UINT8 [H, W, channels]; raises ImageError."""
+        return self.pixels(self.checked(data))
+
+    def checked(self, data: bytes) -> Header:
+        """The file's header, if it may be decoded; raises ImageError. No pixel is decoded."""
         if len(data) > self.limits.max_bytes:
             raise ImageError(f"{len(data)} bytes, more than the limit of {self.limits.max_bytes}")
         header = read_header(data)
         self._check_cost(header, len(data))
+        return header
+
+    def pixels(self, header: Header) -> Pixels:
+        """The image of a header that was checked, UINT8 [H, W, channels]; raises ImageError."""
         flags = cv2.IMREAD_GRAYSCALE if self.channels == 1 else cv2.IMREAD_COLOR_RGB
         try:
             with _quiet:
@@ -91,3 +108,9 @@ class Decode:
             raise broken(f"its {size_bytes} bytes are too few for {size} (truncated)")
         if header.inflated_bytes:
             check_inflated(header)
+
+
+def _files(value: Array) -> Array:
+    if value.dtype != object or value.size != len(value):
+        raise ValueError(f"takes one string per item, found {value.dtype} {shape_of(value)}")
+    return value.reshape(-1)

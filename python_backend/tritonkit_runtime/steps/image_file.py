@@ -3,10 +3,24 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 
 class ImageError(ValueError):
     """Why these bytes are not an image that can be decoded: one line for the client, below 300 characters."""
+
+
+class Segments(NamedTuple):
+    """Where a JPEG has what decides how its pixels are read: positions of markers, -1 of one that is not there.
+
+    `frame` is the frame header, `app1` the first application segment 1 (where EXIF is), `adobe` Adobe's. `several`:
+    whether its pixels come in more scans than one.
+    """
+
+    frame: int
+    app1: int
+    adobe: int
+    several: bool
 
 
 @dataclass(frozen=True)
@@ -16,6 +30,7 @@ class Header:
     `scans`: how often a decoder goes over all the pixels. `room`: the most pixels that the file's data can hold.
     `data`: what to give to the decoder, the file without the parts that it must not see. `inflated_bytes`: what its
     pixels take once they are inflated, where a decoder that inflated all there is could run for seconds; else 0.
+    `jpeg`: of a JPEG, where its segments are.
     """
 
     width: int
@@ -24,6 +39,7 @@ class Header:
     room: int = field(default=0, compare=False)
     data: bytes = field(default=b"", compare=False, repr=False)
     inflated_bytes: int = field(default=0, compare=False)
+    jpeg: Segments | None = field(default=None, compare=False, repr=False)
 
 
 def check_size(width: int, height: int, longest: int) -> None:

@@ -6,11 +6,19 @@ import re
 import struct
 from typing import NamedTuple
 
-from tritonkit_runtime.steps.image_file import Header, ImageError, broken, check_size, damaged, truncated
+from tritonkit_runtime.steps.image_file import (
+    Header,
+    ImageError,
+    Segments,
+    broken,
+    check_size,
+    damaged,
+    truncated,
+)
 
 SIGNATURE = b"\xff\xd8\xff"
 _END = b"\xff\xd9"
-_END_OF_IMAGE, _START_OF_SCAN, _ADOBE_SEGMENT = 0xD9, 0xDA, 0xEE
+_END_OF_IMAGE, _START_OF_SCAN, _APP1, _ADOBE_SEGMENT = 0xD9, 0xDA, 0xE1, 0xEE
 _MISPLACED = {0x00, 0xD8}  # a stuffed byte, another image's start
 _LONGEST = 65_500  # pixels of a side, as libjpeg has it
 # Start-of-frame markers; C4, C8 and CC in their midst mean other things.
@@ -49,7 +57,8 @@ def read_jpeg(data: bytes) -> Header:
     counts itself), so that both see the same frame header; what libjpeg would skip is refused.
     """
     frame: _Frame | None = None
-    progressive = adobe = False
+    progressive = False
+    frame_at = app1 = adobe = -1
     position, size = 2, len(data)
     for _ in range(_MAX_SEGMENTS):
         if position + 4 > size:
@@ -68,18 +77,20 @@ def read_jpeg(data: bytes) -> Header:
         after = position + 2 + _length(data, position)
         if marker in _START_OF_FRAME and position + 10 <= size:
             frame = _frame(marker, _Frame(*_frame_at(data, position + 4)), frame)
-            progressive = marker == _PROGRESSIVE
+            progressive, frame_at = marker == _PROGRESSIVE, position
+        elif marker == _APP1 and app1 < 0:
+            app1 = position
         elif marker == _ADOBE_SEGMENT and after >= position + 16 and data.startswith(b"Adobe", position + 4):
-            adobe = True
+            adobe = position
         elif marker == _START_OF_SCAN:
             if frame is None:
                 raise broken("this JPEG has no frame header before its pixels")
-            if frame.components == 4 and not adobe:
+            if frame.components == 4 and adobe < 0:
                 # OpenCV takes all four-colour JPEGs for inverted ones, as Adobe writes them: others come out wrong.
                 raise ImageError("a CMYK JPEG without Adobe's marker: save it as RGB")
             # A first scan of fewer components than the frame has is not the only one.
             several = progressive or data[position + 4 : position + 5] < bytes((frame.components,))
-            return _whole(data, frame, after, several)
+            return _whole(data, frame, after, Segments(frame_at, app1, adobe, several))
         position = after
     raise broken(f"this JPEG has more than {_MAX_SEGMENTS} segments")
 
@@ -108,13 +119,14 @@ def _frame(marker: int, frame: _Frame, earlier: _Frame | None) -> _Frame:
     return frame
 
 
-def _whole(data: bytes, frame: _Frame, pixels_at: int, several: bool) -> Header:
+def _whole(data: bytes, frame: _Frame, pixels_at: int, segments: Segments) -> Header:
     # Within the pixel data FF is always followed by 00 or a restart marker, so FF D9 is the end itself.
     # A decoder would fill what is missing with grey and call it an image.
     if data.rfind(_END, pixels_at) < 0:
         raise truncated("JPEG", len(data), "before its end marker")
-    scans = _count_scans(data, pixels_at) if several else 1
-    return Header(frame.width, frame.height, scans, (len(data) - pixels_at) * _PIXELS_A_BYTE, data)
+    scans = _count_scans(data, pixels_at) if segments.several else 1
+    room = (len(data) - pixels_at) * _PIXELS_A_BYTE
+    return Header(frame.width, frame.height, scans, room, data, jpeg=segments)
 
 
 def _count_scans(data: bytes, position: int) -> int:

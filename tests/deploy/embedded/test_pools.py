@@ -24,7 +24,9 @@ NEEDS = ServerNeeds(
     gpus=(0, 1), cuda_memory_pool_bytes=64 * MIB, pinned_pool_bytes=256 * MIB,
     cuda_pool_needed_bytes=64 * MIB, pinned_pool_needed_bytes=256 * MIB,
 )  # fmt: skip
-# Two classes that pass FP32 [1024, 1024] on the GPU: 8 items of 4 MiB, 4 batches, in each of two instances.
+# Two classes that pass FP32 [1024, 1024] on the GPU: 8 items of 4 MiB, 4 batches, in each of two instances; and of an
+# input from a client's GPU 2 batches, whose 8 items take 512 bytes each.
+ONE = 4 * 8 * 1024 * 1024 * 4 + 2 * 8 * 512
 SPEC = """\
 name: pair
 inputs: {a: {type: fp32, dims: [1]}}
@@ -78,7 +80,7 @@ def test_a_server_with_too_small_a_pool_is_not_started(tmp_path: Path) -> None:
 
 def test_the_pools_are_those_of_the_plan(tmp_path: Path) -> None:
     needs = needs_of([plan(tmp_path)])
-    wanted = 4 * 2 * 8 * 1024 * 1024 * 4
+    wanted = 2 * ONE
     assert wanted > CUDA_POOL_BYTES
     assert (needs.gpus, needs.cuda_memory_pool_bytes, needs.cuda_pool_needed_bytes) == (
         (0,), {0: wanted}, {0: wanted},
@@ -117,10 +119,10 @@ def test_flags_in_two_words_are_read_too() -> None:
 
 
 def test_each_gpu_has_a_pool_of_what_runs_on_it(tmp_path: Path) -> None:
-    """Two instances on GPU 0 and one on GPU 2, of 4 batches of 8 x 4 MiB each; what is needed is held to by GPU."""
+    """Two instances on GPU 0 and one on GPU 2; what is needed is held to by GPU."""
     groups = "[{kind: gpu, count: 2, gpus: [0]}, {kind: gpu, count: 1, gpus: [2]}]"
     needs = needs_of([plan(tmp_path, SPEC.replace("[{kind: gpu, count: 2}]", groups))])
-    one = 4 * 8 * 1024 * 1024 * 4
+    one = ONE
     assert (needs.gpus, needs.cuda_memory_pool_bytes) == ((0, 2), {0: 2 * one, 2: one})
     flags = ServerFlags(needs, (tmp_path,), tmp_path, tmp_path, Ports(1, 2, 3), "prefix", "key").arguments()
     assert [flag.rpartition("=")[2] for flag in flags if "cuda-memory-pool" in flag] == [f"0:{2 * one}", f"2:{one}"]

@@ -116,6 +116,19 @@ def test_pixels_for_a_kernel_on_the_gpu_are_copied_instead_of_what_it_makes(tmp_
     assert found["gpu"].least_bytes - found["cpu"].least_bytes == apart
 
 
+def test_files_that_the_gpu_decodes_get_there_encoded(tmp_path: Path) -> None:
+    found = {}
+    for where in ("cpu", "gpu"):
+        spec = FUSED.replace("net.onnx}", f"net.onnx, buffers: {{preprocess: gpu, decode: {where}}}}}")
+        work = open_workspace(make_project(tmp_path / where, {"spec": spec}), target="production")
+        work.stop_on_errors()
+        found[where] = copies_of(work.plans["production"][0], "http", Sizes(given={"image": _IMAGE, "pixels": 50}))
+    ways = [(hop.rule, hop.copied_bytes) for hop in found["gpu"].hops if "GPU" in (hop.source, hop.to)]
+    assert ways == [("file-in", _SENT), ("decoded", 0), ("kernel", 0), ("buffer-out", 40)]
+    assert found["cpu"].copied_bytes - found["gpu"].copied_bytes == 2 * 50 * 50 - _SENT
+    assert found["cpu"].least_bytes - found["gpu"].least_bytes == 50 * 50 - _SENT
+
+
 def test_what_is_assumed_is_said() -> None:
     project = Project(ROOT)
     work = open_workspace(project, [ROOT / "specs" / "digits.yaml"], "embedded")

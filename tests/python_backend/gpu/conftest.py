@@ -68,3 +68,25 @@ def device(warmed: Cuda) -> Iterator[Cuda]:
     free = warmed.memory()[0]
     yield warmed
     assert warmed.memory()[0] >= free - (32 << 20), "the driver keeps a little of what it was given, and no buffers"
+
+
+@pytest.fixture(scope="session")
+def library() -> Path:
+    """The compiled copy_trace.c, in the folder that TRITONKIT_COPY_TRACE names, with a libcupti.so.N or several."""
+    folder = os.environ.get("TRITONKIT_COPY_TRACE")
+    assert folder, "TRITONKIT_COPY_TRACE does not name the folder of libcopy_trace.so and libcupti.so.N"
+    file = Path(folder).resolve() / "libcopy_trace.so"
+    assert file.is_file(), f"there is no {file}: compile copy_trace.c as its first lines say"
+    return file
+
+
+@pytest.fixture(scope="session")
+def tried(library: Path, warmed: Cuda, tmp_path_factory: pytest.TempPathFactory) -> dict[Path, str]:
+    """Each libcupti of the folder, the newest first, and what it misses of a program whose copies are known."""
+    from copy_trace_run import wrong_of_known_program  # which needs more than the others do
+
+    assert warmed.facts()["gpu"]  # this process has its context: only those that are started now are traced
+    files = sorted(library.parent.glob("libcupti.so.*"), key=lambda file: file.name, reverse=True)
+    assert files, f"there is no libcupti.so.N beside {library}: it is in the package nvidia-cuda-cupti"
+    folder = tmp_path_factory.mktemp("known")
+    return {file: wrong_of_known_program(library, file, folder / file.name) for file in files}

@@ -1,4 +1,5 @@
-/* Writes down every memory copy on a GPU, and every wait of the host for one, of each process that loads it.
+/* Writes down every memory copy on a GPU, every wait of the host for one, and what is allocated for a GPU, of each
+   process that loads it.
 
    The CUDA driver loads it into a process at cuInit and calls InitializeInjection. Environment:
      CUDA_INJECTION64_PATH   this library
@@ -12,6 +13,9 @@
      wait TYPE STATUS START_NS END_NS STREAM
      calls QUERIES EVENTS STREAMS CONTEXTS   (since the start: cuEventQuery that found its event passed, and the
                                               cuEventSynchronize, cuStreamSynchronize, cuCtxSynchronize that returned)
+     alloc WHERE ADDRESS BYTES               (device, async, physical; pinned, registered on the host; managed; what
+                                              the runtime takes may come twice, from it and from the driver)
+     free ADDRESS                            (written before the memory is free: its address may come again at once)
      asked NUMBER
      error WHAT
    KIND, FROM, TO, TYPE are CUPTI's numbers. When the file `ask` of the folder holds a new number, the process hands
@@ -125,12 +129,76 @@ static void CUPTIAPI completed(CUcontext context, uint32_t stream, uint8_t *buff
   free(buffer);
 }
 
+static void got(const char *where, const void *address, size_t size) {
+  put("alloc %s %" PRIuPTR " %zu\n", where, (uintptr_t)address, size);
+}
+
+/* What calls that allocate have given; all that is asked here has gone well. */
+static void allocated(CUpti_CallbackDomain domain, CUpti_CallbackId id, const void *given) {
+#define OF(NAME) const NAME##_params *found = given
+#define GIVES(KIND, NAME, WHERE, ADDRESS, SIZE)           \
+  case CUPTI_##KIND##_TRACE_CBID_##NAME: {                \
+    OF(NAME);                                             \
+    got(WHERE, (const void *)(uintptr_t)(ADDRESS), SIZE); \
+    return;                                               \
+  }
+  if (domain == CUPTI_CB_DOMAIN_RUNTIME_API) switch (id) {
+      GIVES(RUNTIME, cudaMalloc_v3020, "device", *found->devPtr, found->size)
+      GIVES(RUNTIME, cudaMallocAsync_v11020, "async", *found->devPtr, found->size)
+      GIVES(RUNTIME, cudaMallocAsync_ptsz_v11020, "async", *found->devPtr, found->size)
+      GIVES(RUNTIME, cudaMallocHost_v3020, "pinned", *found->ptr, found->size)
+      GIVES(RUNTIME, cudaHostAlloc_v3020, "pinned", *found->pHost, found->size)
+      default:
+        return;
+    }
+  switch (id) {
+    GIVES(DRIVER, cuMemAlloc_v2, "device", *found->dptr, found->bytesize)
+    GIVES(DRIVER, cuMemAllocPitch_v2, "device", *found->dptr, *found->pPitch * found->Height)
+    GIVES(DRIVER, cuMemAllocAsync, "async", *found->dptr, found->bytesize)
+    GIVES(DRIVER, cuMemAllocAsync_ptsz, "async", *found->dptr, found->bytesize)
+    GIVES(DRIVER, cuMemAllocFromPoolAsync, "async", *found->dptr, found->bytesize)
+    GIVES(DRIVER, cuMemAllocFromPoolAsync_ptsz, "async", *found->dptr, found->bytesize)
+    GIVES(DRIVER, cuMemCreate, "physical", *found->handle, found->size)
+    GIVES(DRIVER, cuMemAllocManaged, "managed", *found->dptr, found->bytesize)
+    GIVES(DRIVER, cuMemHostAlloc, "pinned", *found->pp, found->bytesize)
+    GIVES(DRIVER, cuMemAllocHost_v2, "pinned", *found->pp, found->bytesize)
+    GIVES(DRIVER, cuMemHostRegister_v2, "registered", found->p, found->bytesize)
+  }
+}
+
+static void is_freed(CUpti_CallbackDomain domain, CUpti_CallbackId id, const void *given) {
+#define TAKES(KIND, NAME, ADDRESS)                     \
+  case CUPTI_##KIND##_TRACE_CBID_##NAME: {             \
+    OF(NAME);                                          \
+    put("free %" PRIuPTR "\n", (uintptr_t)(ADDRESS)); \
+    return;                                            \
+  }
+  if (domain == CUPTI_CB_DOMAIN_RUNTIME_API) switch (id) {
+      TAKES(RUNTIME, cudaFree_v3020, found->devPtr)
+      TAKES(RUNTIME, cudaFreeAsync_v11020, found->devPtr)
+      TAKES(RUNTIME, cudaFreeAsync_ptsz_v11020, found->devPtr)
+      TAKES(RUNTIME, cudaFreeHost_v3020, found->ptr)
+      default:
+        return;
+    }
+  switch (id) {
+    TAKES(DRIVER, cuMemFree_v2, found->dptr)
+    TAKES(DRIVER, cuMemFreeAsync, found->dptr)
+    TAKES(DRIVER, cuMemFreeAsync_ptsz, found->dptr)
+    TAKES(DRIVER, cuMemRelease, found->handle)
+    TAKES(DRIVER, cuMemFreeHost, found->p)
+    TAKES(DRIVER, cuMemHostUnregister, found->p)
+  }
+}
+
 static void CUPTIAPI called(void *nothing, CUpti_CallbackDomain domain, CUpti_CallbackId id, const void *given) {
   const CUpti_CallbackData *call = given;
   (void)nothing;
-  (void)domain;
+  if (call->callbackSite == CUPTI_API_ENTER) is_freed(domain, id, call->functionParams);
   if (call->callbackSite != CUPTI_API_EXIT || !call->functionReturnValue) return;
   if (*(const CUresult *)call->functionReturnValue != CUDA_SUCCESS) return;
+  allocated(domain, id, call->functionParams);
+  if (domain != CUPTI_CB_DOMAIN_DRIVER_API) return;
   if (id == CUPTI_DRIVER_TRACE_CBID_cuEventQuery) atomic_fetch_add(&queries, 1);
   if (id == CUPTI_DRIVER_TRACE_CBID_cuEventSynchronize) atomic_fetch_add(&events, 1);
   if (id == CUPTI_DRIVER_TRACE_CBID_cuCtxSynchronize) atomic_fetch_add(&contexts, 1);
@@ -228,7 +296,21 @@ static bool enable(void) {
   static const CUpti_CallbackId calls[] = {
       CUPTI_DRIVER_TRACE_CBID_cuEventQuery, CUPTI_DRIVER_TRACE_CBID_cuEventSynchronize,
       CUPTI_DRIVER_TRACE_CBID_cuStreamSynchronize, CUPTI_DRIVER_TRACE_CBID_cuStreamSynchronize_ptsz,
-      CUPTI_DRIVER_TRACE_CBID_cuCtxSynchronize};
+      CUPTI_DRIVER_TRACE_CBID_cuCtxSynchronize, CUPTI_DRIVER_TRACE_CBID_cuMemAlloc_v2,
+      CUPTI_DRIVER_TRACE_CBID_cuMemAllocPitch_v2, CUPTI_DRIVER_TRACE_CBID_cuMemAllocAsync,
+      CUPTI_DRIVER_TRACE_CBID_cuMemAllocAsync_ptsz, CUPTI_DRIVER_TRACE_CBID_cuMemAllocFromPoolAsync,
+      CUPTI_DRIVER_TRACE_CBID_cuMemAllocFromPoolAsync_ptsz, CUPTI_DRIVER_TRACE_CBID_cuMemCreate,
+      CUPTI_DRIVER_TRACE_CBID_cuMemAllocManaged, CUPTI_DRIVER_TRACE_CBID_cuMemHostAlloc,
+      CUPTI_DRIVER_TRACE_CBID_cuMemAllocHost_v2, CUPTI_DRIVER_TRACE_CBID_cuMemHostRegister_v2,
+      CUPTI_DRIVER_TRACE_CBID_cuMemFree_v2, CUPTI_DRIVER_TRACE_CBID_cuMemFreeAsync,
+      CUPTI_DRIVER_TRACE_CBID_cuMemFreeAsync_ptsz, CUPTI_DRIVER_TRACE_CBID_cuMemRelease,
+      CUPTI_DRIVER_TRACE_CBID_cuMemFreeHost, CUPTI_DRIVER_TRACE_CBID_cuMemHostUnregister};
+  static const CUpti_CallbackId runtime_calls[] = {
+      CUPTI_RUNTIME_TRACE_CBID_cudaMalloc_v3020, CUPTI_RUNTIME_TRACE_CBID_cudaMallocAsync_v11020,
+      CUPTI_RUNTIME_TRACE_CBID_cudaMallocAsync_ptsz_v11020, CUPTI_RUNTIME_TRACE_CBID_cudaMallocHost_v3020,
+      CUPTI_RUNTIME_TRACE_CBID_cudaHostAlloc_v3020, CUPTI_RUNTIME_TRACE_CBID_cudaFree_v3020,
+      CUPTI_RUNTIME_TRACE_CBID_cudaFreeAsync_v11020, CUPTI_RUNTIME_TRACE_CBID_cudaFreeAsync_ptsz_v11020,
+      CUPTI_RUNTIME_TRACE_CBID_cudaFreeHost_v3020};
   CUpti_SubscriberHandle subscriber;
   if (!good(cupti.subscribe(&subscriber, called, NULL), "cuptiSubscribe")) return false;
   if (!good(cupti.activity_register(requested, completed), "cuptiActivityRegisterCallbacks")) return false;
@@ -236,6 +318,10 @@ static bool enable(void) {
     if (!good(cupti.activity_enable(kinds[i]), "cuptiActivityEnable")) return false;
   for (size_t i = 0; i < sizeof calls / sizeof *calls; i++)
     if (!good(cupti.enable_callback(1, subscriber, CUPTI_CB_DOMAIN_DRIVER_API, calls[i]), "cuptiEnableCallback"))
+      return false;
+  for (size_t i = 0; i < sizeof runtime_calls / sizeof *runtime_calls; i++)
+    if (!good(cupti.enable_callback(1, subscriber, CUPTI_CB_DOMAIN_RUNTIME_API, runtime_calls[i]),
+              "cuptiEnableCallback"))
       return false;
   return good(cupti.all_waits(0), "cuptiActivityEnableAllSyncRecords");
 }

@@ -8,7 +8,7 @@ import json
 import os
 import struct
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -37,6 +37,13 @@ SIDE = 256  # of an image: a multiple of what the runtime aligns images to
 # The kernel is told where its images lie: so many bytes for each of the largest batch, in front of the pixels.
 TABLE_BYTES = 32 * MOST
 PICTURES = "pictures"
+PAIRS = {"pair_in_host": "host", "pair_in_device": "device"}  # two inputs, two outputs; where the inputs may be
+# The tensors of their plan, in its order: what goes in, and what comes out.
+PAIR = (
+    [TensorSpec("large", "FP32", (3, 64, 64)), TensorSpec("small", "FP32", (1024,))],
+    [TensorSpec("twice", "FP32", (3, 64, 64)), TensorSpec("more", "FP32", (1024,))],
+)
+Sides = tuple[list[TensorSpec], list[TensorSpec]]
 
 _ONNX_DTYPES = {
     "FP32": TensorProto.FLOAT, "FP16": TensorProto.FLOAT16, "INT32": TensorProto.INT32, "INT64": TensorProto.INT64,
@@ -46,7 +53,7 @@ _ONNX_DTYPES = {
 
 @dataclass(frozen=True)
 class Case:
-    """Requests of so many items, one at a time, to a model; with shared memory both tensors are in it."""
+    """Requests of so many items, one at a time, to a model; with shared memory all tensors are in it."""
 
     model: str
     protocol: Protocol
@@ -61,7 +68,8 @@ def _cases() -> list[Case]:
     protocols: tuple[Protocol, ...] = ("grpc", "system-shm", "cuda-shm")
     models = [f"{inputs}_to_{outputs}" for inputs in ("host", "device") for outputs in ("host", "device")]
     found = [Case(model, protocol, items) for model in models for protocol in protocols for items in (1, 4)]
-    return [*found, Case(PICTURES, "grpc", 1), Case(PICTURES, "grpc", 4)]
+    pairs = [Case(model, protocol, items) for model in PAIRS for protocol in ("grpc", "cuda-shm") for items in (1, 4)]
+    return [*found, Case(PICTURES, "grpc", 1), Case(PICTURES, "grpc", 4), *pairs]
 
 
 CASES = _cases()
@@ -69,45 +77,74 @@ CASES = _cases()
 
 @dataclass(frozen=True)
 class Served:
-    """A rendered repository with the plan in it, what its server needs, and the Plan of each model."""
+    """A rendered repository with the plans in it, what its server needs, the Plan of each model, and its tensors."""
 
     repository: Path
     needs: ServerNeeds
     plans: dict[str, Plan]
-    given: TensorSpec
-    made: TensorSpec
+    sides: Mapping[str, Sides]
 
     def report(self, case: Case) -> Report:
         """What is to be seen of one request."""
-        lengths = {"image": len(picture(0)), self.given.name: SIDE}
+        lengths = {"image": len(picture(0)), self.sides[case.model][0][0].name: SIDE}
         return copies_of(self.plans[case.model], case.protocol, Sizes(items=case.items, given=lengths))
 
 
-def make(folder: Path, plan: Path, given: TensorSpec, made: TensorSpec) -> Served:
-    """Renders a pipeline for every place of inputs and outputs, and one of images, and puts the plan into each."""
-    (folder / "specs").mkdir(parents=True)
-    (folder / "models").mkdir()
-    _write_onnx(folder / "models" / "net.onnx", given, made)
-    tensor = f"inputs: {{{given.name}: {{type: {given.dtype.lower()}, dims: {list(given.dims)}}}}}\n"
-    for name in sorted({case.model for case in CASES}):
-        before, buffers = "", f"buckets: [1, 4, {MOST}], slots: 2"
+def make(folder: Path, plan: Path, given: TensorSpec, made: TensorSpec, pair: Path) -> Served:
+    """Renders a pipeline for every place of inputs and outputs, one of images, and those of the plan `pair`, and puts
+    the plans into each.
+    """
+    sides = {model: PAIR if model in PAIRS else ([given], [made]) for model in {case.model for case in CASES}}
+    (folder / "models").mkdir(parents=True)
+    write_onnx(folder / "models" / "net.onnx", *sides[PICTURES])
+    write_onnx(folder / "models" / "pair.onnx", *PAIR)
+    specs = {}
+    for name in sorted(sides):
+        buffers = f"buckets: [1, 4, {MOST}], slots: 2"
         if name == PICTURES:
-            tensors, buffers = "inputs: {image: {type: bytes}}\n", f"{buffers}, preprocess: auto"
-            before = (
-                f"preprocess:\n  - decode: {{to: rgb}}\n  - resize: {{size: {list(given.dims[1:])}, method: linear}}\n"
-                "  - normalize: {mean: 0, std: 255}\n  - channels_first\n"
-            )
-        else:
-            inputs, outputs = name.split("_to_")
-            tensors, buffers = tensor, f"{buffers}, inputs: {inputs}, outputs: {outputs}"
-        (folder / "specs" / f"{name}.yaml").write_text(
-            f"name: {name}\n{tensors}"
-            f"outputs: {{{made.name}: {{type: {made.dtype.lower()}, dims: {list(made.dims)}}}}}\n"
-            f"model: {{onnx: models/net.onnx, buffers: {{{buffers}}}}}\n{before}layout: fused\n"
-            f"batching: {{max_batch_size: {MOST}, max_queue_delay_us: 0, queue: null}}\n"
-            "instances: [{kind: gpu, count: 1, gpus: [0]}]\n"
-            'targets:\n  production: {server: "26.07", engine: tensorrt, precision: fp16, gpu: h200}\n'
-        )
+            buffers = f"{buffers}, preprocess: auto"
+            specs[name] = spec_of(name, sides[name], "net", buffers, before=picture_steps(given))
+            continue
+        inputs, outputs = (PAIRS[name],) * 2 if name in PAIRS else name.split("_to_")
+        onnx_file = "pair" if name in PAIRS else "net"
+        specs[name] = spec_of(name, sides[name], onnx_file, f"{buffers}, inputs: {inputs}, outputs: {outputs}")
+    repository, names = rendered(folder, specs, lambda name: pair if name in PAIRS else plan)
+    found = list({found.name: found for found in names.values()}.values())
+    return Served(repository, replace(needs_of(found), restricted_apis=()), names, sides)
+
+
+def picture_steps(given: TensorSpec) -> str:
+    """What makes the engine's input of an encoded image, as a spec says it."""
+    return (
+        f"preprocess:\n  - decode: {{to: rgb}}\n  - resize: {{size: {list(given.dims[1:])}, method: linear}}\n"
+        "  - normalize: {mean: 0, std: 255}\n  - channels_first\n"
+    )
+
+
+def spec_of(
+    name: str, sides: Sides, onnx_file: str, buffers: str, *, before: str = "", instances: int = 1, more: str = ""
+) -> str:  # fmt: skip
+    """A fused pipeline of one engine, on GPU 0; with steps `before` it takes encoded images."""
+    given, made = (
+        ", ".join(f"{t.name}: {{type: {t.dtype.lower()}, dims: {list(t.dims)}}}" for t in tensors)
+        for tensors in sides
+    )
+    return (
+        f"name: {name}\ninputs: {{{'image: {type: bytes}' if before else given}}}\noutputs: {{{made}}}\n"
+        f"model: {{onnx: models/{onnx_file}.onnx, buffers: {{{buffers}}}}}\n{before}layout: fused\n"
+        f"batching: {{max_batch_size: {MOST}, max_queue_delay_us: 0, queue: null}}\n"
+        f"instances: [{{kind: gpu, count: {instances}, gpus: [0]}}]\n{more}"
+        'targets:\n  production: {server: "26.07", engine: tensorrt, precision: fp16, gpu: h200}\n'
+    )
+
+
+def rendered(
+    folder: Path, specs: Mapping[str, str], plan_of: Callable[[str], Path]
+) -> tuple[Path, dict[str, Plan]]:  # fmt: skip
+    """The repository of the specs, with the plan of each engine in its place; and the Plan of each model."""
+    (folder / "specs").mkdir(parents=True)
+    for name, text in specs.items():
+        (folder / "specs" / f"{name}.yaml").write_text(text)
     work = open_workspace(Project(folder), target="production")
     work.stop_on_errors()
     [tree] = render_trees(work)
@@ -117,13 +154,15 @@ def make(folder: Path, plan: Path, given: TensorSpec, made: TensorSpec) -> Serve
     names = {model.name: found for found in plans for model in found.models}
     for name in names:
         version = repository / name / "1"
-        [file] = _engines(json.loads((version / "tritonkit.json").read_bytes())["program"])
-        (version / file).symlink_to(plan.resolve())
+        if not (version / "tritonkit.json").exists():
+            continue
+        for file in _engines(json.loads((version / "tritonkit.json").read_bytes())["program"]):
+            (version / file).symlink_to(plan_of(name).resolve())
         # The server's Python has this one's packages, and need not have the runtime.
         model = version / "model.py"
         runtime = str(Path(tritonkit_runtime.__file__).parents[1])
         model.write_text(f"import sys\nsys.path.insert(0, {runtime!r})\n{model.read_text()}")
-    return Served(repository, replace(needs_of(plans), restricted_apis=()), names, given, made)
+    return repository, names
 
 
 def _engines(program: dict[str, Any]) -> list[str]:
@@ -132,13 +171,17 @@ def _engines(program: dict[str, Any]) -> list[str]:
     return [found["file"] for found in programs if found["kind"] == "engine"]
 
 
-def _write_onnx(path: Path, given: TensorSpec, made: TensorSpec) -> None:
-    """A graph with the plan's tensors. It is never run: the plan stands in its engine's place."""
+def write_onnx(path: Path, inputs: Sequence[TensorSpec], outputs: Sequence[TensorSpec]) -> None:
+    """A graph with a plan's tensors, where each output is twice an input. A plan may stand in its place."""
     infos = [
-        helper.make_tensor_value_info(tensor.name, _ONNX_DTYPES[tensor.dtype], ["n", *tensor.dims])
-        for tensor in (given, made)
+        [helper.make_tensor_value_info(t.name, _ONNX_DTYPES[t.dtype], ["n", *t.dims]) for t in tensors]
+        for tensors in (inputs, outputs)
     ]
-    graph = helper.make_graph([helper.make_node("Identity", [given.name], [made.name])], "g", infos[:1], infos[1:])
+    nodes = [
+        helper.make_node("Add", [given.name, given.name], [made.name])
+        for given, made in zip(inputs, outputs, strict=True)
+    ]
+    graph = helper.make_graph(nodes, "g", *infos)
     onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), path)
 
 
@@ -154,56 +197,71 @@ def picture(seed: int) -> bytes:
     return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + chunk(b"IDAT", data) + chunk(b"IEND", b"")
 
 
-def tensor_of(served: Served, case: Case) -> Array:
-    """What a client sends, the same every time."""
+def tensors_of(served: Served, case: Case) -> list[tuple[str, str, Array]]:
+    """What a client sends, the same every time: names, types and values."""
     if case.model == PICTURES:
-        return np.array([[picture(seed)] for seed in range(case.items)], np.object_)
-    shape = (case.items, *served.given.dims)
-    values = np.random.default_rng(case.items).standard_normal(shape, np.float32)
-    return values.astype(NUMPY_DTYPES[served.given.dtype])
+        return [("image", "BYTES", np.array([[picture(seed)] for seed in range(case.items)], np.object_))]
+    found = []
+    for tensor in served.sides[case.model][0]:
+        values = np.random.default_rng(case.items).standard_normal((case.items, *tensor.dims), np.float32)
+        found.append((tensor.name, tensor.dtype, values.astype(NUMPY_DTYPES[tensor.dtype])))
+    return found
 
 
 @contextmanager
 def asking(client: Any, device: Cuda, served: Served, case: Case) -> Iterator[Callable[[], Array]]:
-    """A function that sends one request and gives its answer; regions are there as long as the context."""
+    """A function that sends one request and gives its answers, one after the other as numbers; regions are there as
+    long as the context.
+    """
     import tritonclient.grpc as triton
 
-    values = tensor_of(served, case)
-    shape, dtype = (case.items, *served.made.dims), NUMPY_DTYPES[served.made.dtype]
-    answer_bytes = int(np.prod(shape)) * dtype.itemsize
-    name, kind = ("image", "BYTES") if case.model == PICTURES else (served.given.name, served.given.dtype)
-    tensor, output = triton.InferInput(name, list(values.shape), kind), triton.InferRequestedOutput(served.made.name)
-    with _region(client, device, case, values, answer_bytes) as read:
-        if read is None:
-            tensor.set_data_from_numpy(values)
-        else:
-            tensor.set_shared_memory(str(case), values.nbytes)
-            output.set_shared_memory(str(case), answer_bytes, offset=values.nbytes)
+    sent, made = tensors_of(served, case), served.sides[case.model][1]
+    kinds = [NUMPY_DTYPES[tensor.dtype] for tensor in made]
+    sizes = [int(np.prod((case.items, *t.dims))) * kind.itemsize for t, kind in zip(made, kinds, strict=True)]
+    tensors = [triton.InferInput(name, list(values.shape), kind) for name, kind, values in sent]
+    outputs = [triton.InferRequestedOutput(tensor.name) for tensor in made]
+    in_region = b"" if case.model == PICTURES else b"".join(values.tobytes() for _, _, values in sent)
+    with _region(client, device, case, in_region, sum(sizes)) as read:
+        at = 0
+        for tensor, (_, _, values) in zip(tensors, sent, strict=True):
+            if read is None:
+                tensor.set_data_from_numpy(values)
+            else:
+                tensor.set_shared_memory(str(case), values.nbytes, offset=at)
+                at += values.nbytes
+        for output, size in zip(outputs, sizes, strict=True) if read is not None else ():
+            output.set_shared_memory(str(case), size, offset=at)
+            at += size
 
         def ask() -> Array:
-            answer = client.infer(case.model, [tensor], outputs=[output])
+            answer = client.infer(case.model, tensors, outputs=outputs)
             if read is None:
-                found: Array = answer.as_numpy(served.made.name)
-                return found
-            return np.frombuffer(read(), dtype).reshape(shape)
+                found = [answer.as_numpy(tensor.name) for tensor in made]
+            else:
+                data, ends = read(), np.cumsum(sizes)
+                found = [
+                    np.frombuffer(data[end - size : end], kind)
+                    for end, size, kind in zip(ends, sizes, kinds, strict=True)
+                ]
+            return np.concatenate([values.astype(np.float64).ravel() for values in found])
 
         yield ask
 
 
 @contextmanager
 def _region(
-    client: Any, device: Cuda, case: Case, values: Array, answer_bytes: int
+    client: Any, device: Cuda, case: Case, values: bytes, answer_bytes: int
 ) -> Iterator[Callable[[], bytes] | None]:
-    """A registered region that begins with the values; gives what reads the answer behind them."""
+    """A registered region that begins with the values; gives what reads the answers behind them."""
     import tritonclient.grpc as triton
 
-    name, size = str(case), values.nbytes + answer_bytes
+    name, size = str(case), len(values) + answer_bytes
     if case.protocol == "system-shm":
         file = Path("/dev/shm") / f"tritonkit-test-{os.getpid()}-{name}"
-        file.write_bytes(values.tobytes() + bytes(answer_bytes))
+        file.write_bytes(values + bytes(answer_bytes))
         try:
             client.register_system_shared_memory(name, f"/{file.name}", size)
-            yield lambda: file.read_bytes()[values.nbytes :]
+            yield lambda: file.read_bytes()[len(values) :]
         finally:
             with suppress(triton.InferenceServerException):  # of a server that is gone
                 client.unregister_system_shared_memory(name)
@@ -214,10 +272,10 @@ def _region(
         pointer = pool.take(size)
         handle = (ctypes.c_ubyte * 64)()
         try:
-            pool.fill(pointer, values.tobytes() + bytes(answer_bytes))
+            pool.fill(pointer, values + bytes(answer_bytes))
             assert device._lib.cuIpcGetMemHandle(ctypes.byref(handle), ctypes.c_void_p(pointer)) == 0
             client.register_cuda_shared_memory(name, base64.b64encode(bytes(handle)), 0, size)
-            yield lambda: pool.read(pointer + values.nbytes, answer_bytes)
+            yield lambda: pool.read(pointer + len(values), answer_bytes)
         finally:
             with suppress(triton.InferenceServerException):
                 client.unregister_cuda_shared_memory(name)

@@ -1,4 +1,4 @@
-"""Reads what copy_trace.c writes down: copies on a GPU and waits for one, of every process of a server."""
+"""Reads what copy_trace.c writes: copies on a GPU, waits for one, and memory for it, of every process of a server."""
 
 from __future__ import annotations
 
@@ -88,6 +88,45 @@ class Seen:
         return +found
 
 
+class Block(NamedTuple):
+    """Memory that a process has taken: where (device, async, physical, pinned, registered, managed), how many bytes."""
+
+    where: str
+    size: int
+
+
+@dataclass
+class Held:
+    """What a process holds for a GPU. `taken` since the last time it was asked, `most`: bytes at once by then."""
+
+    blocks: dict[int, Block] = field(default_factory=dict)
+    taken: list[Block] = field(default_factory=list)
+    most: Counter[str] = field(default_factory=Counter)
+
+    def sizes(self, where: str) -> Counter[int]:
+        """Bytes of a block -> how many of them there are."""
+        return Counter(block.size for block in self.blocks.values() if block.where == where)
+
+    def bytes_of(self, where: str) -> int:
+        """Of all blocks that are there."""
+        return sum(size * count for size, count in self.sizes(where).items())
+
+    def take(self, address: int, block: Block) -> None:
+        """One block more; what is told twice is there already."""
+        if self.blocks.get(address) == block:
+            return
+        self.blocks[address] = block
+        self.taken.append(block)
+        self.most[block.where] = max(self.most[block.where], self.bytes_of(block.where))
+
+    def begin(self) -> None:
+        """A new stretch of time, which begins with what is there."""
+        self.taken = []
+        self.most = Counter(
+            {where: self.bytes_of(where) for where in {block.where for block in self.blocks.values()}}
+        )
+
+
 def _next_after(copy: Copy, copies: Iterable[Copy], wait: Wait) -> bool:
     """Whether a wait for the copy's stream ended after it, and no other copy of that stream began in between."""
     return (
@@ -110,6 +149,7 @@ class Process:
     told: Calls = field(default_factory=Calls)
     offset: int = 0
     seen: Seen = field(default_factory=Seen)
+    held: Held = field(default_factory=Held)
 
     def read(self) -> int:
         """Takes whole lines that are new; how many copies and waits there were among them."""
@@ -129,8 +169,14 @@ class Process:
         if word == "process":
             self.name = name_of(rest.split(" ")[1:])
             return
+        if word == "alloc":
+            where, address, size = rest.split()
+            self.held.take(int(address), Block(where, int(size)))
+            return
         numbers = [int(number) for number in rest.split()]
-        if word == "ready":
+        if word == "free":
+            self.held.blocks.pop(numbers[0], None)  # of what was never taken: cuMemFree of nothing
+        elif word == "ready":
             [self.cupti] = numbers
         elif word == "asked":
             [self.asked] = numbers

@@ -11,9 +11,9 @@ import os
 from pathlib import Path
 
 import pytest
-from copy_trace_cases import CASES, Case, make
+from copy_trace_cases import CASES, MOST, PAIR, Case, make, write_onnx
 from copy_trace_reader import TraceError
-from copy_trace_run import REQUESTS, Result, ask_all, traced_server, wrong_of_known_program
+from copy_trace_run import REQUESTS, Result, ask_all, traced_server
 
 from tritonkit_runtime.device.cuda import Cuda
 from tritonkit_runtime.parameters import TensorSpec
@@ -24,34 +24,28 @@ Specs = tuple[list[TensorSpec], list[TensorSpec]]
 
 
 @pytest.fixture(scope="module")
-def library() -> Path:
-    """The compiled copy_trace.c."""
-    folder = os.environ.get("TRITONKIT_COPY_TRACE")
-    assert folder, "TRITONKIT_COPY_TRACE does not name the folder of libcopy_trace.so and libcupti.so.N"
-    file = Path(folder).resolve() / "libcopy_trace.so"
-    assert file.is_file(), f"there is no {file}: compile copy_trace.c as its first lines say"
-    return file
+def pair(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A plan with two inputs and two outputs, built here."""
+    from generator.engine.compile.base import Settings, ShapeRange
+    from generator.engine.compile.tensorrt.compiler import TensorRT
 
-
-@pytest.fixture(scope="module")
-def tried(library: Path, warmed: Cuda, tmp_path_factory: pytest.TempPathFactory) -> dict[Path, str]:
-    """Each libcupti of the folder, the newest first, and what it misses of a program whose copies are known."""
-    assert warmed.facts()["gpu"]  # this process has its context: only those that are started now are traced
-    files = sorted(library.parent.glob("libcupti.so.*"), key=lambda file: file.name, reverse=True)
-    assert files, f"there is no libcupti.so.N beside {library}: it is in the package nvidia-cuda-cupti"
-    folder = tmp_path_factory.mktemp("known")
-    return {file: wrong_of_known_program(library, file, folder / file.name) for file in files}
+    folder = tmp_path_factory.mktemp("pair")
+    write_onnx(folder / "pair.onnx", *PAIR)
+    shapes = {t.name: ShapeRange((1, *t.dims), (4, *t.dims), (MOST, *t.dims)) for t in PAIR[0]}
+    made = TensorRT(limit_s=120).compile((folder / "pair.onnx").read_bytes(), Settings("fp32", [shapes]), print)
+    (folder / "pair.plan").write_bytes(made.data)
+    return folder / "pair.plan"
 
 
 @pytest.fixture(scope="module")
 def results(
-    library: Path, tried: dict[Path, str], warmed: Cuda, plan: Path, specs: Specs,
+    library: Path, tried: dict[Path, str], warmed: Cuda, plan: Path, specs: Specs, pair: Path,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> dict[Case, Result | str]:  # fmt: skip
     """What was seen of every case, with the first libcupti that sees the server's processes."""
     [given], [made] = specs
     root = tmp_path_factory.mktemp("copies")
-    served = make(root / "project", plan, given, made)
+    served = make(root / "project", plan, given, made, pair)
     why: dict[str, str] = {}
     for cupti in sorted(tried, key=lambda file: bool(tried[file])):  # those that see everything come first
         try:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from fake_device import FakeDevice
@@ -13,7 +14,7 @@ from plain import Library
 from tritonkit_runtime.batch import Array
 from tritonkit_runtime.buffered.errors import BatchError
 from tritonkit_runtime.buffered.shapes import Fixed, Size
-from tritonkit_runtime.preprocess.staging import IMAGE
+from tritonkit_runtime.preprocess.staging import IMAGE, TURNED_IMAGE
 
 
 @dataclass(frozen=True)
@@ -64,16 +65,27 @@ class FakeGpu(FakeDevice):
 
         def compute() -> None:
             assert library in self.modules.values(), "the module was unloaded before its kernel ran"
-            self._within(kept[0], grid[0] * IMAGE.itemsize, pinned=False)
-            images = (ctypes.c_ubyte * (grid[0] * IMAGE.itemsize)).from_address(kept[0])
-            for image in np.ctypeslib.as_array(images).view(IMAGE):
+            kind = next(kind for kind in (IMAGE, TURNED_IMAGE) if kind.itemsize == library.image_bytes)
+            self._within(kept[0], grid[0] * kind.itemsize, pinned=False)
+            images = (ctypes.c_ubyte * (grid[0] * kind.itemsize)).from_address(kept[0])
+            for image in np.ctypeslib.as_array(images).view(kind):
                 if image["pixels"]:
-                    self._within(int(image["pixels"]), int(image["height"]) * int(image["width"]), pinned=False)
+                    self._within(*_spanned(image), pinned=False)
             for pointer in kept[1:]:
                 self._within(pointer, 1, pinned=False)
             library.run(grid, block, kept)
 
         self.kernel(stream, compute)
+
+
+def _spanned(image: Any) -> tuple[int, int]:
+    """From which byte on an image lies, and over how many."""
+    first, height, width = (int(image[name]) for name in ("pixels", "height", "width"))
+    if "row" not in image.dtype.names:
+        return first, height * width
+    steps = [(height - 1) * int(image["row"]), (width - 1) * int(image["column"])]
+    low, high = (first + sum(limit(0, step) for step in steps) for limit in (min, max))
+    return low, high - low + 1
 
 
 class Engine:

@@ -24,6 +24,8 @@ static inline int __float2int_rn(float value) { return (int)__builtin_lrintf(val
 static inline int __double2int_rn(double value) { return (int)__builtin_lrint(value); }
 """
 AFTER = r"""
+extern "C" unsigned image_bytes() { return sizeof(Image); }
+
 extern "C" void run(unsigned gx, unsigned gy, unsigned gz, unsigned bx, unsigned by, unsigned bz, void** arguments) {
     blockDim = {bx, by, bz};
     for (blockIdx.z = 0; blockIdx.z < gz; ++blockIdx.z)
@@ -64,6 +66,11 @@ class Library:
             file.write(image)
             file.flush()
             self._library = ctypes.CDLL(file.name)
+
+    @property
+    def image_bytes(self) -> int:
+        """The size of a row of the table."""
+        return int(self._library.image_bytes())
 
     def run(self, grid: tuple[int, int, int], block: tuple[int, int, int], pointers: Sequence[int]) -> None:
         arguments = (ctypes.c_void_p * len(pointers))(*pointers)

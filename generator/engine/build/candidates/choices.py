@@ -5,6 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from generator.engine.build.jobs import Job
+from generator.project import EMBEDDED
+
+_ENVIRONMENT = "EXECUTION_ENV_PATH"
 
 
 @dataclass(frozen=True)
@@ -32,9 +35,8 @@ def choices(job: Job) -> list[Choice]:
     gpu = job.plan.target.gpu is not None
     if program.asked != "auto":
         # Without a GPU here the graph is made all the same, and judged on the CPU.
-        return [
-            Choice(program.engine, program.precision, cuda=gpu and program.engine == "onnxruntime" and has_cuda())
-        ]
+        cuda = gpu and (program.engine == "inductor" or (program.engine == "onnxruntime" and has_cuda()))
+        return [Choice(program.engine, program.precision, cuda=cuda)]
     asked = program.asked_precision
     precisions = ["fp32"] if asked == "fp32" else ["fp32", asked]
     found = [
@@ -43,7 +45,20 @@ def choices(job: Job) -> list[Choice]:
     if gpu and "tensorrt" in job.plan.target.backends:
         found += [Choice("tensorrt", precision) for precision in precisions]
     inductor = [precision for precision in precisions if precision not in {"int8", "fp8"}]
-    return [*found, *(Choice("inductor", precision, served=False, cuda=gpu) for precision in inductor)]
+    served = _has_torch(job) and _is_fixed(job)
+    return [*found, *(Choice("inductor", precision, served=served, cuda=gpu) for precision in inductor)]
+
+
+def _has_torch(job: Job) -> bool:
+    """Whether the server has the torch that is here: the embedded one runs in this Python, and others are told of an
+    environment. No image of tritonkit's brings it.
+    """
+    return job.plan.target.name == EMBEDDED or _ENVIRONMENT in job.model.parameters
+
+
+def _is_fixed(job: Job) -> bool:
+    """Whether the tensors have one size an item, as buffers that are allocated once want them."""
+    return all(-1 not in tensor.dims for tensor in (*job.model.inputs, *job.model.outputs))
 
 
 def has_cuda() -> bool:

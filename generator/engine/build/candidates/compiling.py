@@ -32,6 +32,14 @@ class Built:
     lowered: Lowered
     compiled: Compiled
 
+    @property
+    def served(self) -> bool:
+        """Whether something can serve it: torch.compile's cache is of no use without the module, and a torch factory
+        is not there when a server loads it.
+        """
+        facts = self.compiled.facts
+        return self.choice.served and not (facts.get("kind") == "torch.compile" and facts.get("factory"))
+
 
 def compiler_of(
     choice: Choice, program: EngineProgram, project: Project, batches: Sequence[Tensors] = ()
@@ -45,8 +53,9 @@ def compiler_of(
         from generator.engine.compile.inductor.compiler import InductorCompiler
 
         return InductorCompiler(
-            device="cuda" if choice.cuda else "cpu", factory=program.build.factory or "", root=project.root
-        )
+            device="cuda" if choice.cuda else "cpu", factory=program.build.factory or "", root=project.root,
+            threads=0 if choice.cuda else program.intra_op_threads,
+        )  # fmt: skip
     from generator.engine.compile.onnxruntime import OnnxRuntimeCompiler
 
     return OnnxRuntimeCompiler(cuda=choice.cuda)

@@ -25,7 +25,7 @@ def runner_of(choice: Choice, compiled: Compiled, program: EngineProgram, root: 
     if choice.engine == "inductor":
         from generator.engine.compile.inductor.runner import InductorRunner
 
-        return InductorRunner(compiled.data, root=root)
+        return InductorRunner(compiled.data, root=root, threads=0 if choice.cuda else program.intra_op_threads)
     providers = ("CUDAExecutionProvider", "CPUExecutionProvider") if choice.cuda else ("CPUExecutionProvider",)
     return OnnxRunner(
         compiled.data, threads=program.intra_op_threads, optimise=choice.precision != "fp8", providers=providers

@@ -105,7 +105,7 @@ def fastest(good: Sequence[Built], judge: Judge, record: Record) -> tuple[Built,
         replace(row, latency={size: timing.facts() for size, timing in found.get(row.choice.title, {}).items()})
         for row in record.rows
     ]
-    chosen, why = fastest_of([one for one in good if one.choice.served] or list(good), found)
+    chosen, why = fastest_of([one for one in good if one.served] or list(good), found)
     return chosen, why.text
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from generator.engine.build.candidates.choices import Choice
-from generator.engine.build.candidates.compiling import settings_of
+from generator.engine.build.candidates.compiling import compiler_of, settings_of
 from generator.engine.build.jobs import Job
 from generator.engine.build.lower.lowerer import Lowerer
 from generator.engine.cache import FOLDER, key_of
@@ -43,7 +43,9 @@ def prepare(
     Raises StageError for an engine that only this process could have compiled.
     """
     if choice.engine != "tensorrt":
-        raise StageError(Finding("TK987", f"{choice.title} cannot be compiled here", "", "engine"))
+        why = compiler_of(choice, job.program, project).missing()
+        text = f"{choice.title} cannot be compiled here{f': {why}' if why else ''}"
+        raise StageError(Finding("TK987", text, "", "engine"))
     lowered = lowerer.lower("tensorrt", choice.precision, progress)
     settings = settings_of(job, choice, profiles, lowered, project)
     folder = project.root / prepared_folder(job)

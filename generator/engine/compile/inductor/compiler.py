@@ -10,6 +10,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,17 +19,28 @@ from generator.engine.compile.inductor import worker
 from generator.engine.compile.inductor.process import run_worker
 from generator.engine.errors import Finding, StageError
 from generator.extras import remedy
+from tritonkit_runtime.buffered import inductor_package
 
 # Seen on two cores: 35 s for a small network, minutes for a ResNet-50.
 LIMIT_S = 1800.0
-FILES = {"aotinductor": "model.pt2", "torch.compile": "model.inductor.zip"}
+RUNTIME = str(Path(inductor_package.__file__).parents[2])  # which the worker's interpreter need not have
+FILE = "model.inductor"  # a .pt2 package, or a .zip of a graph and torch.compile's cache: its inside tells
+
+
+class _DiedError(StageError):
+    """The worker ended without an answer."""
+
+    def __init__(self, how: str, words: str) -> None:
+        super().__init__(Finding("TK962", f"Inductor {how}: {words}", about="engine"))
+        self.how = how
 
 
 class InductorCompiler:
     """`device` is cpu or cuda. `factory` makes the module instead of the graph: `path/file.py:function` below `root`,
     a function without arguments that returns a torch.nn.Module.
 
-    `python` is the interpreter that has torch. `options` are Inductor's, as in `{"max_autotune": True}`.
+    `python` is the interpreter that has torch. `options` are Inductor's, as in `{"max_autotune": True}`. `threads`:
+    how many code for a CPU is written for (0: as many as torch takes).
     """
 
     name = "inductor"
@@ -36,9 +48,11 @@ class InductorCompiler:
     def __init__(
         self, *, device: str = "cpu", factory: str = "", root: Path | None = None, python: str = sys.executable,
         ahead_of_time: bool = True, limit_s: float = LIMIT_S, options: Mapping[str, Any] | None = None,
+        threads: int = 0,
     ) -> None:  # fmt: skip
         self.device, self.factory, self.root, self.python = device, factory, root or Path.cwd(), python
         self.ahead_of_time, self.limit_s, self.options = ahead_of_time, limit_s, dict(options or {})
+        self.threads = threads
 
     def missing(self) -> str:
         """Why it cannot compile on this machine, in one sentence; empty if it can."""
@@ -54,7 +68,7 @@ class InductorCompiler:
         return ""
 
     def compile(self, graph: bytes, settings: Settings, progress: Progress) -> Compiled:
-        """model.pt2, or model.inductor.zip where only torch.compile works (`why` in the facts says so).
+        """A package of AOTInductor, or torch.compile's cache where only that works (`why` in the facts says so).
 
         Raises StageError: TK961 (nothing to do it with), TK962 (it cannot), TK963 (the time limit), TK964 (factory).
         """
@@ -62,13 +76,26 @@ class InductorCompiler:
             raise StageError(Finding("TK961", missing, about="engine"))
         request = self.request(graph, settings)
         progress(f"inductor: compiling for {self.device}, for up to {self.limit_s / 60:.0f} min")
+        try:
+            return self._compiled(graph, request)
+        except _DiedError as died:
+            if not request["ahead_of_time"]:
+                raise
+            progress(f"inductor: AOTInductor {died.how}; torch.compile takes its place")
+            made = self._compiled(graph, {**request, "ahead_of_time": False})
+            return replace(made, facts={**made.facts, "why": f"AOTInductor {died.how}"})
+
+    def _compiled(self, graph: bytes, request: Mapping[str, Any]) -> Compiled:
         with tempfile.TemporaryDirectory(prefix="tritonkit-inductor-") as name:
             folder = Path(name)
             (folder / "request.json").write_text(json.dumps(request))
             (folder / "graph.onnx").write_bytes(graph)
             argv = [self.python, worker.__file__, str(folder)]
             # Caches of its own: what is shipped is what this run made, and nothing stays behind.
-            environment = {**os.environ, "TORCHINDUCTOR_CACHE_DIR": str(folder / "cache"), "TMPDIR": str(folder)}
+            environment = {
+                **os.environ, "TORCHINDUCTOR_CACHE_DIR": str(folder / "cache"), "TMPDIR": str(folder),
+                "PYTHONPATH": os.pathsep.join([RUNTIME, *filter(None, [os.environ.get("PYTHONPATH")])]),
+            }  # fmt: skip
             ended = run_worker(argv, folder / "log", self.limit_s, environment)
             if ended.timed_out:
                 raise StageError(
@@ -79,12 +106,12 @@ class InductorCompiler:
                 )  # fmt: skip
             result_file = folder / "result.json"
             if not result_file.exists():
-                raise StageError(Finding("TK962", f"Inductor {_death(ended.status)}: {ended.words}", about="engine"))
+                raise _DiedError(_death(ended.status), ended.words)
             result: dict[str, Any] = json.loads(result_file.read_text())
             if "error" in result:
                 raise StageError(self._finding(result))
             data = (folder / "engine").read_bytes()
-        return Compiled(FILES[result["kind"]], data, result)
+        return Compiled(FILE, data, result)
 
     def request(self, graph: bytes, settings: Settings) -> dict[str, Any]:
         """What the worker is asked. Raises StageError (TK962) if there is no profile to take shapes from."""
@@ -104,6 +131,7 @@ class InductorCompiler:
             "outputs": [entry["name"] for entry in expected], "expected": expected,
             "channels_last": settings.channels_last,
             "factory": self.factory, "root": str(self.root), "ahead_of_time": self.ahead_of_time,
+            "threads": self.threads,
             "options": self.options, "dynamic": any(entry["min"] != entry["max"] for entry in ranges.values()),
         }  # fmt: skip
 

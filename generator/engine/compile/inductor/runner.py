@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import io
-import json
-import shutil
 import tempfile
-import zipfile
-from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from generator.engine.compile.inductor import answers, worker
+from tritonkit_runtime.buffered import inductor_package
+from tritonkit_runtime.buffered.inductor_module import library, set_precision
 
 if TYPE_CHECKING:
     from generator.engine.runner import Array, Tensors
@@ -20,21 +17,24 @@ if TYPE_CHECKING:
 class InductorRunner:
     """A .pt2 package or a .zip of torch.compile's. With `cuda_graphs` each shape is captured when first seen.
 
-    `root` is where a factory is looked for. Raises ImportError without torch, and what torch raises.
+    `root` is where a factory is looked for, `threads` are torch's (0: as they are). Raises ImportError without torch,
+    and what torch raises.
     """
 
-    def __init__(self, data: bytes, *, cuda_graphs: bool = False, root: Path | None = None) -> None:
-        torch = self._torch = worker.library("torch")
+    def __init__(self, data: bytes, *, cuda_graphs: bool = False, root: Path | None = None, threads: int = 0) -> None:
+        torch = self._torch = library("torch")
         self._folder = tempfile.TemporaryDirectory(prefix="tritonkit-inductor-")
-        path = Path(self._folder.name) / "model.pt2"
+        if threads:
+            torch.set_num_threads(threads)
+        path, place = Path(self._folder.name) / "engine", Path(self._folder.name) / "loaded"
         path.write_bytes(data)
-        meta = _meta(data)
-        if meta is None:
-            self._run: Any = torch._inductor.aoti_load_package(str(path))
-            meta = json.loads(self._run.get_metadata()["tritonkit"])
-        else:
-            self._run = _compiled(torch, data, meta, root or Path.cwd())
-        worker.set_precision(torch, meta["precision"])
+        place.mkdir()
+        meta = inductor_package.described(path)
+        set_precision(torch, meta["precision"])
+        project = str(root or Path.cwd())
+        self._run: Any = inductor_package.loaded(
+            torch, path, meta, place, module=lambda said, at: worker.load_module({**said, "root": project}, at)
+        )
         self.inputs, self.outputs, self.device = meta["inputs"], meta["outputs"], meta["device"]
         self._cuda_graphs = cuda_graphs and self.device == "cuda"
         self._graphs: dict[tuple[tuple[int, ...], ...], tuple[Any, list[Any], tuple[Any, ...]]] = {}
@@ -48,7 +48,7 @@ class InductorRunner:
             if self._cuda_graphs:
                 found = self._replay(given)
             else:
-                found = answers.as_tuple(self._run(*(tensor.to(self.device) for tensor in given)))
+                found = self._run(*(tensor.to(self.device) for tensor in given))
             return {
                 name: (t.float() if t.dtype is torch.bfloat16 else t).cpu().numpy()
                 for name, t in zip(self.outputs, found, strict=True)
@@ -56,7 +56,7 @@ class InductorRunner:
 
     @property
     def module(self) -> Any:
-        """What takes the inputs as tensors on `device`, in their order, and gives one tensor or several."""
+        """What takes the inputs as tensors on `device`, in their order, and gives a tuple of tensors."""
         return self._run
 
     def close(self) -> None:
@@ -98,25 +98,3 @@ def capture(torch: Any, run: Any, buffers: list[Any]) -> tuple[Any, list[Any], t
     with torch.cuda.graph(graph):
         outputs = answers.as_tuple(run(*buffers))
     return graph, buffers, outputs
-
-
-def _meta(data: bytes) -> dict[str, Any] | None:
-    """Of torch.compile's .zip; None for a package."""
-    with zipfile.ZipFile(io.BytesIO(data)) as archive:
-        return json.loads(archive.read("meta.json")) if "meta.json" in archive.namelist() else None
-
-
-def _compiled(torch: Any, data: bytes, meta: Mapping[str, Any], root: Path) -> Any:
-    """The module once more, and torch.compile with the cache that came along, which spares it the compilers."""
-    with tempfile.TemporaryDirectory(prefix="tritonkit-inductor-") as folder:
-        with zipfile.ZipFile(io.BytesIO(data)) as archive:
-            archive.extractall(folder)
-        if cache := (Path(folder) / "cache.bin").read_bytes():
-            torch.compiler.load_cache_artifacts(cache)
-        if (Path(folder) / "cache").is_dir():
-            own = worker.library("torch._inductor.runtime.cache_dir_utils").cache_dir()
-            shutil.copytree(Path(folder) / "cache", own, dirs_exist_ok=True)
-        module = worker.load_module({**meta, "root": str(root)}, Path(folder))
-    compiled = torch.compile(module, dynamic=meta["dynamic"], options=meta["options"] or None)
-    worker.run_all_shapes(compiled, meta)
-    return compiled

@@ -2,23 +2,20 @@
 
 FOLDER/request.json says what; beside it stands graph.onnx, unless a torch factory makes the module. Written are
 FOLDER/engine (a .pt2 package, or a .zip of a model with torch.compile's cache) and FOLDER/result.json. It needs
-torch, onnx2torch for a graph, and of this project only `answers.py` beside it, so that any interpreter with torch can
-run it.
+torch, onnx2torch for a graph, and of this project only `answers.py` beside it and the runtime, which has to be on its
+path, so that any interpreter with torch can run it.
 """
 
 from __future__ import annotations
 
 import hashlib
-import importlib
 import importlib.util
 import inspect
-import io
 import json
 import os
 import sys
 import zipfile
 from collections.abc import Callable, Mapping
-from operator import attrgetter
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -27,6 +24,17 @@ if __package__:
     from generator.engine.compile.inductor import answers
 else:  # run as a file, whose folder is the first that modules are looked for in
     import answers  # type: ignore[import-not-found, no-redef]
+
+from tritonkit_runtime.buffered import inductor_package
+from tritonkit_runtime.buffered.inductor_module import (
+    by_content_alone,
+    example_inputs,
+    from_onnx,
+    library,
+    placed,
+    run_all_shapes,
+    set_precision,
+)
 
 HALF = {"fp16": "float16", "bf16": "bfloat16"}
 LAYOUTS = {True: "NHWC, as asked", False: "NCHW, as asked", None: "left to Inductor"}
@@ -43,16 +51,14 @@ def main(folder: Path) -> None:
     (folder / "result.json").write_text(json.dumps(result))
 
 
-def library(name: str) -> Any:
-    """An optional package, imported when it is needed."""
-    return importlib.import_module(name)
-
-
 def compile_model(request: Mapping[str, Any], folder: Path, at: Callable[[str], None]) -> dict[str, Any]:
     """`at` is told every step. The facts that go into the manifest; raises what the step raises."""
     torch = library("torch")
     torch.manual_seed(0)
     set_precision(torch, request["precision"])
+    if request["threads"]:
+        torch.set_num_threads(request["threads"])
+    by_content_alone()
     at("model")
     module = made_module(request, folder)
     if request["factory"]:
@@ -86,7 +92,8 @@ def compile_model(request: Mapping[str, Any], folder: Path, at: Callable[[str], 
                 why = f"{type(error).__name__}: {str(error).strip()[:500]}"
         at("torch.compile")
         in_time(request, module, facts, folder)
-    return {**facts, "kind": "torch.compile", "why": why}
+    made_by = {"factory": request["factory"]} if request["factory"] else {}
+    return {**facts, "kind": "torch.compile", "why": why, **made_by}
 
 
 def ahead_of_time(
@@ -98,7 +105,7 @@ def ahead_of_time(
     exported = torch.export.export(module, tuple(examples.values()), dynamic_shapes=shapes)
     path = folder / "made" / "model.pt2"
     path.parent.mkdir(exist_ok=True)
-    named = {"tritonkit": json.dumps({key: facts[key] for key in ("inputs", "outputs", "precision", "device")})}
+    named = {"tritonkit": json.dumps(of_itself(torch, facts))}
     torch._inductor.aoti_compile_and_package(
         exported, package_path=str(path), inductor_configs={"aot_inductor.metadata": named, **request["options"]}
     )
@@ -113,14 +120,19 @@ def ahead_of_time(
     return {"largest_difference": max(differences)}
 
 
+def of_itself(torch: Any, facts: Mapping[str, Any]) -> dict[str, Any]:
+    """What the file says of its tensors, and of the machine that can run it."""
+    said = {key: facts[key] for key in ("inputs", "outputs", "precision", "device", "ranges")}
+    return {**said, **inductor_package.machine(torch, facts["device"])}
+
+
 def in_time(request: Mapping[str, Any], module: Any, facts: Mapping[str, Any], folder: Path) -> None:
     """FOLDER/engine as a .zip: the model, and what torch.compile cached when it ran it."""
     torch = library("torch")
     compiled = torch.compile(module, dynamic=bool(request["dynamic"]), options=dict(request["options"]) or None)
     run_all_shapes(compiled, request)
     saved = torch.compiler.save_cache_artifacts()
-    meta = {key: facts[key] for key in ("inputs", "outputs", "precision", "device")}
-    meta["ranges"] = request["ranges"]
+    meta = of_itself(torch, facts)
     meta |= {key: request[key] for key in ("factory", "options", "channels_last")}
     meta["dynamic"] = bool(request["dynamic"])
     files = {"meta.json": json.dumps(meta).encode(), "cache.bin": saved[0] if saved else b""}
@@ -132,17 +144,6 @@ def in_time(request: Mapping[str, Any], module: Any, facts: Mapping[str, Any], f
     with zipfile.ZipFile(folder / "engine", "w", zipfile.ZIP_DEFLATED) as archive:
         for name, data in files.items():
             archive.writestr(zipfile.ZipInfo(name), data)
-
-
-def run_all_shapes(compiled: Any, request: Mapping[str, Any]) -> None:
-    """The usual shape first, of which all lengths stay free; then the least: a batch of one has its own kernels.
-
-    Whoever loads the cache does the same, and finds what this left.
-    """
-    torch = library("torch")
-    with torch.no_grad():
-        for where in ("opt", "min", "max"):
-            compiled(*example_inputs(torch, request, where).values())
 
 
 def load_module(request: Mapping[str, Any], folder: Path) -> Any:
@@ -165,9 +166,8 @@ def made_module(request: Mapping[str, Any], folder: Path) -> Any:
 def ready(module: Any, request: Mapping[str, Any]) -> Any:
     """On its device, in its layout and precision."""
     torch = library("torch")
-    module = module.eval().to(request["device"])
-    if request.get("channels_last"):  # engines that were built before there was a choice do not say it
-        module = module.to(memory_format=torch.channels_last)  # weights of four axes; the inputs stay as they come
+    # Engines that were built before there was a choice of layout do not say it.
+    module = placed(module, request["device"], request.get("channels_last"))
     if request["factory"] and request["precision"] in HALF:
         module = narrow(module, getattr(torch, HALF[request["precision"]]))
     return module
@@ -178,56 +178,6 @@ def layout(channels_last: bool | None) -> dict[str, bool]:
     if channels_last is None:
         return {}
     return {"layout_optimization": channels_last, "force_layout_optimization": channels_last}
-
-
-def from_onnx(graph: bytes) -> Any:
-    """By onnx2torch, which names an operator that it does not know."""
-    onnx = library("onnx")
-    model = with_identities(onnx, onnx.load_model(io.BytesIO(graph)))
-    return with_plain_lengths(library("onnx2torch").convert(model))
-
-
-def with_identities(onnx: Any, model: Any) -> Any:
-    """An Identity before each output of the graph that is one of several of a node.
-
-    Without it onnx2torch gives all of them for the one.
-    """
-    outputs, nodes = {value.name for value in model.graph.output}, list(model.graph.node)
-    several = [name for node in nodes if len(node.output) > 1 for name in node.output if name in outputs]
-    parts = {name: f"{name}/part" for name in several}
-    for node in nodes:
-        for names in (node.input, node.output):
-            names[:] = [parts.get(name, name) for name in names]
-    model.graph.node.extend(onnx.helper.make_node("Identity", [part], [name]) for name, part in parts.items())
-    return model
-
-
-def with_plain_lengths(module: Any) -> Any:
-    """onnx2torch's module with the constant lengths of Reshape and Split as numbers.
-
-    It reads them from tensors, of which torch knows no values while it compiles.
-    """
-    for node in list(module.graph.nodes):
-        if node.op != "call_module" or len(node.args) < 2 or getattr(node.args[1], "op", "") != "get_attr":
-            continue
-        inner, given = module.get_submodule(node.target), node.args[0]
-        lengths = attrgetter(node.args[1].target)(module).tolist()
-        with module.graph.inserting_before(node):
-            if type(inner).__name__ == "OnnxReshape":
-                made = module.graph.call_function(reshaped, (given, lengths))
-            elif type(inner).__name__ == "OnnxSplit13":
-                made = module.graph.call_method("split", (given, lengths, inner.axis))
-            else:
-                continue
-        node.replace_all_uses_with(made)
-        module.graph.erase_node(node)
-    module.recompile()
-    return module
-
-
-def reshaped(tensor: Any, lengths: list[int]) -> Any:
-    """ONNX's Reshape: 0 is the length that there is, -1 what is left."""
-    return tensor.reshape([tensor.shape[axis] if length == 0 else length for axis, length in enumerate(lengths)])
 
 
 def factory(name: str, root: str) -> Callable[[], Any]:
@@ -280,33 +230,6 @@ def narrow(module: Any, dtype: Any) -> Any:
     return Narrow().eval()
 
 
-def example_inputs(torch: Any, request: Mapping[str, Any], where: str = "opt") -> dict[str, Any]:
-    """Seeded tensors of the least (`min`), the usual (`opt`) or the greatest (`max`) shape.
-
-    A usual length that may differ is at least 2, because torch takes a 1 for granted, and none of the fixed lengths,
-    because it takes equal ones for the same.
-    """
-    entries = request["ranges"].values()
-    fixed = {low for entry in entries for low, high in zip(entry["min"], entry["max"], strict=True) if low == high}
-    examples = {}
-    for name, entry in request["ranges"].items():
-        shape = entry[where]
-        if where == "opt":
-            triples = zip(entry["min"], entry["opt"], entry["max"], strict=True)
-            shape = [_usual(low, opt, high, fixed) for low, opt, high in triples]
-        dtype = getattr(torch, entry["dtype"])
-        tensor = torch.rand(shape) if dtype.is_floating_point else torch.randint(0, 2, shape)
-        examples[name] = tensor.to(dtype).to(request["device"])
-    return examples
-
-
-def _usual(low: int, opt: int, high: int, fixed: set[int]) -> int:
-    if low == high:
-        return low
-    lengths: list[int] = [*range(max(opt, 2), high + 1), *range(opt, max(low, 2) - 1, -1)]
-    return next((length for length in lengths if length not in fixed), opt)
-
-
 def dynamic_shapes(torch: Any, request: Mapping[str, Any]) -> tuple[dict[int, Any], ...]:
     """For torch.export: axes of the same name share one length; those without one are found out."""
     dims: dict[str, Any] = {}
@@ -350,12 +273,6 @@ def as_forward_takes(forward: Callable[..., Any], shapes: tuple[Any, ...]) -> tu
         return shapes
     named = kinds.index(inspect.Parameter.VAR_POSITIONAL)
     return (*shapes[:named], shapes[named:])
-
-
-def set_precision(torch: Any, precision: str) -> None:
-    """fp32 means all of its bits; tf32 leaves products of matrices and convolutions 10 of 23."""
-    torch.backends.cuda.matmul.allow_tf32 = precision == "tf32"
-    torch.backends.cudnn.allow_tf32 = precision == "tf32"
 
 
 if __name__ == "__main__":

@@ -11,11 +11,13 @@ import onnx
 import pytest
 from engine_projects import digits_project, floats_project, int8, merged, model, of_any_length
 
-from generator.engine.build.candidates.choices import choices
+from generator.engine.build.candidates.choices import Choice, choices
+from generator.engine.build.candidates.compiling import Built
 from generator.engine.build.candidates.profiles import profiles_of
 from generator.engine.build.candidates.speed import sizes_of
 from generator.engine.build.jobs import Job, jobs_of
-from generator.engine.compile.base import ShapeRange
+from generator.engine.build.lower.lowered import Lowered
+from generator.engine.compile.base import Compiled, ShapeRange
 from generator.engine.errors import StageError
 from generator.engine.install import request
 from generator.engine.install.request import differences
@@ -110,6 +112,51 @@ def test_auto_tries_every_engine_of_the_target(tmp_path: Path) -> None:
     titles = [choice.title for choice in choices(digits(tmp_path / "b", model(engine="auto", precision="fp32")))]
     assert titles == ["onnxruntime fp32", "inductor fp32"]
     assert [choice.title for choice in choices(digits(tmp_path / "c", int8()))] == ["onnxruntime int8"]
+
+
+def on_a_gpu(root: Path, changes: Mapping[str, Any]) -> Job:
+    """The job of a target with a GPU."""
+    targets = {"targets": {"production": {"server": "26.07", "gpu": "h200"}}}
+    work = open_workspace(digits_project(root, merged(changes, targets)))
+    return next(job for job in jobs_of(work) if job.plan.target.name == "production")
+
+
+def served(job: Job) -> dict[str, bool]:
+    return {choice.title: choice.served for choice in choices(job)}
+
+
+def test_what_inductor_compiles_is_served_where_the_servers_python_has_torch(tmp_path: Path) -> None:
+    """The embedded server runs in the one that builds; others are told of an environment."""
+    auto = model(engine="auto")
+    assert served(digits(tmp_path / "a", auto)) == {"onnxruntime fp32": True, "inductor fp32": True}
+    assert served(on_a_gpu(tmp_path / "b", auto)) == {
+        "onnxruntime fp32": True,
+        "tensorrt fp32": True,
+        "inductor fp32": False,
+    }
+    told = model(engine="auto", parameters={"EXECUTION_ENV_PATH": "/opt/torch.tar.gz"})
+    assert served(on_a_gpu(tmp_path / "c", told))["inductor fp32"]
+
+
+def test_an_engine_in_buffers_has_tensors_of_one_size(tmp_path: Path) -> None:
+    project = floats_project(tmp_path / "p", of_any_length(), DIMS, engine="auto")
+    assert {c.title: c.served for c in choices(job_of(project))}["inductor fp32"] is False
+
+
+def test_inductor_compiles_for_the_gpu_of_its_target(tmp_path: Path) -> None:
+    [choice] = choices(digits(tmp_path / "a", model(engine="inductor")))
+    assert (choice.served, choice.cuda) == (True, False)
+    [choice] = choices(on_a_gpu(tmp_path / "b", model(engine="inductor")))
+    assert (choice.served, choice.cuda) == (True, True)
+
+
+def test_a_factorys_module_is_not_there_when_torch_compiles_cache_is_loaded() -> None:
+    choice = Choice("inductor", "fp32")
+    for kind, factory, expected in (
+        ("torch.compile", "net.py:make", False), ("torch.compile", "", True), ("aotinductor", "net.py:make", True)
+    ):  # fmt: skip
+        made = Compiled("model.inductor", b"", {"kind": kind, **({"factory": factory} if factory else {})})
+        assert Built(choice, Lowered(b""), made).served is expected
 
 
 DIMS = {"values": [-1, 4], "mean": [4]}

@@ -27,6 +27,7 @@ from generator.engine.compile.inductor.process import run_worker
 from generator.engine.compile.inductor.runner import in_rows
 from generator.engine.errors import StageError
 from generator.engine.runner import OnnxRunner
+from tritonkit_runtime.buffered import inductor_module
 
 ROOT = Path(__file__).parents[4]
 PROFILE: Profile = {"pixels": ShapeRange((1, 1, 8, 8), (8, 1, 8, 8), (32, 1, 8, 8))}
@@ -130,6 +131,22 @@ def test_a_worker_that_crashes(graph: bytes, tmp_path: Path) -> None:
     assert (finding.code, finding.message) == ("TK962", "Inductor died of SIGSEGV: last words")
     finding = finding_of(Forced(python=script(tmp_path / "python", "exit 3")), graph)
     assert finding.message.startswith("Inductor ended with status 3")
+
+
+def test_torch_compile_takes_the_place_of_a_compiler_that_dies(graph: bytes, tmp_path: Path) -> None:
+    """As AOTInductor did on CUDA, which leaves nothing to answer with."""
+    code = (
+        "import json, os, pathlib, signal, sys; folder = pathlib.Path(sys.argv[2])\n"
+        "if json.loads((folder / 'request.json').read_text())['ahead_of_time']: os.kill(os.getpid(), signal.SIGSEGV)\n"
+        "(folder / 'engine').write_bytes(b'cache')\n"
+        "(folder / 'result.json').write_text(json.dumps({'kind': 'torch.compile', 'why': ''}))\n"
+    )
+    (tmp_path / "worker.py").write_text(code)
+    python = script(tmp_path / "python", f'exec {sys.executable} {tmp_path / "worker.py"} "$@"')
+    told: list[str] = []
+    made = Forced(python=python).compile(graph, SETTINGS, told.append)
+    assert (made.data, made.facts) == (b"cache", {"kind": "torch.compile", "why": "AOTInductor died of SIGSEGV"})
+    assert told[1:] == ["inductor: AOTInductor died of SIGSEGV; torch.compile takes its place"]
 
 
 def test_a_worker_that_takes_too_long(graph: bytes, tmp_path: Path) -> None:
@@ -312,13 +329,13 @@ def test_the_layout_is_asked_for(graph: bytes, channels_last: bool | None) -> No
     ],
 )
 def test_usual_lengths_are_none_of_the_fixed_ones(low: int, opt: int, high: int, expected: int) -> None:
-    assert worker._usual(low, opt, high, {1, 8}) == expected
+    assert inductor_module.usual_length(low, opt, high, {1, 8}) == expected
 
 
 def test_lengths_that_were_tensors() -> None:
     values = np.arange(24).reshape(2, 3, 4)
-    assert worker.reshaped(values, [0, -1]).shape == (2, 12)
-    assert worker.reshaped(values, [-1, 0, 2]).shape == (4, 3, 2)
+    assert inductor_module.reshaped(values, [0, -1]).shape == (2, 12)
+    assert inductor_module.reshaped(values, [-1, 0, 2]).shape == (4, 3, 2)
 
 
 def test_an_output_that_is_one_of_several_comes_through_a_node_of_its_own() -> None:
@@ -331,7 +348,7 @@ def test_an_output_that_is_one_of_several_comes_through_a_node_of_its_own() -> N
     outputs = [value("y", floats, [1]), value("first", floats, [1])]
     graph = onnx.helper.make_graph(nodes, "split", [value("x", floats, [2])], outputs)
     model = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 18)], ir_version=9)
-    made = worker.with_identities(onnx, model)
+    made = inductor_module.with_identities(onnx, model)
     onnx.checker.check_model(made, full_check=True)
     assert [(node.op_type, list(node.input), list(node.output)) for node in made.graph.node] == [
         ("Split", ["x"], ["first/part", "second"]),

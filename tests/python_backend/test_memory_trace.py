@@ -1,0 +1,112 @@
+"""How the memory plan is compared with what processes allocate, and that it agrees with what was seen on a GPU."""
+
+from __future__ import annotations
+
+import copy
+import json
+import sys
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parent / "gpu"))
+import memory_trace
+from copy_trace_cases import MOST, PICTURES, Served
+from memory_trace import PLACED, Blocks, blocks_of, make, make_handing, too_small, wrong_of, wrong_of_pool
+
+from generator.memory import pools_of
+from generator.memory.estimates import LOADED_BYTES
+from generator.memory.gpu import CONTEXT_BYTES
+from tritonkit_runtime.parameters import TensorSpec
+
+IN, OUT = MOST * 3 * 224 * 224 * 4, MOST * 1000 * 4
+SEEN = Path(__file__).parent / "gpu" / "memory_seen.json"  # what test_memory_on_a_gpu.py wrote on an H200
+Told = dict[str, Any]
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory: pytest.TempPathFactory) -> Served:
+    folder = tmp_path_factory.mktemp("memory")
+    (folder / "a.plan").write_bytes(b"a plan")
+    given, made = TensorSpec("images", "FP32", (3, 224, 224)), TensorSpec("logits", "FP32", (1000,))
+    return make(folder / "project", folder / "a.plan", given, made)
+
+
+def plain(sizes: Counter[int]) -> dict[str, int]:
+    return {str(size): count for size, count in sizes.items()}
+
+
+def as_planned(served: Served) -> Told:
+    """What would be seen if every process took what the plan says, and TensorRT the plan's file and its activations."""
+    told: Told = {"tensorrt": "8.6.1", "plan_bytes": 52_300_000, "activation_bytes": 9_000_000, "models": {}}
+    for name, plan in served.plans.items():
+        blocks = blocks_of(plan, plan.models[0], told)
+        device = Counter(blocks.device)
+        device[blocks.weights_bytes + blocks.activation_bytes] += 1
+        one = {"held": {"device": plain(device), "pinned": plain(blocks.pinned)}, "shm_bytes": 1 << 20}
+        told["models"][name] = [copy.deepcopy(one) for _ in range(2 if name == "two" else 1)]
+    told["server"] = {"device": {str(64 << 20): 1}, "pinned": {str(256 << 20): 1}}
+    return {**told, "beside_each_bytes": 500 << 20}
+
+
+def test_the_blocks_of_each_pipeline_are_those_that_were_worked_out_by_hand(served: Served) -> None:
+    told = {"tensorrt": "10.4", "plan_bytes": 100, "activation_bytes": 7}
+    found = {name: blocks_of(plan, plan.models[0], told) for name, plan in served.plans.items()}
+    assert found["ring"] == Blocks(Counter({IN: 3, OUT: 3}), Counter({IN: 3, OUT: 3}), 100, 21, 3)
+    assert found[PLACED] == Blocks(Counter({IN: 2, OUT: 2}), Counter({IN: 2}), 100, 14, 2)
+    assert found[PICTURES].pinned == found[PICTURES].device - Counter({IN: 2})
+    old = blocks_of(served.plans["ring"], served.plans["ring"].models[0], {**told, "tensorrt": "8.6.1"})
+    assert old.weights_bytes == 300
+
+
+def test_what_is_as_planned_is_right(served: Served) -> None:
+    told = as_planned(served)
+    assert list(wrong_of(told, served)) == []
+    assert list(too_small(told)) == []
+
+
+def test_what_is_not_as_planned_is_told(served: Served) -> None:
+    for change, words in (
+        (lambda told: told["models"]["two"].pop(), "two: 1 processes, the plan has 2"),
+        (lambda told: told["models"]["ring"][0]["held"]["device"].update({str(IN): 2}), "ring: not allocated (device)"),
+        (lambda told: told["models"]["ring"][0]["held"]["pinned"].pop(str(OUT)), "ring: not allocated (pinned)"),
+        (lambda told: told["models"]["ring"][0]["held"]["device"].update({str(1 << 30): 1}), "beside the buffers"),
+        (lambda told: told["models"]["two"][1]["held"]["pinned"].update({str(9 << 20): 1}), "are pinned beside"),
+        (lambda told: told["models"][PLACED][0].update(shm_bytes=1 << 30), "bytes of /dev/shm"),
+        (lambda told: told["server"]["device"].clear(), "the server: no pool of 67,108,864 bytes (device)"),
+    ):  # fmt: skip
+        told = as_planned(served)
+        change(told)
+        assert any(words in text for text in wrong_of(told, served)), words
+
+
+def test_an_estimate_that_was_measured_is_no_less_than_what_was_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+    most = CONTEXT_BYTES + 5
+    monkeypatch.setattr(memory_trace, "LOADED_BYTES", 5)
+    assert list(too_small({"beside_each_bytes": most})) == []
+    assert f"{most + 1:,} bytes" in next(too_small({"beside_each_bytes": most + 1}))
+
+
+def test_the_pool_holds_the_inputs_and_answers_of_an_execution(served: Served) -> None:
+    right = {"most_bytes": IN + OUT, "taken": {str(IN): 6, str(OUT): 6}}
+    assert list(wrong_of_pool(right, served)) == []
+    assert list(wrong_of_pool({**right, "most_bytes": 3 * IN}, served))
+    assert list(wrong_of_pool({**right, "most_bytes": IN - 1}, served))
+    assert list(wrong_of_pool({**right, "taken": {"7": 1}}, served))
+
+
+def test_a_pipeline_that_hands_on_has_room_for_its_queue(tmp_path: Path) -> None:
+    """Of 602,112 bytes: four at work, eight and four that wait, two copies for the second model; and two of 512."""
+    _, plan = make_handing(tmp_path / "project")
+    assert pools_of([plan], {}).cuda == {0: (4 + 8 + 4 + 2) * 602112 + 2 * 512}
+
+
+def test_the_plan_agrees_with_what_was_seen_on_a_gpu(served: Served) -> None:
+    told = json.loads(SEEN.read_bytes()) if SEEN.exists() else as_planned(served)
+    assert list(wrong_of(told, served)) == []
+    assert list(too_small(told)) == []
+    assert LOADED_BYTES is not None or not SEEN.exists(), "beside_each_bytes, less a context, is to be the estimate"
+    assert list(wrong_of_pool(told["pool"], served) if "pool" in told else ()) == []
+    assert not {"wrong with status 200", "right on the host"} & set(told.get("handing", {}).get("answers", ()))
