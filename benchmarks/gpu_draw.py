@@ -25,6 +25,8 @@ WAYS = {
     "ring inside, 4 in flight": "ring, copies inside, 4 in flight",
     "requests, ring inside, 3 in flight": "requests through the ring, 3 in flight",
 }
+COPIED = "kernel, copied on"
+INSTANCES_WAITING = 6
 BLUE, GREEN, RED, GREY, YELLOW = "#4477aa", "#228833", "#ee6677", "#bbbbbb", "#ccbb44"
 
 
@@ -61,12 +63,18 @@ def targets(served: Found) -> str:
         rows.append([f"one in flight, {transport}: over answering alone + the engine, ms", "~0.3",
                      f"≤ {row['target_us'] / 1000:g}", told(row["over_us"], 2, 0.001), _met(row)])  # fmt: skip
     for transport in TRANSPORTS:
-        row = served["open_loop"][transport]
+        row = served.get("open_loop", {}).get(transport)
+        if row is None:
+            rows.append([f"p99 ÷ p50 at 70 % load, {transport}", "–", "≤ 2", "not measured with this code", "–"])
+            continue
         rows.append([f"p99 ÷ p50 at 70 % load, {transport}, {row['rate']:,.0f} images/s", "–", f"≤ {row['target']}",
                      told(row["p99_over_p50"], 2), _met(row)])  # fmt: skip
     row = served["jpeg"]
     share = told(row["share_of_the_slower"], 2)
     rows.append(["JPEG: served ÷ the slower of decoding and engine", "–", f"≥ {row['target']}", share, _met(row)])
+    if (own := row.get("on_gpu")) is not None:
+        rows.append(["JPEG, decoded on the GPU: served ÷ the slower of nvImageCodec and engine",
+                     *_measured(own, "share_of_the_slower")])  # fmt: skip
     texts = served.get("embeddings", {}).get("body")
     rows.append(["embeddings, 128 tokens: served ÷ the smaller bound",
                  *_measured(texts, "share_of_the_smaller_bound")])  # fmt: skip
@@ -97,6 +105,7 @@ def rates(served: Found) -> str:
         idle = max((one for case, one in by.items() if case.startswith("answering")), key=lambda x: x["median"])
         used = f"{row['instances']}, {row['in_flight']}"
         used += ", buckets between" if row.get("buckets", POWERS) != POWERS else ""
+        used += f", waits for {row['waits_for']}" if row.get("waits_for") else ""
         p99 = told(row["served_p99_us"], 1, 0.001)
         rows.append([title, used, told(by["served"]), told(idle), told(by["engine"]), p99])
     head = ["", "instances, in flight", "served", "answering alone", "engine alone", "p99 served, ms"]
@@ -108,7 +117,7 @@ def batches(served: Found) -> str:
     every = {int(size): rate for size, rate in served["engine_alone"]["images"]["items_per_s"].items()}
     rows = []
     for name, row in [*((f"{ROWS[n]}, {t}", served[n][t]) for n in ROWS for t in TRANSPORTS),
-                      *((f"open loop, {t}", served["open_loop"][t]) for t in TRANSPORTS)]:  # fmt: skip
+                      *((f"open loop, {t}", row) for t, row in served.get("open_loop", {}).items())]:  # fmt: skip
         mean, split = row["served_split"]["mean_batch"], row["served_split"]
         rate = row["items_per_s"]["served"]["median"] if "items_per_s" in row else row["rate"]
         only_powers = row.get("buckets", POWERS) == POWERS
@@ -122,6 +131,21 @@ def batches(served: Found) -> str:
     return table(head, rows)
 
 
+def waiting(served: Found) -> str:
+    """What waiting for whole batches does by requests in flight: single images in shared memory, six instances."""
+    found = [turn for turn in served["one_image"]["shared memory"]["sweep"] if turn["instances"] == INSTANCES_WAITING]
+    by = {(turn["in_flight"], turn["waits_for"]): turn for turn in found if turn["buckets"] == POWERS}
+    sizes = sorted({size for _, size in by})
+    rows = [
+        [
+            str(level),
+            *(f"{by[level, size]['items_per_s']:,.0f}, {by[level, size]['p99_us'] / 1000:.1f}" for size in sizes),
+        ]
+        for level in sorted({level for level, _ in by})
+    ]
+    return table(["in flight", *(f"waits for {size}" if size else "does not wait" for size in sizes)], rows)
+
+
 def engine(found: Found) -> str:
     """Items a second over those of the engine alone, by way and size of batch."""
     through = found["throughput"]
@@ -133,17 +157,33 @@ def engine(found: Found) -> str:
 
 
 def kernel(found: Found) -> str:
-    """Milliseconds of the kernel, and how many times as long the others take."""
+    """Milliseconds of the kernel, and how many times as long the others take; a column for each that was measured."""
+    verdict: Mapping[str, Found] = found["verdict"]
+    others = {"CV-CUDA ÷ kernel": "cvcuda", "copied on threads ÷ kernel": COPIED}
+    others = {head: start for head, start in others.items()
+              if any(_fastest(one, start) for one in verdict.values())}  # fmt: skip
     rows = []
-    for name, one in found["verdict"].items():
+    for name, one in verdict.items():
         times = one["times_as_long_as_the_kernel"]
-        threads = [way for way in times if way.startswith("cpu")]
-        best = min(threads, key=lambda way: float(times[way]["median"]))
-        rows.append([name, told(one["us"]["kernel"], 2, 0.001), told(times["cpu, 1 thread"], 2),
-                     f"{told(times[best], 2)}: {best.removeprefix('cpu, ')}",
-                     told(times["torch"], 2) if "torch" in times else "–"])  # fmt: skip
-    head = ["to, batch", "kernel, ms", "CPU, 1 thread ÷ kernel", "fastest CPU ÷ kernel", "torch ÷ kernel"]
+        best = _fastest(one, "cpu")
+        row = [name, told(one["us"]["kernel"], 2, 0.001), told(times["cpu, 1 thread"], 2),
+               f"{told(times[best], 2)}: {best.removeprefix('cpu, ')}",
+               told(times["torch"], 2) if "torch" in times else "–"]  # fmt: skip
+        for start in others.values():
+            way = _fastest(one, start)
+            row.append(told(times[way], 2) + (f": {way.removeprefix(start).strip()}" if start == COPIED else "")
+                       if way else "–")  # fmt: skip
+        rows.append(row)
+    head = ["to, batch", "kernel, ms", "CPU, 1 thread ÷ kernel", "fastest CPU ÷ kernel", "torch ÷ kernel", *others]
     return table(head, rows)
+
+
+def _fastest(one: Found, start: str) -> str:
+    """The fastest of the ways whose names begin so; empty where there is none."""
+    times = one["times_as_long_as_the_kernel"]
+    return min(
+        (way for way in times if way.startswith(start)), key=lambda way: float(times[way]["median"]), default=""
+    )
 
 
 def written(page: str, tables: Mapping[str, str]) -> str:
@@ -235,11 +275,14 @@ def _through(axes: Axes, ring: Found) -> None:
 
 def _pixels(axes: Axes, preprocess: Found) -> None:
     verdict, sizes = preprocess["verdict"], ("1", "8", "32", "64")
+    rows = [verdict[f"fp32, {size}"] for size in sizes]
     ways = {"cpu, 1 thread": GREY, "cpu, 8 threads": YELLOW, "torch": RED, "kernel": BLUE}
-    for way, colour in ways.items():
-        us = [verdict[f"fp32, {size}"]["us"][way] for size in sizes]
+    lines = [(way, colour, [one["us"][way] for one in rows]) for way, colour in ways.items()]
+    if all(_fastest(one, "cvcuda") for one in rows):
+        lines.append(("CV-CUDA", GREEN, [one["us"][_fastest(one, "cvcuda")] for one in rows]))
+    for title, colour, us in lines:
         axes.plot(range(len(sizes)), [one["median"] / 1000 for one in us], marker="o", markersize=4, color=colour,
-                  label=way)  # fmt: skip
+                  label=title)  # fmt: skip
         axes.fill_between(range(len(sizes)), [one["low"] / 1000 for one in us], [one["high"] / 1000 for one in us],
                           color=colour, alpha=0.2, linewidth=0)  # fmt: skip
     axes.set_yscale("log")
@@ -253,8 +296,8 @@ def _pixels(axes: Axes, preprocess: Found) -> None:
 def tables(served: Found, ring: Found, preprocess: Found) -> dict[str, str]:
     """Every table of the page by its mark."""
     return {
-        "targets": targets(served), "rates": rates(served), "batches": batches(served), "engine": engine(ring),
-        "kernel": kernel(preprocess),
+        "targets": targets(served), "rates": rates(served), "batches": batches(served), "waiting": waiting(served),
+        "engine": engine(ring), "kernel": kernel(preprocess),
     }  # fmt: skip
 
 

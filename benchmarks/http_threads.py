@@ -6,7 +6,7 @@ Each connection belongs to one of the server's HTTP threads for good. They are m
 to an idle server; one after the other, each with a question at once, as tritonkit's sender makes them; while requests
 are under way. Then the same closed loop sends images of 150 kB over them to a model that only answers. In turns, each
 on connections of its own; told are the requests a second, and how many cores the threads took.
-Writes http_threads.json.
+Writes http_threads.json and the table of http_threads.md.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ import selectors
 import sys
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from _common import HERE, machine, median, rounds
+from _common import HERE, machine, median, put_table, rounds
 
 sys.path.insert(0, str(HERE.parent))
 sys.path.insert(0, str(HERE.parent / "python_backend"))
@@ -115,6 +115,24 @@ def summary(turns: list[Mapping[str, Any]]) -> dict[str, Any]:
     }  # fmt: skip
 
 
+HEAD = ("connections made", "requests/s", "p99, ms", "server's cores", "the busiest threads, cores")
+
+
+def rows(found: Mapping[str, Any]) -> list[Sequence[str]]:
+    """The table of the page: medians with their intervals; of the threads the three busiest."""
+    table: list[Sequence[str]] = []
+    for way, one in found["ways"].items():
+        told = [_told(one[word], digits) for word, digits in (("requests_per_s", 0), ("p99_ms", 1), ("cores", 1))]
+        busiest = [float(np.median([turn["threads"][place] for turn in one["turns"]])) for place in range(3)]
+        table.append([way, *told, ", ".join(f"{share:.2f}" for share in busiest)])
+    return table
+
+
+def _told(value: Mapping[str, Any], digits: int) -> str:
+    median_, low, high = (f"{value[word]:,.{digits}f}" for word in ("median", "low", "high"))
+    return f"{median_} ({low} to {high})"
+
+
 def main() -> None:
     """All ways in turns."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -141,6 +159,8 @@ def main() -> None:
         "ways": {way: summary(turns) for way, turns in seen.items()},
     }  # fmt: skip
     options.out.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+    if options.out == HERE / "http_threads.json":
+        put_table("http_threads", HEAD, rows(found))
     for way, one in found["ways"].items():
         rate, busiest, cores = (one[word]["median"] for word in ("requests_per_s", "busiest_thread_cores", "cores"))
         print(f"{way:20} {rate:7.0f}/s, the busiest thread {busiest:.2f} of {cores:.2f} cores")

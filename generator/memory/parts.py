@@ -23,8 +23,8 @@ Source = Literal["derived", "file", "measured", "seen"]
 class ModelMemory:
     """What the instances of one model need together. `region_bytes` is of one instance's shared memory (0: none).
 
-    `file_bytes` are its files, once; `copies` says how often they are loaded. `pinned_bytes`: page-locked memory of
-    its own, in each instance.
+    `file_bytes` are its files, once; `copies` says how often they are loaded. `pinned_bytes`: memory of its own on
+    the host, in each instance, for its engines' batches; page-locked where they run on a GPU, ordinary elsewhere.
     """
 
     model: str
@@ -105,7 +105,7 @@ class Memory:
 
     @property
     def staging_bytes(self) -> int:
-        """Page-locked memory that the instances allocate themselves: it is in no pool."""
+        """Memory on the host that the instances allocate for batches themselves: it is in no pool."""
         return sum(model.instances * model.pinned_bytes for model in self.models)
 
     @property

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import gpu_draw
 import pytest
 
@@ -15,6 +17,69 @@ def test_the_tables_are_those_of_the_files() -> None:
 def test_a_median_is_told_with_its_interval() -> None:
     assert gpu_draw.told({"median": 10546.7, "low": 9875.7, "high": 10927.0}) == "10,547 (9,876 to 10,927)"
     assert gpu_draw.told({"median": 406.03, "low": 389.5, "high": 482.0}, 2, 0.001) == "0.41 (0.39 to 0.48)"
+
+
+def measured(ways: dict[str, float]) -> dict[str, Any]:
+    """A row of the verdict: so many times as long as the kernel's 2 ms."""
+
+    def of(value: float) -> dict[str, float]:
+        return {"median": value, "low": value, "high": value}
+
+    return {
+        "us": {"kernel": of(2000.0), **{name: of(2000.0 * times) for name, times in ways.items()}},
+        "times_as_long_as_the_kernel": {name: of(times) for name, times in ways.items()},
+    }
+
+
+def test_what_was_not_measured_has_no_column() -> None:
+    plain = {"cpu, 1 thread": 3.0, "cpu, 4 threads": 2.0, "torch": 1.5}
+    head, _, row = gpu_draw.kernel({"verdict": {"fp32, 8": measured(plain)}}).splitlines()
+    assert head.endswith("| torch ÷ kernel |")
+    assert (
+        row
+        == "| fp32, 8 | 2.00 (2.00 to 2.00) | 3.00 (3.00 to 3.00) | 2.00 (2.00 to 2.00): 4 threads | 1.50 (1.50 to 1.50) |"
+    )
+
+
+def test_the_fastest_of_cvcuda_and_of_the_copies_on_threads() -> None:
+    more = {
+        "cvcuda: a": 1.25,
+        "cvcuda: b": 1.1,
+        "kernel, copied on 2 threads": 0.75,
+        "kernel, copied on 4 threads": 0.5,
+    }
+    rows = {"uint8, 8": measured({"cpu, 1 thread": 3.0, **more}), "fp16, 8": measured({"cpu, 1 thread": 3.0})}
+    head, _, uint8, fp16 = gpu_draw.kernel({"verdict": rows}).splitlines()
+    assert head.endswith("| torch ÷ kernel | CV-CUDA ÷ kernel | copied on threads ÷ kernel |")
+    assert uint8.endswith("| – | 1.10 (1.10 to 1.10) | 0.50 (0.50 to 0.50): 4 threads |")
+    assert fp16.endswith("| – | – | – |")
+
+
+def test_the_chart_has_a_line_for_cvcuda_where_it_was_measured() -> None:
+    found = {name: gpu_draw.load(name) for name in ("served", "engine", "preprocess")}
+    labels = []
+    for add in ({}, {"cvcuda: a": 1.25}):
+        for name, one in found["preprocess"]["verdict"].items():
+            if name.startswith("fp32, "):
+                for word, value in measured(add).items():
+                    one[word] |= {way: value[way] for way in add}
+        figure = gpu_draw.draw(*found.values())
+        labels.append([text.get_text() for text in figure.axes[-1].get_legend().get_texts()])
+    had = "CV-CUDA" in labels[0]
+    assert labels[1] == (labels[0] if had else [*labels[0], "CV-CUDA"])
+
+
+def test_the_open_loop_is_told_where_it_was_measured() -> None:
+    served = {**gpu_draw.load("served"), "open_loop": {}}
+    assert gpu_draw.targets(served).count("| ≤ 2 | not measured with this code | – |") == len(gpu_draw.TRANSPORTS)
+    assert "open loop" not in gpu_draw.batches(served)
+    split = served["one_image"]["body"]["served_split"]
+    row = {"rate": 9000.0, "target": 2, "met": True, "served_split": split,
+           "p99_over_p50": {"median": 1.3, "low": 1.2, "high": 1.4}}  # fmt: skip
+    served["open_loop"] = {"body": row}
+    told = "| p99 ÷ p50 at 70 % load, body, 9,000 images/s | – | ≤ 2 | 1.30 (1.20 to 1.40) | yes |"
+    assert told in gpu_draw.targets(served)
+    assert gpu_draw.batches(served).count("| open loop, body |") == 1
 
 
 def test_a_page_without_a_place_for_a_table() -> None:

@@ -12,7 +12,6 @@ import subprocess
 import sys
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +19,7 @@ import pytest
 from copy_trace_cases import Case, Served, asking
 from copy_trace_reader import is_alive
 from copy_trace_run import Traced, traced_server
-from memory_trace import MOST, PLACED, make, make_handing, region_of, told_of, too_small, wrong_of, wrong_of_pool
+from memory_trace import MOST, make, make_handing, region_of, told_of, too_small, wrong_of
 
 from tritonkit_runtime.buffered.shapes import Size, sizes_of
 from tritonkit_runtime.buffered.slot import Slot
@@ -168,32 +167,6 @@ def test_every_process_takes_what_is_derived(seen: Kept, served: Served) -> None
 
 def test_estimates_are_no_less_than_what_was_seen(seen: Kept) -> None:
     assert list(too_small(seen)) == []
-
-
-def test_the_cuda_pool_holds_what_is_taken_of_it(
-    library: Path, cupti: Path, warmed: Cuda, served: Served, tmp_path: Path
-) -> None:
-    """A server without a pool allocates each tensor that would be in it by itself, which can be seen."""
-    needs = replace(
-        served.needs, cuda_memory_pool_bytes=0, cuda_pool_needed_bytes=0, control_mode="explicit",
-        load_models=(PLACED,),
-    )  # fmt: skip
-    alone = replace(served, needs=needs, plans={PLACED: served.plans[PLACED]})
-    with traced_server(alone, library, cupti, tmp_path / "run") as traced:
-        case = Case(PLACED, "cuda-shm", MOST)
-        ask(traced, warmed, served, case, 2)
-        traced.tracing.taken()
-        [server] = [process for process in traced.tracing.processes.values() if process.name == "server"]
-        server.held.begin()
-        there = server.held.most["device"]
-        ask(traced, warmed, served, case, ROUNDS)
-        traced.tracing.taken()
-        taken = Counter(block.size for block in server.held.taken if block.where == "device")
-        most = server.held.most["device"] - there
-    found = {"most_bytes": most, "taken": {str(size): count for size, count in sorted(taken.items())}}
-    found["wrong"] = list(wrong_of_pool(found, served))
-    keep({"pool": found})
-    assert found["wrong"] == []
 
 
 def test_with_a_queue_a_pool_of_the_derived_size_never_overflows(

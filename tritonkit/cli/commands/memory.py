@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from generator.memory import GpuMemory, GpuPart, Memory
     from generator.plan import Plan
 
-_COLUMNS = ("model", "instances", "full batch", "shared memory", "engine files", "pinned")
+_COLUMNS = ("model", "instances", "full batch", "shared memory", "engine files", "buffers")
 _POOL_COLUMNS = ("in the CUDA pool", "of", "times", "each", "together")
 _GPU_COLUMNS = ("on the GPU", "of", "times", "each", "together", "from")
 # Where a number comes from, in words.
