@@ -15,6 +15,7 @@ BASELINE, PROGRESSIVE = 0xC0, 0xC2
 _YCC = (b"\x01\x02\x03", 1)  # the names of the components, and Adobe's word for this transform
 _SHORT, _LONG, _ASCII, _RATIONAL = 3, 4, 2, 5
 _TYPE_BYTES = {1: 1, _ASCII: 1, _SHORT: 2, _LONG: 4, _RATIONAL: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8}
+_EXIF = b"Exif\0\0"
 _ORIENTATION = 0x112
 # OpenCV reads these as it expects them to be, whatever the file says, and stops at what it cannot read.
 _READ_AS = {
@@ -55,11 +56,13 @@ def orientation_of(header: Header) -> int | None:
     if (at := header.jpeg.app1) < 0:
         return 1
     data = header.data
-    tiff = data[at + 10 : at + 2 + struct.unpack_from(">H", data, at + 2)[0]]
+    end = at + 2 + struct.unpack_from(">H", data, at + 2)[0]
+    tiff = data[at + 10 : end]
     if tiff[:4] not in (b"II*\0", b"MM\0*"):
-        # Other things than EXIF stand in such a segment too; OpenCV looks at two letters.
-        return 1 if tiff[:2] not in (b"II", b"MM") else None
-    return _turned(tiff) if data.startswith(b"Exif\0\0", at + 4) else None
+        # Other things than EXIF stand in such a segment too; OpenCV looks at two letters. EXIF in a segment behind it
+        # is nothing to OpenCV 4.11, and counts for later versions.
+        return 1 if tiff[:2] not in (b"II", b"MM") and data.find(_EXIF, end) < 0 else None
+    return _turned(tiff) if data.startswith(_EXIF, at + 4) else None
 
 
 def _turned(tiff: bytes) -> int | None:
