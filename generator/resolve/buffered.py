@@ -75,6 +75,13 @@ class Buffering:
             )  # fmt: skip
         if not on_gpu and program.engine != "inductor":
             return model
+        if on_gpu and self.placed - _PLACES and written.buffers and written.buffers.preprocess == "gpu":
+            self.collect.error(
+                "TK239", (*model.source, "buffers", "preprocess"),
+                f"with `preprocess: gpu` of `{model.key}` no instance loads that is not on a GPU; found "
+                f"`kind: {min(self.placed - _PLACES)}`",
+                "say `kind: gpu` of all instances, or `preprocess: auto`",
+            )  # fmt: skip
         if program.engine == "tensorrt" and program.build.plugins:
             self.collect.error(
                 "TK229", (*model.source, "build", "plugins"),

@@ -56,7 +56,7 @@ class Journal:
                           "give another folder with --out, or take this one away")  # fmt: skip
         if (folder / PLAN_FILE).exists():
             raise refused("TK887", str(folder), "a sweep is in this folder already",
-                          "go on with it with --resume, or give another folder with --out")  # fmt: skip
+                          f"go on with it with --resume {folder}, or give another folder with --out")  # fmt: skip
         try:
             (folder / TURNS).mkdir(parents=True, exist_ok=True)
             write_whole(folder / PLAN_FILE, json.dumps({"format": JOURNAL_FORMAT, **plan}, indent=1) + "\n")

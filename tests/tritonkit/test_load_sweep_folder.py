@@ -16,6 +16,7 @@ import tritonkit.load_sweep
 from generator.problems import Problem, ProblemsError
 from generator.project import Project
 from loadtest.run.own_folder import own_folder
+from loadtest.sweep.journal import Journal
 from tritonkit.load_sweep import Options, prepare
 
 CLONE = Path(__file__).parents[2]
@@ -100,6 +101,14 @@ def test_a_run_where_a_sweep_is(tmp_path: Path) -> None:
     make_sweep(tmp_path / "sweep")
     with pytest.raises(ProblemsError, match="a sweep is in this folder already"), own_folder(tmp_path / "sweep"):
         pass
+
+
+def test_a_second_sweep_is_told_how_the_first_one_goes_on(tmp_path: Path) -> None:
+    """`--resume` alone is no option: it takes the folder."""
+    Journal.begin(tmp_path, {}, 0)
+    with pytest.raises(ProblemsError, match="a sweep is in this folder already") as told:
+        Journal.begin(tmp_path, {}, 0)
+    assert f"with --resume {tmp_path}, or" in str(told.value.problems[0].hint)
 
 
 def test_to_go_on_where_nothing_is_makes_nothing(tmp_path: Path) -> None:

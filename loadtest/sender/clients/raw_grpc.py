@@ -67,9 +67,15 @@ class RawGrpc:
     def _settle(self, link: Link, until_s: float) -> None:
         """Until the server has said how many streams it takes; that is what it says first."""
         while not link.settled:
-            if not self._poll.events(max(0.0, until_s - time.monotonic())):
+            left_s = until_s - time.monotonic()
+            events = self._poll.events(left_s) if left_s > 0 else []
+            if not events:
                 raise TimeoutError("it does not say anything")
-            self._read(link)
+            for descriptor, event in events:
+                if descriptor == link.descriptor:
+                    self._read(link)
+                else:  # one that stands already
+                    self._hear(descriptor, event)
 
     def close(self) -> None:
         """Closes every connection."""
@@ -98,17 +104,7 @@ class RawGrpc:
     def wait(self, timeout_s: float) -> None:
         """Takes answers; returns after the first ones, or after the time."""
         for descriptor, event in self._poll.events(timeout_s):
-            link = self._by_descriptor.get(descriptor)
-            if link is None:  # closed by what came before in this list
-                continue
-            try:
-                if event & ~READ:
-                    link.writable()
-                self._read(link)
-            except OSError as error:
-                self._drop(link, words_of(error))
-            except NO_GRPC:
-                self._drop(link, UNREADABLE)
+            self._hear(descriptor, event)
         self._serve_waiting()
 
     def expire(self, now_ns: int) -> None:
@@ -223,6 +219,20 @@ class RawGrpc:
             self._ledger.failed(index, stream.taken_ns, now_ns, outcome, words, status=status)
         else:
             self._ledger.record(index, stream.taken_ns, now_ns, outcome, status)
+
+    def _hear(self, descriptor: int, event: int) -> None:
+        """Sends what had to wait, and reads; a connection that breaks is given up."""
+        link = self._by_descriptor.get(descriptor)
+        if link is None:  # closed by what came before in this list
+            return
+        try:
+            if event & ~READ:
+                link.writable()
+            self._read(link)
+        except OSError as error:
+            self._drop(link, words_of(error))
+        except NO_GRPC:
+            self._drop(link, UNREADABLE)
 
     def _read(self, link: Link) -> None:
         first_ns = 0

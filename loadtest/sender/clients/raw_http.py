@@ -18,7 +18,7 @@ from loadtest.sender.clients.timers import NO_REQUEST, Timers
 _HEAD_END = b"\r\n\r\n"
 _LONGEST_HEAD_BYTES = 1 << 16
 _FIRST_LINE = re.compile(rb"HTTP/1\.[01] \d{3} ")
-_LENGTH = re.compile(rb"\r\ncontent-length:[ \t]*(\d+)", re.IGNORECASE)
+_LENGTH = re.compile(rb"\r\ncontent-length:[ \t]*(\d{1,18})", re.IGNORECASE)
 _CLOSES = re.compile(rb"\r\nconnection:[ \t]*close", re.IGNORECASE)
 _NOTHING = memoryview(b"")
 LATE = "no answer within the deadline"
@@ -86,7 +86,10 @@ class RawHttp:
         asked = dict(self._connections)
         while asked and (left_s := end_s - time.monotonic()) > 0:
             for descriptor, _ in self._poll.events(left_s):
-                connection = asked[descriptor]
+                connection = self._connections[descriptor]
+                if descriptor not in asked:  # it was answered, and closes or says more than it was asked
+                    self._drop(connection)
+                    continue
                 try:
                     data = connection.socket.recv(RECEIVE_BYTES)
                 except OSError:
@@ -94,10 +97,11 @@ class RawHttp:
                 connection.received += data
                 end = connection.received.find(_HEAD_END)
                 found = _LENGTH.search(connection.received, 0, max(0, end + 2))
-                if data and (end < 0 or (found and len(connection.received) < end + 4 + int(found[1]))):
+                short = end < 0 or (found and len(connection.received) < end + 4 + int(found[1]))
+                if data and short and len(connection.received) <= _LONGEST_HEAD_BYTES:
                     continue  # there is more to come
                 del asked[descriptor]
-                if not data or found is None or _CLOSES.search(connection.received, 0, end):
+                if short or found is None or _CLOSES.search(connection.received, 0, end):
                     self._drop(connection)
                     continue
                 connection.received.clear()

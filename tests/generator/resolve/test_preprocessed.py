@@ -138,3 +138,15 @@ def test_the_plan_written_out_in_full_is_the_same_plan(tmp_path: Path, spec: str
     assert "preprocess: gpu" in text
     again = opened(tmp_path / "again", text)
     assert program_json(again) == program_json(work)
+
+
+@pytest.mark.parametrize(("preprocess", "refused"), [("gpu", True), ("auto", False), ("cpu", False)])
+def test_instances_on_the_cpu_beside_those_on_a_gpu(tmp_path: Path, preprocess: str, *, refused: bool) -> None:
+    """An instance without a GPU does not load where the kernel must be."""
+    beside = FUSED.replace("[{kind: gpu, count: 2}]", "[{kind: gpu, count: 2}, {kind: cpu, count: 1}]")
+    beside = beside.replace("engine: tensorrt, precision: fp16, ", "")
+    errors = told(opened(tmp_path, said(beside, preprocess)), "TK239")
+    assert [error.severity for error in errors] == [Severity.ERROR] * refused
+    for error in errors:
+        assert "no instance loads that is not on a GPU; found `kind: cpu`" in error.message
+        assert "or `preprocess: auto`" in str(error.hint)

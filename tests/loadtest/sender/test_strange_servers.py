@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
 import random
 import signal
 import socket
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -31,6 +33,7 @@ GARBAGE = (
     b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\nConnection: close\r\n\r\nabc",
     b"\x00\x00\x00\x04\x00\x00\x00\x00\x00" + bytes.fromhex("000005010500000001") + b"\x40\x00\x00\x00\x00",
     b"\x00\x00\x05\x04\x00\x00\x00\x00\x00hello",
+    b"HTTP/1.1 200 OK\r\nContent-Length: " + b"9" * 5000 + b"\r\n\r\nabc",
     b"\x00" * 1000,
     b"\r\n\r\n" * 1000,
     random.Random(1).randbytes(5000),
@@ -41,30 +44,40 @@ GARBAGE = (
 @contextmanager
 def saying(data: bytes, first: bytes = b"") -> Iterator[str]:
     """A server that says `first` when it hears something, `data` when it hears more, and then closes."""
+
+    def says(connection: socket.socket, _: int) -> None:
+        heard = len(connection.recv(1))
+        connection.sendall(first)
+        while heard < A_REQUEST_BYTES:
+            heard += len(connection.recv(1 << 16)) or A_REQUEST_BYTES
+        connection.sendall(data)
+        connection.shutdown(socket.SHUT_WR)
+        while connection.recv(1 << 16):
+            pass
+
+    with serving(says) as address:
+        yield address
+
+
+@contextmanager
+def serving(serve: Callable[[socket.socket, int], None]) -> Iterator[str]:
+    """A server that does this with each connection, which are counted from 0, and then closes it."""
     over = threading.Event()
 
-    def serve(connection: socket.socket) -> None:
-        with connection:
+    def one(connection: socket.socket, number: int) -> None:
+        with connection, suppress(OSError):  # the sender has closed it
             connection.settimeout(10)
-            try:
-                heard = len(connection.recv(1))
-                connection.sendall(first)
-                while heard < A_REQUEST_BYTES:
-                    heard += len(connection.recv(1 << 16)) or A_REQUEST_BYTES
-                connection.sendall(data)
-                connection.shutdown(socket.SHUT_WR)
-                while connection.recv(1 << 16):
-                    pass
-            except OSError:
-                pass  # the sender has closed it
+            serve(connection, number)
 
     def accept(listener: socket.socket) -> None:
-        while not over.is_set():
+        for number in itertools.count():
             try:
                 connection, _ = listener.accept()
             except OSError:
                 return
-            threading.Thread(target=serve, args=(connection,), daemon=True).start()
+            if over.is_set():
+                return
+            threading.Thread(target=one, args=(connection, number), daemon=True).start()
 
     with socket.create_server(("127.0.0.1", 0), backlog=128) as listener:
         thread = threading.Thread(target=accept, args=(listener,), daemon=True)
@@ -107,6 +120,49 @@ def test_http_to_the_grpc_port_and_the_other_way_round(tmp_path: Path) -> None:
         pytest.raises(ProblemsError, match=r"TK861 .*it does not speak gRPC, but HTTP/1"),
     ):
         send(orders(server.address, "grpc-raw"), schedule([0], 1), payloads(b"a"), tmp_path)
+
+
+ANSWER = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"
+
+
+@pytest.mark.parametrize("more", [b"", ANSWER], ids=["closes", "says more"])
+def test_what_a_connection_does_while_others_are_asked_whether_the_server_lives(tmp_path: Path, more: bytes) -> None:
+    """The first ones have their answers, and the others wait for theirs."""
+
+    def serve(connection: socket.socket, number: int) -> None:
+        connection.recv(1 << 16)
+        time.sleep(number % 2 * 0.3)
+        connection.sendall(ANSWER)
+        if not number % 2:
+            time.sleep(0.1)
+            connection.sendall(more)
+            return
+        while connection.recv(1 << 16):
+            connection.sendall(ANSWER)
+
+    with serving(serve) as address:
+        samples, report = send(orders(address), schedule([0] * 5, 100), payloads(b"a"), tmp_path)
+    assert set(samples["outcome"]) == {Outcome.OK}, report.errors
+    assert report.stopped is None
+
+
+@pytest.mark.parametrize("goes_on", [frame(Kind.PING, 0, 0, b"12345678"), b""], ids=["asks", "closes"])
+def test_a_grpc_server_for_one_connection(tmp_path: Path, goes_on: bytes) -> None:
+    """The second one hears nothing, however much the first one does."""
+
+    def serve(connection: socket.socket, number: int) -> None:
+        if number == 0:
+            connection.sendall(SETTINGS)
+            time.sleep(0.1)
+            connection.sendall(goes_on)
+        while (number or goes_on) and connection.recv(1 << 16):
+            pass
+
+    with (
+        serving(serve) as address,
+        pytest.raises(ProblemsError, match=r"TK861 .*\(grpc\): it does not say anything"),
+    ):
+        send(orders(address, "grpc-raw", deadline_us=1_000_000), schedule([0], 1), payloads(b"a"), tmp_path)
 
 
 @settings(max_examples=200)
