@@ -13,10 +13,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+from ring_loads import answered_in_company, run_every_size
 
 from tritonkit_runtime.batch import Array
 from tritonkit_runtime.buffered.loading import Loaded, load
-from tritonkit_runtime.buffered.requests import Pending, begin
 from tritonkit_runtime.device.cuda import Cuda
 from tritonkit_runtime.parameters import Copies, ParameterError, TensorSpec
 from tritonkit_runtime.self_contained import sources
@@ -83,15 +83,9 @@ def close(found: Array, expected: Array) -> bool:
 def test_everyone_gets_the_own_answer(engine: Path, module: Any, copies: Copies) -> None:
     """Batches of all sizes, several of them under way at the same time."""
     model = loaded(engine, copies)
-    lot, pending = np.random.default_rng(5), deque[tuple[list[dict[str, Array]], Pending]]()
-    for number in range(24):
-        requests = [items(int(n), 50 * number + i) for i, n in enumerate(lot.integers(1, 20, size=3))]
-        pending.append((requests, begin(model.ring, requests)))
-        while len(pending) > 2 or (pending and number == 23):
-            asked, started = pending.popleft()
-            for tensors, found in zip(asked, started.answers(), strict=True):
-                assert isinstance(found, dict)
-                assert close(found["logits"], answer(module, tensors)), (copies, number)
+    for tensors, found in answered_in_company(model.ring, items, groups=24, seed=5):
+        assert isinstance(found, dict)
+        assert close(found["logits"], answer(module, tensors)), copies
     model.close()
 
 
@@ -103,11 +97,7 @@ def test_nothing_is_allocated_while_it_runs_and_all_of_it_comes_back(engine: Pat
     free = device.memory()[0]
     model = loaded(engine)
     before, held = device.memory()[0], torch.cuda.memory_stats()["allocation.all.allocated"]
-    for count in np.random.default_rng(0).integers(1, 65, size=300):
-        lane = model.ring.take()
-        model.ring.start(lane, int(count))
-        model.ring.finish(lane)
-        model.ring.give_back(lane)
+    run_every_size(model.ring, 300)
     assert device.memory()[0] == before
     assert torch.cuda.memory_stats()["allocation.all.allocated"] == held
     model.close()

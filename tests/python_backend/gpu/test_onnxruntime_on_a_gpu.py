@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections import deque
 from pathlib import Path
 
 import numpy as np
 import onnxruntime
 import pytest
+from ring_loads import answered_in_company, run_every_size
 
 from tritonkit_runtime.batch import Array
 from tritonkit_runtime.buffered.loading import Loaded, load
-from tritonkit_runtime.buffered.requests import Pending, begin
 from tritonkit_runtime.device.cuda import Cuda
 from tritonkit_runtime.parameters import Copies, ParameterError, TensorSpec
 
@@ -56,16 +55,10 @@ def test_everyone_gets_the_own_answer(copies: Copies) -> None:
     """Batches of all sizes, several of them under way at the same time."""
     model, session = loaded(copies), cpu(DIGITS)
     names = [node.name for node in session.get_outputs()]
-    lot, pending = np.random.default_rng(5), deque[tuple[list[dict[str, Array]], Pending]]()
-    for number in range(16):
-        requests = [items(int(n), 50 * number + i) for i, n in enumerate(lot.integers(1, 20, size=3))]
-        pending.append((requests, begin(model.ring, requests)))
-        while len(pending) > 2 or (pending and number == 15):
-            asked, started = pending.popleft()
-            for tensors, answer in zip(asked, started.answers(), strict=True):
-                assert isinstance(answer, dict)
-                for name, expected in zip(names, session.run(names, tensors), strict=True):
-                    assert close(answer[name], expected), (copies, number, name)
+    for tensors, answer in answered_in_company(model.ring, items, groups=16, seed=5):
+        assert isinstance(answer, dict)
+        for name, expected in zip(names, session.run(names, tensors), strict=True):
+            assert close(answer[name], expected), (copies, name)
     model.close()
 
 
@@ -75,11 +68,7 @@ def test_nothing_is_allocated_while_it_runs_and_all_of_it_comes_back() -> None:
     free = device.memory()[0]
     model = loaded()
     before = device.memory()[0]
-    for count in np.random.default_rng(0).integers(1, 65, size=300):
-        lane = model.ring.take()
-        model.ring.start(lane, int(count))
-        model.ring.finish(lane)
-        model.ring.give_back(lane)
+    run_every_size(model.ring, 300)
     assert device.memory()[0] == before
     model.close()
     assert device.memory()[0] >= free - (32 << 20)

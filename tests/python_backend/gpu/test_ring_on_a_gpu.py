@@ -5,17 +5,18 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections import deque
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 import pytest
+from ring_loads import answered_in_company, run_every_size
 
 from tritonkit_runtime.batch import Tensors
 from tritonkit_runtime.buffered.engine import BufferedEngine
 from tritonkit_runtime.buffered.errors import ShapeError
 from tritonkit_runtime.buffered.lane import Lane
-from tritonkit_runtime.buffered.requests import begin
 from tritonkit_runtime.buffered.ring import Copies, Ring
 from tritonkit_runtime.buffered.slot import taken
 from tritonkit_runtime.buffered.tensorrt import TensorRT
@@ -41,17 +42,12 @@ def test_everyone_gets_the_own_answer(device: Cuda, plan: Path, specs: Specs, co
 
     engine = TensorRT(device, plan, *specs, SIZES)
     ring = Ring(device, engine, SIZES, slots=3, copies=copies)
-    lot, pending = np.random.default_rng(1), deque[tuple[list[Tensors], object]]()
     with loaded(plan.read_bytes()) as runner:
-        for number in range(12):
-            requests = [random(engine, int(n), 100 * number + i) for i, n in enumerate(lot.integers(1, 20, size=3))]
-            pending.append((requests, begin(ring, requests)))
-            while len(pending) > 2 or (pending and number == 11):
-                asked, started = pending.popleft()
-                for tensors, answer in zip(asked, started.answers(), strict=True):  # type: ignore[attr-defined]
-                    for name, expected in runner.run(tensors).items():
-                        apart = np.abs(answer[name].astype(np.float64) - expected).max() / np.ptp(expected)
-                        assert apart < 0.01
+        for tensors, answer in answered_in_company(ring, partial(random, engine), groups=12, seed=1):
+            assert isinstance(answer, dict)
+            for name, expected in runner.run(tensors).items():
+                apart = np.abs(answer[name].astype(np.float64) - expected).max() / np.ptp(expected)
+                assert apart < 0.01
     with pytest.raises(ShapeError, match="a batch of 65 items has no bucket; there are 1, 4, 16, 64"):
         ring.run(random(engine, 65, 0))
     ring.close()
@@ -63,11 +59,7 @@ def test_nothing_is_allocated_while_it_runs(device: Cuda, plan: Path, specs: Spe
     engine = TensorRT(device, plan, *specs, SIZES)
     ring = Ring(device, engine, SIZES, slots=3, copies=copies)
     before = device.memory()[0]
-    for items in np.random.default_rng(0).integers(1, 65, size=200):
-        lane = ring.take()
-        ring.start(lane, int(items))
-        ring.finish(lane)
-        ring.give_back(lane)
+    run_every_size(ring, 200)
     assert device.memory()[0] == before
     ring.close()
     engine.close()
