@@ -14,7 +14,6 @@ if TYPE_CHECKING:
 PAGE = HERE / "gpu.md"
 Found = Mapping[str, Any]
 TRANSPORTS = ("body", "shared memory")
-POWERS = "powers of two"
 ROWS = {"one_image": "one image a request", "eight_images": "eight images a request"}
 SIZES = ("1", "8", "32", "64", "128")
 WAYS = {
@@ -104,7 +103,6 @@ def rates(served: Found) -> str:
         by = row["items_per_s"]
         idle = max((one for case, one in by.items() if case.startswith("answering")), key=lambda x: x["median"])
         used = f"{row['instances']}, {row['in_flight']}"
-        used += ", buckets between" if row.get("buckets", POWERS) != POWERS else ""
         used += f", waits for {row['waits_for']}" if row.get("waits_for") else ""
         p99 = told(row["served_p99_us"], 1, 0.001)
         rows.append([title, used, told(by["served"]), told(idle), told(by["engine"]), p99])
@@ -120,8 +118,9 @@ def batches(served: Found) -> str:
                       *((f"open loop, {t}", row) for t, row in served.get("open_loop", {}).items())]:  # fmt: skip
         mean, split = row["served_split"]["mean_batch"], row["served_split"]
         rate = row["items_per_s"]["served"]["median"] if "items_per_s" in row else row["rate"]
-        only_powers = row.get("buckets", POWERS) == POWERS
-        bucket = min(size for size in every if size >= mean and not (only_powers and size & (size - 1)))
+        # Without buckets of its own a model has the powers of two, and what its queue waits for.
+        sizes = [size for size in every if not size & (size - 1) or size == row.get("waits_for")]
+        bucket = min(size for size in sizes if size >= mean)
         can = every[bucket] * mean / bucket
         parts = [f"{split[f'{word}_us'] / 1000:.2f}" for word in ("queue", "input", "compute", "output")]
         told_ = [f"{mean:.1f} in {bucket}", f"{rate:,.0f}", f"{can:,.0f}", f"{rate / can:.2f}"]
@@ -134,7 +133,7 @@ def batches(served: Found) -> str:
 def waiting(served: Found) -> str:
     """What waiting for whole batches does by requests in flight: single images in shared memory, six instances."""
     found = [turn for turn in served["one_image"]["shared memory"]["sweep"] if turn["instances"] == INSTANCES_WAITING]
-    by = {(turn["in_flight"], turn["waits_for"]): turn for turn in found if turn["buckets"] == POWERS}
+    by = {(turn["in_flight"], turn["waits_for"]): turn for turn in found}
     sizes = sorted({size for _, size in by})
     rows = [
         [

@@ -22,7 +22,6 @@ from gpu_served_reference import Alone
 from gpu_served_turns import TRANSPORTS, Data, Load, Serving, best, in_turns, judged, middle
 
 LeftS = Callable[[], float]
-POWERS = "powers of two"
 
 
 @dataclass(frozen=True)
@@ -49,7 +48,6 @@ class Choice:
     served: str
     idle: str
     waits_for: int = 0
-    buckets: str = POWERS
 
     @property
     def batching(self) -> dict[str, Any]:
@@ -79,7 +77,7 @@ def share_of_bounds(
         loads = {one: serving.load(one.served, transport, data, items) for one in choices}
         idles = {one.idle: serving.load(one.idle, transport, data, items, checked=False) for one in choices}
         swept = [
-            {"choice": one, "instances": one.instances, "waits_for": one.waits_for, "buckets": one.buckets,
+            {"choice": one, "instances": one.instances, "waits_for": one.waits_for,
              **serving.turn(load, level, pace.sweep_s)}
             for one, load in loads.items()
             for level in levels
@@ -95,7 +93,7 @@ def share_of_bounds(
             cases[f"answering alone, {level} in flight"] = partial(serving.turn, idle, level, pace.turn_s)
         rounds = in_turns(cases, pace.rounds, bench.left_s)
         found[transport] = {
-            "model": one.served, "instances": one.instances, "waits_for": one.waits_for, "buckets": one.buckets,
+            "model": one.served, "instances": one.instances, "waits_for": one.waits_for,
             "in_flight": chosen["in_flight"], "items_a_request": items,
             **judged(rounds, target), "engine_batch": alone.best,
             "sweep": [_short(turn) for turn in swept], "sweep_answering_alone": [_short(turn) for turn in answering],
@@ -104,7 +102,7 @@ def share_of_bounds(
 
 
 def _short(turn: Mapping[str, Any]) -> dict[str, Any]:
-    words = ("instances", "waits_for", "buckets", "in_flight", "items_per_s", "p50_us", "p99_us")
+    words = ("instances", "waits_for", "in_flight", "items_per_s", "p50_us", "p99_us")
     return dict(as_json({word: turn[word] for word in words if word in turn}))
 
 
@@ -144,7 +142,7 @@ def open_loop(bench: Bench, row: Mapping[str, Any]) -> dict[str, Any]:
         ratio = interval([one["served"]["p99_us"] / one["served"]["p50_us"] for one in rounds])
         found[transport] = as_json({
             "p99_over_p50": ratio, "rate": rate, "target": 2,
-            **{word: before[word] for word in ("instances", "waits_for", "buckets")},
+            **{word: before[word] for word in ("instances", "waits_for")},
             "p50_us": interval([one["served"]["p50_us"] for one in rounds]),
             "p99_us": interval([one["served"]["p99_us"] for one in rounds]),
             "sent_late_us": max(one["served"]["late_us"] for one in rounds), "met": ratio["median"] <= 2,
