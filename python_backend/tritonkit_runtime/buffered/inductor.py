@@ -211,9 +211,14 @@ class InductorSession:
         cuda = self._torch.cuda
         self._stream.synchronize()
         self._graphs[size] = graph = cuda.CUDAGraph()
+        # cuBLAS is given memory for each stream that it runs in, which torch keeps for good. What a recording uses
+        # lies in the recordings' own, and goes with them, if it is asked for while they are made and not known after.
+        forget = self._torch._C._cuda_clearCublasWorkspaces
+        forget()
         # Other threads may use the GPU meanwhile.
         with cuda.graph(graph, pool=self._pool, stream=self._stream, capture_error_mode="thread_local"):
             self._compute(size)
+        forget()
         graph.replay()
         self._stream.synchronize()
         cuda.empty_cache()  # what the runs before it took

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import importlib
 import io
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from operator import attrgetter
 from typing import Any
 
@@ -91,32 +91,83 @@ def by_content_alone() -> None:
     library("torch._inductor.config").cpp_cache_precompile_headers = False
 
 
-def run_all_shapes(compiled: Any, request: Mapping[str, Any]) -> None:
-    """The usual shape first, of which all lengths stay free; then the least: a batch of one has its own kernels.
+def in_this_process_alone() -> None:
+    """No processes to compile in, of which torch starts one a core, up to 32: what is loaded has nothing to compile.
 
-    Whoever loads the cache does the same, and finds what this left.
+    The environment's word for it counts only until torch's settings are imported, which onnx2torch does.
+    """
+    library("torch._inductor.config").compile_threads = 1
+
+
+def compiled_of(module: Any, request: Mapping[str, Any]) -> Any:
+    """Compiles when it is run. Lengths that are fixed stay fixed; `dynamic=True` would take them for free as well."""
+    free = None if request["dynamic"] else False
+    return library("torch").compile(module, dynamic=free, options=dict(request["options"]) or None)
+
+
+def run_all_shapes(compiled: Any, request: Mapping[str, Any], at: Callable[[str], object] = bool) -> None:
+    """The usual shapes first, of which the free lengths stay free; then others, some of which have code of their own.
+
+    Whoever loads the cache does the same, and finds what this left. `at` is told of each before it is run.
     """
     torch = library("torch")
     with torch.no_grad():
-        for where in ("opt", "min", "max"):
-            compiled(*example_inputs(torch, request, where).values())
+        for shapes in all_shapes(request["ranges"]):
+            at(" ".join("x".join(map(str, shape)) for shape in shapes.values()))
+            tensors = tensors_of(torch, request, shapes)
+            for name, entry in request["ranges"].items():
+                for axis, (low, high) in enumerate(zip(entry["min"], entry["max"], strict=True)):
+                    if low != high:
+                        library("torch._dynamo").maybe_mark_dynamic(tensors[name], axis)
+            compiled(*tensors.values())
+
+
+def all_shapes(ranges: Mapping[str, Any]) -> list[dict[str, list[int]]]:
+    """The usual, the least and the greatest shapes; and the usual ones in batches of the least size, twice it, and so
+    on: of a batch of one, and of small ones, torch makes code that others do not have.
+    """
+    found = [shapes_of(ranges, where) for where in ("opt", "min", "max")]
+    free = [entry for entry in ranges.values() if entry["min"] and entry["min"][0] != entry["max"][0]]
+    items, most = (max((entry[word][0] for entry in free), default=0) for word in ("min", "max"))
+    while items < most:
+        found.append(
+            {
+                name: [min(max(items, entry["min"][0]), entry["max"][0]), *shape[1:]] if entry in free else shape
+                for (name, entry), shape in zip(ranges.items(), found[0].values(), strict=True)
+            }
+        )
+        items = max(1, 2 * items)
+    return [shapes for place, shapes in enumerate(found) if shapes not in found[:place]]
 
 
 def example_inputs(torch: Any, request: Mapping[str, Any], where: str = "opt") -> dict[str, Any]:
-    """Seeded tensors of the least (`min`), the usual (`opt`) or the greatest (`max`) shape.
+    """Seeded tensors of the least (`min`), the usual (`opt`) or the greatest (`max`) shape."""
+    return tensors_of(torch, request, shapes_of(request["ranges"], where))
+
+
+def shapes_of(ranges: Mapping[str, Any], where: str) -> dict[str, list[int]]:
+    """The least (`min`), the usual (`opt`) or the greatest (`max`) ones.
 
     A usual length that may differ is at least 2, because torch takes a 1 for granted, and none of the fixed lengths,
     because it takes equal ones for the same.
     """
-    entries = request["ranges"].values()
-    fixed = {low for entry in entries for low, high in zip(entry["min"], entry["max"], strict=True) if low == high}
-    examples = {}
-    for name, entry in request["ranges"].items():
-        shape = entry[where]
+    fixed = {
+        low for entry in ranges.values() for low, high in zip(entry["min"], entry["max"], strict=True) if low == high
+    }
+    shapes = {}
+    for name, entry in ranges.items():
+        shapes[name] = entry[where]
         if where == "opt":
             triples = zip(entry["min"], entry["opt"], entry["max"], strict=True)
-            shape = [usual_length(low, opt, high, fixed) for low, opt, high in triples]
-        dtype = getattr(torch, entry["dtype"])
+            shapes[name] = [usual_length(low, opt, high, fixed) for low, opt, high in triples]
+    return shapes
+
+
+def tensors_of(torch: Any, request: Mapping[str, Any], shapes: Mapping[str, list[int]]) -> dict[str, Any]:
+    """Random ones of these shapes, on the device."""
+    examples = {}
+    for name, entry in request["ranges"].items():
+        dtype, shape = getattr(torch, entry["dtype"]), shapes[name]
         tensor = torch.rand(shape) if dtype.is_floating_point else torch.randint(0, 2, shape)
         examples[name] = tensor.to(dtype).to(request["device"])
     return examples

@@ -102,6 +102,7 @@ def loaded(
         loader = torch._inductor.aoti_load_package(str(link), run_single_threaded=True, **on_gpu).loader
         return lambda *tensors: tuple(loader.run(list(tensors)))
     inductor_module.by_content_alone()
+    inductor_module.in_this_process_alone()
     with zipfile.ZipFile(path) as archive:
         archive.extractall(folder)
     if cache := (folder / "cache.bin").read_bytes():
@@ -110,7 +111,7 @@ def loaded(
         own = inductor_module.library("torch._inductor.runtime.cache_dir_utils").cache_dir()
         shutil.copytree(folder / "cache", own, dirs_exist_ok=True)
     made = (module or _of_graph)(said, folder)
-    compiled = torch.compile(made, dynamic=said["dynamic"], options=said["options"] or None)
+    compiled = inductor_module.compiled_of(made, said)
     inductor_module.run_all_shapes(compiled, said)
     return lambda *tensors: as_tuple(compiled(*tensors))
 
@@ -145,9 +146,7 @@ class Caches:
             return
         self._folder = tempfile.TemporaryDirectory(prefix="tritonkit-inductor-", ignore_cleanup_errors=True)
         place = Path(self._folder.name)
-        # Compiling in processes of its own would start those in every server, for nothing.
-        said = {"TORCHINDUCTOR_CACHE_DIR": str(place / "inductor"), "TRITON_CACHE_DIR": str(place / "triton"),
-                "TORCHINDUCTOR_COMPILE_THREADS": "1"}  # fmt: skip
+        said = {"TORCHINDUCTOR_CACHE_DIR": str(place / "inductor"), "TRITON_CACHE_DIR": str(place / "triton")}
         self._before = {name: os.environ.get(name) for name in said}
         os.environ.update(said)
 

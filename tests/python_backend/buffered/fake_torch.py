@@ -74,6 +74,9 @@ class FakeTorch:
         self.recording: list[Callable[[], None]] | None = None
         self.fails: Exception | None = None
         self.says: Callable[[Array], Array] = lambda x: 2 * x + 1
+        # What cuBLAS was given outside of a recording, and what a recording found there when it was made.
+        self.workspaces, self.found_by_recordings = 0, 0
+        self._C = SimpleNamespace(_cuda_clearCublasWorkspaces=self._forget)
         self._inductor = SimpleNamespace(aoti_load_package=self._load)
         self.cuda = SimpleNamespace(
             is_available=lambda: True, set_device=lambda _: None, get_device_capability=lambda: (9, 0),
@@ -88,8 +91,14 @@ class FakeTorch:
         assert device_index in (-1, 0)
         return SimpleNamespace(loader=SimpleNamespace(run=self._run))
 
+    def _forget(self) -> None:
+        self.workspaces = 0
+
     def _run(self, tensors: list[Tensor]) -> list[Tensor]:
         self.runs += 1
+        if self.recording is not None:
+            self.found_by_recordings += self.workspaces
+        self.workspaces = 1
         if self.fails is not None:
             raise self.fails
         [given] = tensors

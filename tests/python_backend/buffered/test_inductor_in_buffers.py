@@ -73,6 +73,15 @@ def test_on_a_gpu_a_batch_is_one_replay(torch: FakeTorch, tmp_path: Path) -> Non
     made.close()
 
 
+def test_a_recording_has_workspaces_of_its_own_and_leaves_none(torch: FakeTorch, tmp_path: Path) -> None:
+    made = engine(package(tmp_path / "model.inductor", **ON_GPU), on_gpu=True)
+    ring = Ring(made.device, made, SIZES, slots=2)
+    assert torch.found_by_recordings == 0, "another engine that is closed would free what the recording uses"
+    assert torch.workspaces == 0, "torch would keep them when the engine is closed"
+    ring.close()
+    made.close()
+
+
 def test_precision_and_threads_are_set_before_anything_runs(torch: FakeTorch, file: Path) -> None:
     made = engine(file, threads=1)
     assert (torch.threads, torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32) == (

@@ -32,7 +32,7 @@ class _DiedError(StageError):
 
     def __init__(self, how: str, words: str) -> None:
         super().__init__(Finding("TK962", f"Inductor {how}: {words}", about="engine"))
-        self.how = how
+        self.how, self.words = how, words
 
 
 class InductorCompiler:
@@ -65,6 +65,11 @@ class InductorCompiler:
             )
         if not any(shutil.which(name) for name in (os.environ.get("CXX") or "g++", "clang++")):
             return "engine inductor needs a C++ compiler, and there is no g++ or clang++ on PATH"
+        if self.device == "cuda" and not _has_headers(self.python):
+            return (
+                f"engine inductor on a GPU needs the headers of {self.python}, with which Triton compiles C, and "
+                "finds no Python.h; install them (in Debian: python3-dev), or name their folder in CPATH"
+            )
         return ""
 
     def compile(self, graph: bytes, settings: Settings, progress: Progress) -> Compiled:
@@ -77,15 +82,25 @@ class InductorCompiler:
         request = self.request(graph, settings)
         progress(f"inductor: compiling for {self.device}, for up to {self.limit_s / 60:.0f} min")
         try:
-            return self._compiled(graph, request)
+            return self._compiled(graph, request, progress)
         except _DiedError as died:
             if not request["ahead_of_time"]:
                 raise
-            progress(f"inductor: AOTInductor {died.how}; torch.compile takes its place")
-            made = self._compiled(graph, {**request, "ahead_of_time": False})
+            where = f" ({died.words})" if died.words else ""
+            progress(f"inductor: AOTInductor {died.how}{where}; torch.compile takes its place")
+            made = self._compiled(graph, {**request, "ahead_of_time": False}, progress)
             return replace(made, facts={**made.facts, "why": f"AOTInductor {died.how}"})
 
-    def _compiled(self, graph: bytes, request: Mapping[str, Any]) -> Compiled:
+    def _compiled(self, graph: bytes, request: Mapping[str, Any], progress: Progress) -> Compiled:
+        steps: list[str] = []
+
+        def look() -> None:
+            """What the worker came to since the last time."""
+            found = steps_in(folder / worker.STEPS)
+            for step in found[len(steps) :]:
+                progress(f"inductor: {step}")
+            steps[:] = found
+
         with tempfile.TemporaryDirectory(prefix="tritonkit-inductor-") as name:
             folder = Path(name)
             (folder / "request.json").write_text(json.dumps(request))
@@ -96,14 +111,10 @@ class InductorCompiler:
                 **os.environ, "TORCHINDUCTOR_CACHE_DIR": str(folder / "cache"), "TMPDIR": str(folder),
                 "PYTHONPATH": os.pathsep.join([RUNTIME, *filter(None, [os.environ.get("PYTHONPATH")])]),
             }  # fmt: skip
-            ended = run_worker(argv, folder / "log", self.limit_s, environment)
+            ended = run_worker(argv, folder / "log", self.limit_s, environment, look)
+            look()
             if ended.timed_out:
-                raise StageError(
-                    Finding(
-                        "TK963", f"Inductor did not finish within {self.limit_s:g} s",
-                        "give it more time, or fewer of `options` (max_autotune tries many kernels)", "engine",
-                    )
-                )  # fmt: skip
+                raise StageError(self._too_long(steps, ended.words))
             result_file = folder / "result.json"
             if not result_file.exists():
                 raise _DiedError(_death(ended.status), ended.words)
@@ -131,9 +142,17 @@ class InductorCompiler:
             "outputs": [entry["name"] for entry in expected], "expected": expected,
             "channels_last": settings.channels_last,
             "factory": self.factory, "root": str(self.root), "ahead_of_time": self.ahead_of_time,
-            "threads": self.threads,
+            "threads": self.threads, "stack_after_s": 0.95 * self.limit_s,
             "options": self.options, "dynamic": any(entry["min"] != entry["max"] for entry in ranges.values()),
         }  # fmt: skip
+
+    def _too_long(self, steps: list[str], words: str) -> Finding:
+        where = f"; it came to: {', '.join(steps)}" if steps else ""
+        return Finding(
+            "TK963", f"Inductor did not finish within {self.limit_s:g} s{where}{f' ({words})' if words else ''}",
+            "give it more time, or fewer of `options` (max_autotune tries many kernels); where it hangs, "
+            "TORCHINDUCTOR_COMPILE_THREADS=1 in the environment compiles in one process", "engine",
+        )  # fmt: skip
 
     def _finding(self, result: Mapping[str, str]) -> Finding:
         words = " ".join(result["error"].split())[:500]
@@ -145,6 +164,14 @@ class InductorCompiler:
         return Finding("TK962", f"Inductor cannot compile the model, at the step “{result['step']}”: {words}", hint)
 
 
+def steps_in(file: Path) -> list[str]:
+    """The lines of the worker that are whole."""
+    try:
+        return file.read_text(encoding="utf-8").split("\n")[:-1]
+    except OSError:
+        return []
+
+
 def _absent(python: str, modules: list[str]) -> list[str]:
     """Those of `modules` that the interpreter does not have; none is imported."""
     code = "import importlib.util as u, sys; print(*[m for m in sys.argv[1:] if u.find_spec(m) is None])"
@@ -153,6 +180,22 @@ def _absent(python: str, modules: list[str]) -> list[str]:
     except (OSError, subprocess.SubprocessError):
         return modules
     return done.stdout.split()
+
+
+def _has_headers(python: str) -> bool:
+    """Python.h where Triton or a C compiler by itself looks for it; True, too, where nothing can be asked."""
+    code = (
+        "import os, sysconfig\n"
+        "scheme = sysconfig.get_default_scheme().replace('posix_local', 'posix_prefix')\n"
+        "places = [sysconfig.get_paths(scheme=scheme)['include']]\n"
+        "for name in ('CPATH', 'C_INCLUDE_PATH'): places += os.environ.get(name, '').split(os.pathsep)\n"
+        "print(any(os.path.isfile(os.path.join(place, 'Python.h')) for place in places if place))\n"
+    )
+    try:
+        done = subprocess.run([python, "-c", code], capture_output=True, text=True, timeout=60, check=True)
+    except (OSError, subprocess.SubprocessError):
+        return True
+    return done.stdout.strip() != "False"
 
 
 def _signature(graph: bytes) -> tuple[dict[str, tuple[str, list[str]]], list[dict[str, Any]]]:

@@ -6,11 +6,15 @@ import os
 import signal
 import subprocess
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
+
+_LOOK_S = 1.0
+_STACK = "(most recent call first):"  # above a thread's lines, of which the main one comes last
 
 
 @dataclass(frozen=True)
@@ -22,15 +26,20 @@ class Ended:
     words: str
 
 
-def run_worker(argv: Sequence[str], log: Path, limit_s: float, environment: Mapping[str, str]) -> Ended:
-    """Waits for it; its output is in `log`. On Ctrl-C and whatever else is raised here, it ends too."""
-    timed_out, process = False, None
+def run_worker(
+    argv: Sequence[str], log: Path, limit_s: float, environment: Mapping[str, str], look: Callable[[], object] = int
+) -> Ended:
+    """Waits for it; its output is in `log`. On Ctrl-C and whatever else is raised here, it ends too.
+
+    `look` is called once a second meanwhile.
+    """
+    timed_out, process, end = False, None, time.monotonic() + limit_s
     try:
         with _without_interrupts():
             process = _start(argv, log, environment)
-        process.wait(limit_s)
-    except subprocess.TimeoutExpired:
-        timed_out = True
+        while not timed_out and not _ended(process, min(_LOOK_S, max(0.0, end - time.monotonic()))):
+            look()
+            timed_out = time.monotonic() >= end
     finally:
         if process is not None:
             with suppress(ProcessLookupError, PermissionError):
@@ -38,6 +47,12 @@ def run_worker(argv: Sequence[str], log: Path, limit_s: float, environment: Mapp
             process.wait()
     assert process is not None  # noqa: S101  (else _start has raised)
     return Ended(process.returncode, timed_out, last_words(log))
+
+
+def _ended(process: subprocess.Popen[bytes], within_s: float) -> bool:
+    with suppress(subprocess.TimeoutExpired):
+        process.wait(within_s)
+    return process.returncode is not None
 
 
 def _start(argv: Sequence[str], log: Path, environment: Mapping[str, str]) -> subprocess.Popen[bytes]:
@@ -66,5 +81,7 @@ def _without_interrupts() -> Iterator[None]:
 
 
 def last_words(log: Path, characters: int = 400) -> str:
-    """The last lines of a log, in one."""
-    return " ".join(log.read_text(errors="replace").split())[-characters:]
+    """The last lines of a log, in one; where they are the stack of a process that died, where it was."""
+    words = " ".join(log.read_text(errors="replace").split())
+    place = words.rfind(_STACK)
+    return words[-characters:] if place < 0 else words[place + len(_STACK) :].strip()[:characters]

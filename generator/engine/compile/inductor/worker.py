@@ -1,19 +1,21 @@
 """Compiles one model with Inductor, in a process of its own: `python worker.py FOLDER`.
 
 FOLDER/request.json says what; beside it stands graph.onnx, unless a torch factory makes the module. Written are
-FOLDER/engine (a .pt2 package, or a .zip of a model with torch.compile's cache) and FOLDER/result.json. It needs
-torch, onnx2torch for a graph, and of this project only `answers.py` beside it and the runtime, which has to be on its
-path, so that any interpreter with torch can run it.
+FOLDER/engine (a .pt2 package, or a .zip of a model with torch.compile's cache), FOLDER/result.json, and meanwhile
+FOLDER/steps: what it came to, and when. It needs torch, onnx2torch for a graph, and of this project only `answers.py`
+beside it and the runtime, which has to be on its path, so that any interpreter with torch can run it.
 """
 
 from __future__ import annotations
 
+import faulthandler
 import hashlib
 import importlib.util
 import inspect
 import json
 import os
 import sys
+import time
 import zipfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -28,6 +30,7 @@ else:  # run as a file, whose folder is the first that modules are looked for in
 from tritonkit_runtime.buffered import inductor_package
 from tritonkit_runtime.buffered.inductor_module import (
     by_content_alone,
+    compiled_of,
     example_inputs,
     from_onnx,
     library,
@@ -36,6 +39,8 @@ from tritonkit_runtime.buffered.inductor_module import (
     set_precision,
 )
 
+STEPS = "steps"
+_BEGUN = time.monotonic()
 HALF = {"fp16": "float16", "bf16": "bfloat16"}
 LAYOUTS = {True: "NHWC, as asked", False: "NCHW, as asked", None: "left to Inductor"}
 
@@ -43,9 +48,19 @@ LAYOUTS = {True: "NHWC, as asked", False: "NCHW, as asked", None: "left to Induc
 def main(folder: Path) -> None:
     """Writes engine and result.json; what goes wrong is in result.json as `error`, with the `step` that it was in."""
     request = json.loads((folder / "request.json").read_text())
-    step = ["import"]
+    if "stack_after_s" in request:  # where it is when the time is nearly over, for the log
+        faulthandler.dump_traceback_later(request["stack_after_s"])
+    step: list[str] = []
+
+    def at(name: str) -> None:
+        step.append(name)
+        with (folder / STEPS).open("a", encoding="utf-8") as file:
+            file.write(f"{name} after {time.monotonic() - _BEGUN:.1f} s\n")
+
     try:
-        result = compile_model(request, folder, step.append)
+        at("import")
+        result = compile_model(request, folder, at)
+        at("done")
     except Exception as error:  # noqa: BLE001  (whatever torch raises is the answer)
         result = {"step": step[-1], "error": f"{type(error).__name__}: {error}"}
     (folder / "result.json").write_text(json.dumps(result))
@@ -64,6 +79,7 @@ def compile_model(request: Mapping[str, Any], folder: Path, at: Callable[[str], 
     if request["factory"]:
         request = {**request, "ranges": in_order_of(module.forward, request["ranges"])}
     request = {**request, "options": {**layout(request["channels_last"]), **request["options"]}}
+    at("device")
     module = ready(module, request)
     examples = example_inputs(torch, request)
     with torch.no_grad():
@@ -90,8 +106,7 @@ def compile_model(request: Mapping[str, Any], folder: Path, at: Callable[[str], 
                 return {**facts, "kind": "aotinductor", "why": "", **made}
             except Exception as error:  # noqa: BLE001  (the second way is tried, and the reason kept)
                 why = f"{type(error).__name__}: {str(error).strip()[:500]}"
-        at("torch.compile")
-        in_time(request, module, facts, folder)
+        in_time(request, module, facts, folder, at)
     made_by = {"factory": request["factory"]} if request["factory"] else {}
     return {**facts, "kind": "torch.compile", "why": why, **made_by}
 
@@ -126,11 +141,13 @@ def of_itself(torch: Any, facts: Mapping[str, Any]) -> dict[str, Any]:
     return {**said, **inductor_package.machine(torch, facts["device"])}
 
 
-def in_time(request: Mapping[str, Any], module: Any, facts: Mapping[str, Any], folder: Path) -> None:
+def in_time(
+    request: Mapping[str, Any], module: Any, facts: Mapping[str, Any], folder: Path, at: Callable[[str], None]
+) -> None:
     """FOLDER/engine as a .zip: the model, and what torch.compile cached when it ran it."""
     torch = library("torch")
-    compiled = torch.compile(module, dynamic=bool(request["dynamic"]), options=dict(request["options"]) or None)
-    run_all_shapes(compiled, request)
+    run_all_shapes(compiled_of(module, request), request, lambda shapes: at(f"torch.compile {shapes}"))
+    at("cache")
     saved = torch.compiler.save_cache_artifacts()
     meta = of_itself(torch, facts)
     meta |= {key: request[key] for key in ("factory", "options", "channels_last")}
@@ -276,4 +293,9 @@ def as_forward_takes(forward: Callable[..., Any], shapes: tuple[Any, ...]) -> tu
 
 
 if __name__ == "__main__":
+    faulthandler.enable()  # a signal that ends it leaves in the log where it was
     main(Path(sys.argv[1]))
+    sys.stdout.flush()
+    # The answer is written. At the exit torch would wait for its compiling processes, up to five minutes where one
+    # hangs; whoever started this ends them.
+    os._exit(0)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -53,6 +54,25 @@ def test_answers_are_onnx_runtimes(engine: Path, monkeypatch: pytest.MonkeyPatch
     model.close()
     assert not place.exists()
     expected.close()
+
+
+def test_loading_it_compiles_nothing_again(engine: Path) -> None:
+    """Neither a bucket nor another thread finds a size that nothing in the file is for; lengths of images stay fixed."""
+    from torch._dynamo.utils import counters
+
+    if inductor_package.described(engine)["kind"] != "torch.compile":
+        pytest.skip("a package has nothing to compile")
+    counters.clear()
+    model = load("inductor", engine, [PIXELS], [LOGITS], (1, 2, 4, 8, 16, 32), gpu=None, slots=3)
+    compiled = dict(counters["inductor"])
+    assert compiled["fxgraph_cache_hit"]
+    assert not compiled.get("fxgraph_cache_miss")
+    graphs = counters["stats"]["unique_graphs"]
+    with ThreadPoolExecutor(1) as pool:
+        for items in range(1, 33):
+            pool.submit(model.ring.run, {"pixels": np.zeros((items, 1, 8, 8), np.float32)}).result()
+    assert counters["stats"]["unique_graphs"] == graphs
+    model.close()
 
 
 def test_the_gates_runner_answers_the_same(engine: Path) -> None:
