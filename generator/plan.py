@@ -107,7 +107,8 @@ class EngineBuffers:
     one open and what comes before the engine always gives the same. `preprocess`: where the steps that come right
     before the engine run. `open_lengths`: those of an axis that stays open, smallest first; every bucket is made
     ready in each of them. `inputs`: whether they may come in the GPU's memory, `outputs`: whether they stay there.
-    `decode`: where JPEG files are decoded, before steps that run on the GPU.
+    `decode`: where JPEG files are decoded, before steps that run on the GPU. `process`: whose the engine is, of each
+    instance or, `shared`, of one process that the instances of a model hand their batches to on each GPU.
     """
 
     buckets: tuple[int, ...]
@@ -119,6 +120,12 @@ class EngineBuffers:
     inputs: Literal["host", "device"] = "host"
     outputs: Literal["host", "device"] = "host"
     decode: Literal["auto", "cpu", "gpu"] = "cpu"
+    process: Literal["own", "shared"] = "own"
+
+    @property
+    def is_shared(self) -> bool:
+        """Whether one process has the engine, for all instances."""
+        return self.process == "shared"
 
 
 @dataclass(frozen=True)
@@ -221,6 +228,16 @@ class ModelPlan:
     def batch_bytes(self) -> int:
         """Bytes of all inputs and outputs of one full batch."""
         return max(1, self.max_batch_size) * sum(t.item_bytes() for t in (*self.inputs, *self.outputs))
+
+    @property
+    def largest_run(self) -> int:
+        """The largest batch that its engine runs: that of several instances together, where they share it. 0: no
+        batch axis.
+        """
+        buffers = self.program.buffers if isinstance(self.program, EngineProgram) else None
+        if buffers is None or not buffers.is_shared or not self.max_batch_size:
+            return self.max_batch_size
+        return max(self.max_batch_size, buffers.buckets[-1])
 
     def parts(self) -> tuple[ModelPlan, ...]:
         """The models whose programs run in it: its stages, else itself."""

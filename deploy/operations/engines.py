@@ -149,6 +149,8 @@ def _shapes(job: Job) -> str:
     batch = job.request["batch"]
     if not job.model.max_batch_size:
         return f"the graph's own shapes{axes}"
+    if batch["max"] > job.model.max_batch_size:
+        return f"batches of 1 to {batch['max']} (the last of `buckets`), best at that{axes}"
     usual = "the largest of `preferred`" if batch["preferred"] else "`max_batch_size` again"
     return f"batches of 1, {batch['opt']} ({usual}) and {batch['max']} (`max_batch_size`){axes}"
 

@@ -69,6 +69,7 @@ def pod_memory(
     """
     where = placed(plans)
     processes = sum(where.instances(plan, model) for plan in plans for model in plan.models if is_python(model))
+    processes += sum(model.engine_processes for model in memory.models)
     parts = [
         Part("the server", SERVER_BYTES),
         Part(f"Python processes ({processes})", processes * PYTHON_BYTES),

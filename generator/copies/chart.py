@@ -14,7 +14,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 _ORDER: tuple[Place, ...] = (
-    "client's shm", "client's GPU", "socket", "server", "pinned", "stub's shm", "process", "GPU",
+    "client's shm", "client's GPU", "socket", "server", "pinned", "stub's shm", "process", "engine's shm",
+    "engine process", "GPU",
 )  # fmt: skip
 _COLOURS = {True: "#1f77b4", False: "#d62728"}
 _LONGEST = 34

@@ -12,8 +12,9 @@ from generator.elements import ELEMENT_BYTES
 from generator.plan import ENCODED_BYTES, TEXT_BYTES, Tensor
 
 Place = Literal[
-    "client", "client's shm", "client's GPU", "socket", "server", "stub's shm", "process", "pinned", "GPU"
-]
+    "client", "client's shm", "client's GPU", "socket", "server", "stub's shm", "process", "engine's shm",
+    "engine process", "pinned", "GPU",
+]  # fmt: skip
 
 ASSUMED_LENGTH = 128
 _LENGTH_PREFIX_BYTES = 4  # in front of each text of a tensor

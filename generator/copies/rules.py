@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 _SEEN = "seen, server 2.51"
 _TRACED = "seen on a GPU, server 2.51"
+_PROCESS = "tritonkit_runtime/engine_process"
 
 
 class Rule(NamedTuple):
@@ -48,6 +49,12 @@ RULES: dict[str, Rule] = {
     "kernel": Rule("runtime", "a kernel makes the input where the engine reads it", _TRACED),
     "buffer-out": Rule("runtime", "from the GPU to pinned memory", _TRACED),
     "staged-out": Rule("runtime", "out of it, which the next batch needs", "tritonkit_runtime/buffered"),
+    "shared-in": Rule("runtime", "a batch is put into memory that the engine process sees", _PROCESS),
+    "shared-to-gpu": Rule("engine process", "from there to the GPU, each instance's batch by itself", _PROCESS),
+    "merged-in": Rule("engine process", "batches of all instances are put together", _PROCESS),
+    "merged-out": Rule("engine process", "answers of all of them, from the GPU to its own pinned memory", _PROCESS),
+    "rows-out": Rule("engine process", "an instance's rows go back to where it sees them", _PROCESS),
+    "shared-out": Rule("runtime", "out of it, which the next batch needs", _PROCESS),
     "gpu-left": Rule("runtime", "it stays where the engine wrote it, until the server has let go of it", _TRACED),
     "stub-from-engine": Rule("stub", "the stub copies the output from the GPU, where the server wants it, and waits",
                              _TRACED),

@@ -181,7 +181,7 @@ class _Tracer:
             yield self.hop(tensor, model, name, (lies, "stub's shm"), rule, waits=on_gpu)
             unpack = "as-numpy" if tensor.dtype in ELEMENT_BYTES else "text-in"
             yield self.hop(tensor, model, name, ("stub's shm", "process"), unpack)
-            if several and not (self.on_gpu(model) and _staged_as_it_comes(model, tensor.name)):
+            if several and not (self._in_buffers(model, tensor.name) and _staged_as_it_comes(model, tensor.name)):
                 yield self.hop(
                     tensor, model, name, ("process", "process"), "concatenate",
                     copies=tensor.dtype in ELEMENT_BYTES,  # of texts it is the references
@@ -193,15 +193,25 @@ class _Tracer:
             rule = "gather" if several else "native"
             yield self.hop(tensor, model, name, (lies, lies), rule, copies=several)
 
+    def _in_buffers(self, model: ModelPlan, name: str) -> bool:
+        """Whether the engines that take a model's input have buffers to put each request's rows in."""
+        takers = [stage.model for stage in _stages(model) if name in stage.inputs.values()] or [model]
+        return self.on_gpu(model) or all(map(_is_shared, takers))
+
     def inside(self, model: ModelPlan) -> Iterator[Hop]:
         """Between the stages of a process, and between it and a GPU."""
         if not isinstance(model.program, FlowProgram):
-            if isinstance(model.program, EngineProgram) and self.on_gpu(model):
+            if _is_shared(model):
+                yield from self._shared(model, model, {}, {})
+            elif isinstance(model.program, EngineProgram) and self.on_gpu(model):
                 yield from self._gpu(model, model, {}, {}, {})
             return
         stages = model.program.stages
         sent = {tensor.name for tensor in model.inputs}
         for stage in stages:
+            if _is_shared(stage.model):
+                yield from self._shared(model, stage.model, stage.inputs, stage.outputs)
+                continue
             if isinstance(stage.model.program, EngineProgram) and self.on_gpu(model):
                 yield from self._gpu(model, stage.model, stage.inputs, stage.outputs, _pixels(model, stage.model))
                 continue
@@ -242,6 +252,28 @@ class _Tracer:
                 continue
             yield self.hop(tensor, model, name, ("GPU", "pinned"), "buffer-out", waits=i == 0)
             yield self.hop(tensor, model, name, ("pinned", "process"), "staged-out")
+
+    def _shared(
+        self, model: ModelPlan, part: ModelPlan, inputs: Mapping[str, str], outputs: Mapping[str, str]
+    ) -> Iterator[Hop]:
+        """An engine in a process that all instances share: through memory that both see, in and out. That process
+        waits for the GPU once, for all batches that it has put together.
+        """
+        on_gpu = self.on_gpu(model)
+        merged: Place = "pinned" if on_gpu else "engine process"
+        for tensor in part.inputs:
+            name = inputs.get(tensor.name, tensor.name)
+            yield self.hop(tensor, model, name, ("process", "engine's shm"), "shared-in")
+            if on_gpu:
+                yield self.hop(tensor, model, name, ("engine's shm", "GPU"), "shared-to-gpu")
+            else:
+                yield self.hop(tensor, model, name, ("engine's shm", "engine process"), "merged-in")
+        for i, tensor in enumerate(part.outputs):
+            name = outputs.get(tensor.name, tensor.name)
+            if on_gpu:
+                yield self.hop(tensor, model, name, ("GPU", "pinned"), "merged-out", waits=i == 0)
+            yield self.hop(tensor, model, name, (merged, "engine's shm"), "rows-out")
+            yield self.hop(tensor, model, name, ("engine's shm", "process"), "shared-out")
 
     def out_of(self, model: ModelPlan, tensor: Tensor, name: str, kind: Kind, answers: set[str]) -> Iterator[Hop]:
         """An output from the program to where the next one, or the client, finds it."""
@@ -302,6 +334,16 @@ def _pixels(model: ModelPlan, part: ModelPlan) -> dict[str, _Pixels]:
 
 def _steps(stage: Stage) -> Steps:
     return stage.model.program.steps if isinstance(stage.model.program, StepsProgram) else ()
+
+
+def _stages(model: ModelPlan) -> tuple[Stage, ...]:
+    return model.program.stages if isinstance(model.program, FlowProgram) else ()
+
+
+def _is_shared(part: ModelPlan) -> bool:
+    """Whether it is an engine that one process has, for all instances."""
+    buffers = part.program.buffers if isinstance(part.program, EngineProgram) else None
+    return buffers is not None and buffers.is_shared
 
 
 def _keeps_gpu_inputs(model: ModelPlan) -> bool:

@@ -16,4 +16,5 @@ def runtime_sources(model: ModelPlan) -> dict[str, bytes]:
         {engine.engine for engine in engines if engine.buffers is None},
         {engine.engine for engine in engines if engine.buffers is not None},
         preprocess=any(engine.buffers is not None and engine.buffers.preprocess != "cpu" for engine in engines),
+        shared=any(engine.buffers is not None and engine.buffers.is_shared for engine in engines),
     )

@@ -66,6 +66,11 @@ class Placed:
         )  # fmt: skip
         return sum(self.on(plan, model).values()) + elsewhere or 1
 
+    def places(self, plan: Plan, model: ModelPlan) -> int:
+        """The GPUs that it has instances on, and the CPU where it has some there."""
+        on = self.on(plan, model)
+        return len(on) + (self.instances(plan, model) > sum(on.values()))
+
 
 def groups(model: ModelPlan) -> Iterator[Group]:
     """Its instance groups, those in Triton's own words too; a group without a count is one instance.
@@ -125,10 +130,13 @@ def gpu_parts(
 
 def _rings(plan: Plan, model: ModelPlan, number: int, count: int) -> Iterator[GpuPart]:
     rings = list(rings_of(plan, model))
-    if rings:
+    if any(not ring.is_shared for ring in rings):
         yield GpuPart(number, model.name, "CUDA contexts", count, CONTEXT_BYTES, "seen")
     for ring in rings:
-        slots, of = count * ring.slots, "" if len(rings) == 1 else f" of {ring.engine.key}"
+        of = "" if len(rings) == 1 else f" of {ring.engine.key}"
+        slots = ring.slots if ring.is_shared else count * ring.slots
+        if ring.is_shared:
+            yield GpuPart(number, model.name, f"CUDA context of the engine process{of}", 1, CONTEXT_BYTES, "seen")
         yield GpuPart(number, model.name, f"buffers{of}, slots of a ring", slots, ring.device_slot_bytes, "derived")
         if ring.staged_bytes:
             yield GpuPart(number, model.name, f"pixels for the kernel{of}", slots, ring.staged_bytes, "derived")
@@ -141,6 +149,8 @@ def _engine(
 ) -> tuple[list[GpuPart], list[str]]:  # fmt: skip
     """Weights and activations of an engine with so many instances on a GPU."""
     program, buffers = engine.program, engine.program.buffers
+    if buffers is not None and buffers.is_shared:
+        count = 1  # whatever hands batches over
     sessions = count * (buffers.slots if buffers is not None else 1)
     about = f"`{engine.part.name}` on the GPU"
     there = installed(project, plan.target.name, engine.part.name, program.newest) if program.is_built else None
@@ -160,7 +170,8 @@ def _engine(
 
 def _copies(engine: EnginePart, there: Installed | None, count: int, sessions: int) -> int:
     """How often the weights are there. Triton's TensorRT backend has a plan once on a GPU; in a Python model each
-    instance has it, and before TensorRT 10 each slot of its ring. A session of ONNX Runtime always has its own.
+    instance has it, or the process that they share, and before TensorRT 10 each slot of its ring. A session of ONNX
+    Runtime always has its own.
     """
     if engine.program.engine != "tensorrt":
         return sessions

@@ -25,6 +25,8 @@ class ModelMemory:
 
     `file_bytes` are its files, once; `copies` says how often they are loaded. `pinned_bytes`: memory of its own on
     the host, in each instance, for its engines' batches; page-locked where they run on a GPU, ordinary elsewhere.
+    `engine_processes` have an engine each for all instances of a GPU, or of the CPU; what those have together are
+    `process_pinned_bytes` of memory for batches likewise, and `process_file_bytes` of files.
     """
 
     model: str
@@ -34,6 +36,19 @@ class ModelMemory:
     file_bytes: int
     copies: int
     pinned_bytes: int = 0
+    engine_processes: int = 0
+    process_pinned_bytes: int = 0
+    process_file_bytes: int = 0
+
+    @property
+    def all_pinned_bytes(self) -> int:
+        """Memory for batches on the host, of all its processes."""
+        return self.instances * self.pinned_bytes + self.process_pinned_bytes
+
+    @property
+    def all_file_bytes(self) -> int:
+        """Its files, as often as they are loaded."""
+        return self.copies * self.file_bytes + self.process_file_bytes
 
 
 @dataclass(frozen=True)
@@ -101,12 +116,12 @@ class Memory:
     @property
     def file_bytes(self) -> int:
         """The engines' files as often as they are loaded into the host's memory."""
-        return sum(model.copies * model.file_bytes for model in self.models)
+        return sum(model.all_file_bytes for model in self.models)
 
     @property
     def staging_bytes(self) -> int:
-        """Memory on the host that the instances allocate for batches themselves: it is in no pool."""
-        return sum(model.instances * model.pinned_bytes for model in self.models)
+        """Memory on the host that the models' processes allocate for batches themselves: it is in no pool."""
+        return sum(model.all_pinned_bytes for model in self.models)
 
     @property
     def region_bytes(self) -> int:

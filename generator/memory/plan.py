@@ -57,13 +57,19 @@ def _model(
     plan: Plan, model: ModelPlan, where: Placed, project: Project, given: Mapping[str, int]
 ) -> ModelMemory:  # fmt: skip
     instances = where.instances(plan, model)
-    files = 0
+    rings = {ring.engine.key: ring for ring in rings_of(plan, model)}
+    shared = {key: ring for key, ring in rings.items() if ring.is_shared}
+    places = where.places(plan, model)
+    files = shared_files = 0
     for part in model.parts():
         if isinstance(part.program, EngineProgram) and not part.program.is_built:
-            files += len(part.program.file_of(part.program.newest).contents(project))
+            size = len(part.program.file_of(part.program.newest).contents(project))
+            files, shared_files = (files, shared_files + size) if part.key in shared else (files + size, shared_files)
     return ModelMemory(
         model.name, instances, batch_bytes(model, given), region_bytes(model, given), files,
-        instances if is_python(model) else 1, sum(ring.pinned_bytes for ring in rings_of(plan, model)),
+        instances if is_python(model) else 1,
+        sum(ring.rows_bytes if ring.is_shared else ring.pinned_bytes for ring in rings.values()),
+        places * len(shared), places * sum(ring.pinned_bytes for ring in shared.values()), places * shared_files,
     )  # fmt: skip
 
 

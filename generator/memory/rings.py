@@ -1,6 +1,7 @@
-"""The memory that engines of a fused pipeline run in on a GPU: allocated once, and so known to the byte.
+"""The memory that engines in Python models run in: allocated once, and so known to the byte.
 
-What is counted here is what `tritonkit_runtime.buffered.slot` allocates, and its `preprocess.staging`.
+What is counted here is what `tritonkit_runtime.buffered.slot` allocates, its `preprocess.staging`, and what
+`engine_process.worker` shares.
 """
 
 from __future__ import annotations
@@ -13,13 +14,19 @@ from generator.elements import ELEMENT_BYTES
 from generator.plan import EngineProgram, FlowProgram, ModelPlan, Plan, Stage, StepsProgram, Tensor
 from generator.resolve.preprocessed import decodes_on_gpu, steps_on_gpu
 
+# Of the memory that an instance shares with the process that has the engine.
+_SHARED_SLOTS = 2
+_ALIGNMENT_BYTES, _PAGE_BYTES = 64, 4096
+
 
 @dataclass(frozen=True)
 class Ring:
-    """Of one engine in one instance: how many `slots`, and what each has on the GPU and page-locked on the host.
+    """Of one engine: how many `slots`, and what each has on the GPU and page-locked on the host. Each instance has
+    one; `is_shared`: one process has it, for all instances of a GPU, or of the CPU.
 
     `staged_bytes`: in a slot, of pixels for a kernel that fills an input; it is on both sides. `decoded_bytes`: in a
-    slot, of images that the GPU decodes, at most: they are there once large ones have come.
+    slot, of images that the GPU decodes, at most: they are there once large ones have come. `rows_bytes`: what each
+    instance shares with that process.
     """
 
     engine: ModelPlan
@@ -28,6 +35,8 @@ class Ring:
     pinned_slot_bytes: int
     staged_bytes: int = 0
     decoded_bytes: int = 0
+    is_shared: bool = False
+    rows_bytes: int = 0
 
     @property
     def device_bytes(self) -> int:
@@ -42,7 +51,7 @@ class Ring:
 
 def rings_of(plan: Plan, model: ModelPlan) -> Iterator[Ring]:
     """One for each engine of the model that has buffers."""
-    stages = model.program.stages if isinstance(model.program, FlowProgram) else ()
+    stages = model.program.stages if isinstance(model.program, FlowProgram) else (Stage(model, {}, {}),)
     answers = [tensor.name for tensor in model.outputs]
     for stage in stages:
         program = stage.model.program
@@ -55,18 +64,30 @@ def rings_of(plan: Plan, model: ModelPlan) -> Iterator[Ring]:
         yield Ring(
             stage.model, program.buffers.slots, sum(slot.values()),
             sum(size for name, size in slot.items() if name not in {fed, *stays}), staged, decoded,
+            program.buffers.is_shared, _rows_bytes(stage.model) if program.buffers.is_shared else 0,
         )  # fmt: skip
 
 
-def _bytes(tensor: Tensor, model: ModelPlan) -> int:
-    """Of the largest batch in the greatest length."""
+def _rows_bytes(model: ModelPlan) -> int:
+    """What an instance shares with the process that has the engine: batches that one instance hands over."""
+    tensors = (*model.inputs, *model.outputs)
+    slot = sum(_whole(_bytes(tensor, model, items=model.max_batch_size), _ALIGNMENT_BYTES) for tensor in tensors)
+    return _whole(_SHARED_SLOTS * slot, _PAGE_BYTES)
+
+
+def _whole(size: int, unit: int) -> int:
+    return -(-size // unit) * unit
+
+
+def _bytes(tensor: Tensor, model: ModelPlan, items: int = 0) -> int:
+    """Of a batch of `items`, else of the largest, in the greatest length."""
     assert isinstance(model.program, EngineProgram)  # noqa: S101  (for the type checker: callers have looked)
     buffers = model.program.buffers
     assert buffers is not None  # noqa: S101  (likewise)
     dims = buffers.lengths.get(tensor.name, tensor.dims)
     longest = buffers.open_lengths[-1] if buffers.open_lengths else 1
     elements = math.prod(longest if dim < 0 else dim for dim in dims)
-    return buffers.buckets[-1] * elements * ELEMENT_BYTES[tensor.dtype]
+    return (items or buffers.buckets[-1]) * elements * ELEMENT_BYTES[tensor.dtype]
 
 
 def _staged(engine: Stage, steps: Stage, plan: Plan) -> tuple[str, int, int]:

@@ -92,6 +92,7 @@ def _single(model: ModelPlan, files: Mapping[str, str]) -> dict[str, Any]:
                 **({"lengths": list(buffers.open_lengths)} if buffers.open_lengths else {}),
                 **({} if buffers.inputs == "host" else {"inputs": buffers.inputs}),
                 **({} if buffers.outputs == "host" else {"outputs": buffers.outputs}),
+                **({} if buffers.process == "own" else {"process": buffers.process}),
             }}),
         }  # fmt: skip
     if isinstance(program, PythonProgram):

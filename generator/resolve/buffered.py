@@ -1,6 +1,7 @@
 """Engines that run in memory which is allocated once, so that every size must be known.
 
-Those of a fused pipeline on a GPU, and what Inductor compiled wherever it runs.
+Those of a fused pipeline on a GPU, or in a process that its instances share, and what Inductor compiled wherever it
+runs.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from typing import Any
 from generator.collector import Collector, Path
 from generator.plan import EngineBuffers, EngineProgram, ModelPlan, TargetPlan, Tensor
 from generator.project import EMBEDDED
+from generator.resolve.shared_process import check_lengths, fitting, instances_in
 from generator.spec.models import Model
 from generator.spec.serving import Batching, Buffers, InstanceGroup
 
@@ -25,24 +27,18 @@ _PACKAGES = {
 _PLACES = frozenset({"gpu", "auto"})
 
 
-def kinds(groups: Sequence[InstanceGroup], config: Mapping[str, Any]) -> set[str]:
-    """Where the instances run, in the spec's words; Triton's own words for them are in `config`."""
-    said = config.get("instance_group")
-    if not isinstance(said, list):
-        return {group.kind for group in groups}
-    found = [group.get("kind", "KIND_AUTO") for group in said if isinstance(group, Mapping)]
-    return {str(kind).removeprefix("KIND_").lower() for kind in found}
-
-
 class Buffering:
     """Gives engines their buffers. `where` is where the spec says the layout, or the engine where that is a model of
-    its own; `placed` where the instances run.
+    its own; `instances` and `config` say where the instances run, in the spec's words or in Triton's.
     """
 
     def __init__(
-        self, target: TargetPlan, batching: Batching, placed: set[str], *, where: Path, collect: Collector
-    ) -> None:
-        self.target, self.batching, self.placed = target, batching, placed
+        self, target: TargetPlan, batching: Batching, instances: Sequence[InstanceGroup], config: Mapping[str, Any],
+        *, where: Path, collect: Collector,
+    ) -> None:  # fmt: skip
+        self.target, self.batching = target, batching
+        self.instances = instances_in(instances, config, has_gpu=target.gpu is not None)
+        self.placed = self.instances.kinds
         self.where, self.collect = where, collect
         self._ensemble = f"say `targets: {{{target.name}: {{layout: ensemble}}}}`"
 
@@ -67,15 +63,19 @@ class Buffering:
                 f"say `instances: [{{kind: gpu}}]`, or {self._instead(program)}",
             )  # fmt: skip
             return model
-        if not on_gpu and self.target.gpu is not None and written.buffers and written.buffers.decode == "gpu":
+        said = written.buffers or Buffers()
+        is_shared = said.process == "shared"
+        if is_shared:
+            said = fitting(model, said, self.instances, self.target.name, self.collect)
+        if not on_gpu and self.target.gpu is not None and said.decode == "gpu":
             self.collect.error(
                 "TK243", (*model.source, "buffers", "decode"),
                 f"`decode: gpu` of `{model.key}` has no effect: no instance is on a GPU",
                 "say `instances: [{kind: gpu}]`, or `decode: auto`",
             )  # fmt: skip
-        if not on_gpu and program.engine != "inductor":
+        if not on_gpu and program.engine != "inductor" and not is_shared:
             return model
-        if on_gpu and self.placed - _PLACES and written.buffers and written.buffers.preprocess == "gpu":
+        if on_gpu and self.placed - _PLACES and said.preprocess == "gpu":
             self.collect.error(
                 "TK239", (*model.source, "buffers", "preprocess"),
                 f"with `preprocess: gpu` of `{model.key}` no instance loads that is not on a GPU; found "
@@ -89,15 +89,18 @@ class Buffering:
                 self._ensemble,
             )  # fmt: skip
         lengths = {tensor.name: fed[tensor.name].dims for tensor in model.inputs if _narrows(tensor, fed)}
-        said = written.buffers or Buffers()
         is_open = {t.name for t in model.inputs if -1 in lengths.get(t.name, t.dims)}
         opened = self._open_lengths(model, said, is_open, texts)
-        self._check(model, lengths, has_lengths=bool(opened))
+        has_lengths = bool(opened)
+        if is_shared and is_open:
+            check_lengths(model, said, opened, is_open, self.collect)
+            has_lengths = True  # once is enough
+        self._check(model, lengths, has_lengths=has_lengths, is_shared=is_shared)
         if not on_gpu:  # memory of the host alone, which nothing is copied to or from
-            said = Buffers(buckets=said.buckets, slots=said.slots)
+            said = Buffers(buckets=said.buckets, slots=said.slots, process=said.process)
         buffers = replace(
             self._sizes(model, said, lengths), open_lengths=opened, inputs=said.inputs, outputs=said.outputs,
-            decode=said.decode,
+            decode=said.decode, process=said.process,
         )  # fmt: skip
         if self.target.name != EMBEDDED:  # whose Python is the one that builds
             self.collect.note(
@@ -108,11 +111,16 @@ class Buffering:
                 "`parameters: {EXECUTION_ENV_PATH: …}`",
             )  # fmt: skip
         sizes = ", ".join(map(str, buffers.buckets))
-        where = "On a GPU it" if program.engine != "inductor" else "It"
+        where = "On a GPU it" if program.engine != "inductor" and not is_shared else "It"
         line = f"{where} is ready for batches of {sizes}; others are padded to the next."
         if buffers.open_lengths:
             line += f" So are lengths, to {', '.join(map(str, buffers.open_lengths))}."
-        return replace(model, program=replace(program, buffers=buffers), comments=(*model.comments, line))
+        lines = [line]
+        if is_shared:
+            lines.append("One process has it for all instances on a GPU, and one for those on the CPU.")
+            # One session does what each instance's own did on a core of its own.
+            program = replace(program, intra_op_threads=max(program.intra_op_threads, self.instances.on_cpu))
+        return replace(model, program=replace(program, buffers=buffers), comments=(*model.comments, *lines))
 
     def _needs_gpu(self, program: EngineProgram) -> bool:
         """Inductor compiles for the GPU of a target that has one."""
@@ -163,13 +171,17 @@ class Buffering:
                     f"say `axes: {{{axis}: [{min(least, found[0])}, …, {max(most, found[-1])}]}}`, or other lengths",
                 )  # fmt: skip
 
-    def _check(self, model: ModelPlan, lengths: Mapping[str, tuple[int, ...]], *, has_lengths: bool) -> None:
+    def _check(
+        self, model: ModelPlan, lengths: Mapping[str, tuple[int, ...]], *, has_lengths: bool, is_shared: bool
+    ) -> None:
         """Every tensor must have one size but for an open axis that there are lengths for, and be in every batch."""
         assert isinstance(model.program, EngineProgram)  # noqa: S101  (for the type checker: callers have looked)
         instead = self._instead(model.program)
         whose = "layout `fused` allocates the memory of an engine on a GPU once"
         if model.program.engine == "inductor":
             whose = "the memory of what Inductor compiles is allocated once"
+        elif is_shared:
+            whose = "`process: shared` allocates the memory of an engine once"
         for tensor in (*model.inputs, *model.outputs):
             why, hint = "", instead
             if tensor.dtype == "STRING":
@@ -178,10 +190,8 @@ class Buffering:
                 why = "is optional, and an engine in buffers takes all of its inputs"
             elif (open_axes := lengths.get(tensor.name, tensor.dims).count(-1)) > has_lengths:
                 why = f"is {tensor.describe()}, and -1 is any length"
-                hint = (
-                    "export the ONNX file with one length, or say those that are run "
-                    f"(`buffers: {{lengths: [64, 256]}}`), or {instead}"
-                )
+                said = "" if is_shared else "say those that are run (`buffers: {lengths: [64, 256]}`), or "
+                hint = f"export the ONNX file with one length, or {said}{instead}"
                 if open_axes > 1:
                     hint = f"export the ONNX file with one axis of any length beside the batch's, or {instead}"
             if why:
@@ -197,7 +207,9 @@ class Buffering:
         buckets = sorted(said.buckets) or sorted({*_doubling(largest), *preferred})
         missing = [size for size in dict.fromkeys([*preferred, largest]) if size not in buckets]
         beyond = [size for size in buckets if size > largest]
-        if missing or beyond:
+        if said.process == "shared" and model.max_batch_size:
+            self._check_shared(model, buckets, largest)
+        elif missing or beyond:
             what = f"lack {missing[0]}" if missing else f"hold {beyond[0]}"
             self.collect.error(
                 "TK214", (*model.source, "buffers", "buckets"),
@@ -206,6 +218,16 @@ class Buffering:
                 "let them end at the largest batch and hold every preferred size, or leave them out",
             )  # fmt: skip
         return EngineBuffers(tuple(buckets), said.slots, said.copies, lengths, said.preprocess)
+
+    def _check_shared(self, model: ModelPlan, buckets: Sequence[int], largest: int) -> None:
+        """Batches of several instances run together in what is larger than one of them; none is too large."""
+        if buckets[-1] < largest:
+            self.collect.error(
+                "TK214", (*model.source, "buffers", "buckets"),
+                f"`buckets` {list(buckets)} end at {buckets[-1]}; the largest batch that an instance hands over is "
+                f"{largest}",
+                "let them end at the largest batch or beyond, or leave them out",
+            )  # fmt: skip
 
 
 def _narrows(tensor: Tensor, fed: Mapping[str, Tensor]) -> bool:

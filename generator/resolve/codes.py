@@ -44,4 +44,6 @@ CODES = {
     "TK241": "A pool of the target's server is smaller than its pipelines need",
     "TK242": "The target's GPU has less memory than its pipelines need",
     "TK243": "JPEG files that cannot be decoded on the GPU",
+    "TK244": "What does not go together with one engine process for all instances",
+    "TK245": "An engine process that is there for one instance alone",
 }

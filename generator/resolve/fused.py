@@ -18,8 +18,8 @@ from generator.plan import (
     TargetPlan,
 )
 from generator.project import Project
-from generator.resolve.buffered import Buffering, kinds
-from generator.resolve.direct import FORCE_CPU, check_direct, on_one_gpu, takes_from_gpu
+from generator.resolve.buffered import Buffering
+from generator.resolve.direct import FORCE_CPU, buffers_of, check_direct, on_one_gpu, takes_from_gpu
 from generator.resolve.preprocessed import Preprocessing
 from generator.resolve.python_model import check_python_model
 from generator.resolve.targets import dynamic, instances_on, merged_batching
@@ -96,7 +96,7 @@ class Fuser:
     ) -> tuple[Stage, ...]:  # fmt: skip
         """The models in order, engines on a GPU with their buffers."""
         where = layout_path(self.changes, self.target)
-        buffering = Buffering(self.target, batching, kinds(instances, config), where=where, collect=self.collect)
+        buffering = Buffering(self.target, batching, instances, config, where=where, collect=self.collect)
         by_name = {model.name: model for model in models}
         there = {tensor.name: tensor for tensor in ensemble.inputs}
         widths: dict[str, tuple[int, ...]] = {}  # of texts: to which lengths a tensor is padded
@@ -225,4 +225,6 @@ def _widths(model: ModelPlan) -> tuple[int, ...]:
 def _comments(stages: Sequence[Stage]) -> tuple[str, ...]:
     order = " -> ".join(stage.model.key for stage in stages)
     inside = [f"{stage.model.key}: {line}" for stage in stages for line in stage.model.comments]
-    return (f"Runs {order} in one process, a batch whole.", *inside)
+    shared = [stage.model.key for stage in stages if (buffers := buffers_of(stage)) is not None and buffers.is_shared]
+    apart = f", but for {', '.join(shared)}" if shared else ""
+    return (f"Runs {order} in one process{apart}, a batch whole.", *inside)

@@ -18,7 +18,7 @@ from generator.plan import (
 )
 from generator.project import EMBEDDED, Project
 from generator.resolve import steps as chains
-from generator.resolve.buffered import Buffering, kinds
+from generator.resolve.buffered import Buffering
 from generator.resolve.engines import EngineChooser
 from generator.resolve.expand import check_axes, tensor_of
 from generator.resolve.fused import is_fused
@@ -78,8 +78,9 @@ class ModelResolver:
             comments=self._comments(program, model.versions),
         )  # fmt: skip
         if isinstance(program, EngineProgram) and program.engine == "inductor" and not self._is_fused:
-            placed = kinds(plan.instances, plan.config)
-            buffering = Buffering(self.target, batching, placed, where=(*origin, "engine"), collect=self.collect)
+            buffering = Buffering(
+                self.target, batching, plan.instances, plan.config, where=(*origin, "engine"), collect=self.collect
+            )
             plan = buffering.given(plan, model, {}, {})
         check_versions(plan, self.project, self.collect)
         if not self._is_fused:  # else it is sent to the whole pipeline, if at all
@@ -202,11 +203,12 @@ class ModelResolver:
         if self.changes.precision is not None or self.changes.engine is not None:
             where = ("targets", self.target.name)
         choice = chooser.choose(asked, precision, graph, name, origin=origin, where=where)
-        if model.buffers is not None and not self._has_buffers(choice.engine):
+        is_shared = model.buffers is not None and model.buffers.process == "shared"
+        if model.buffers is not None and not self._has_buffers(choice.engine) and not (is_shared and self._is_fused):
             self.collect.note(
                 "TK223", (*origin, "buffers"),
-                "`buffers` are of an engine that runs on a GPU inside a Python model (layout `fused`); on target "
-                f"`{self.target.name}` there is none",
+                f"`buffers` are of an engine that runs {'on a GPU ' * (not is_shared)}inside a Python model (layout "
+                f"`fused`); on target `{self.target.name}` there is none",
             )  # fmt: skip
         return EngineProgram(
             choice.engine, choice.precision, graph.versions, graph.newest, asked=asked, asked_precision=precision,

@@ -66,6 +66,7 @@ def _full_model(model: Model, plan: ModelPlan, folded: bool) -> Model:
                 buckets=list(buffers.buckets), slots=buffers.slots, copies=buffers.copies,
                 preprocess=buffers.preprocess, lengths=list(buffers.open_lengths), inputs=buffers.inputs,
                 outputs=buffers.outputs, decode=buffers.decode, fold=plan.program.fold is not None,
+                process=buffers.process,
             )  # fmt: skip
     # A spec says what tensors are before anything is folded, and so what was written is all there is to say.
     if isinstance(plan.program, EngineProgram) and not folded:

@@ -167,12 +167,13 @@ class CudaGraphs(Strict):
 
 
 class Buffers(Strict):
-    """The memory of an engine that runs on a GPU inside a Python model (layout `fused`): it is allocated once."""
+    """The memory of an engine inside a Python model (layout `fused`), allocated once: on a GPU, or with `shared`."""
 
     buckets: list[PositiveInt] = Field(
         default_factory=list,
-        description="Sizes of batch that the engine is made ready for; a batch is padded to the next one. "
-        "None: 1, 2, 4, … up to the largest batch, and the preferred sizes.",
+        description="Sizes of batch that the engine is made ready for; a batch is padded to the next one. With "
+        "`process: shared` they may end beyond the largest batch. None: 1, 2, 4, … up to the largest batch, and the "
+        "preferred sizes.",
     )
     lengths: list[PositiveInt] = Field(
         default_factory=list,
@@ -216,6 +217,13 @@ class Buffers(Strict):
         description="Where the engine's outputs are when it has answered: on the `host`, or still on the GPU "
         "(`device`), for clients that have them written there (CUDA shared memory). Where the engine is all that the "
         "pipeline runs.",
+    )
+    process: Literal["own", "shared"] = Field(
+        "own",
+        description="Whose process runs the engine: each instance's `own`, or one more that is `shared` by all "
+        "instances on a GPU (and one by those on the CPU). They hand it their batches, which it runs together, and "
+        "do the work of the host: taking requests, the steps, and answers. Not with `preprocess` or `decode` on the "
+        "GPU, `inputs: device`, `outputs: device`, `copies: inside` or several `lengths`.",
     )
 
     @model_validator(mode="after")

@@ -69,6 +69,8 @@ Preprocess = Literal["auto", "cpu", "gpu"]
 PREPROCESS: tuple[Preprocess, ...] = ("auto", "cpu", "gpu")
 Where = Literal["host", "device"]
 WHERE: tuple[Where, ...] = ("host", "device")
+Process = Literal["own", "shared"]
+PROCESS: tuple[Process, ...] = ("own", "shared")
 
 
 @dataclass(frozen=True)
@@ -79,7 +81,8 @@ class Buffers:
     where they go, one of COPIES; `preprocess`: where the steps before the engine run, one of PREPROCESS; `decode`:
     where JPEG files are decoded, likewise. `lengths`: those of the tensors' open axis (-1) that are run, smallest
     first; empty where no tensor has one. `inputs`: whether they may come in the GPU's memory (`device`), request by
-    request; `outputs`: whether they stay there.
+    request; `outputs`: whether they stay there. `process`: whose process runs the engine, one of PROCESS; one that
+    is `shared` by all instances on a GPU merges their batches, and its `buckets` may end beyond the largest of them.
     """
 
     buckets: tuple[int, ...]
@@ -90,6 +93,7 @@ class Buffers:
     inputs: Where = "host"
     outputs: Where = "host"
     decode: Preprocess = "cpu"
+    process: Process = "own"
 
 
 @dataclass(frozen=True)
@@ -277,7 +281,13 @@ def _buffers(fields: dict[str, Any], where: str) -> Buffers:
     )
     if lengths and "device" in (inputs, outputs):
         raise ParameterError(f"{where}lengths is given, and tensors with an open axis do not stay on the device")
-    return Buffers(buckets, slots, copies, preprocess, lengths, inputs, outputs, decode)
+    process = _one_of(PROCESS, _get({"process": "own", **fields}, "process", str, where), f"{where}process")
+    alone = {"preprocess": preprocess != "cpu", "lengths": bool(lengths), "copies": copies == "inside"}
+    alone |= {side: place == "device" for side, place in (("inputs", inputs), ("outputs", outputs))}
+    if process == "shared" and any(alone.values()):
+        said = ", ".join(word for word, wanted in alone.items() if wanted)
+        raise ParameterError(f"{where}process is 'shared', which goes with host memory alone; found {said}")
+    return Buffers(buckets, slots, copies, preprocess, lengths, inputs, outputs, decode, process)
 
 
 def _rising(sizes: list[Any], where: str, what: str) -> tuple[int, ...]:

@@ -12,6 +12,8 @@ from tritonkit_runtime.parameters import ParameterError
 _APART = ("buffered", "device", "programs/buffered.py", "programs/direct.py")
 # What the steps before such an engine need to run on its GPU.
 _PREPROCESS = ("preprocess", "programs/pairs.py", "programs/preprocessed.py")
+# The process that runs an engine for all instances.
+_SHARED = ("engine_process",)
 _OF_ENGINE = {
     "onnxruntime": ("buffered/onnxruntime.py",),
     "tensorrt": ("buffered/tensorrt.py", "buffered/tensorrt_bindings.py"),
@@ -20,12 +22,13 @@ _OF_ENGINE = {
 
 
 def sources(
-    engines: Collection[str] = (), buffered: Collection[str] = (), *, preprocess: bool = False
+    engines: Collection[str] = (), buffered: Collection[str] = (), *, preprocess: bool = False, shared: bool = False
 ) -> dict[str, bytes]:
     """Path beside model.py (`tritonkit_runtime/...`) -> content, sorted by path.
 
     `engines` are those that the model runs, none for programs of steps and users' classes; `buffered` those that it
-    runs in buffers, `preprocess` whether steps before those run on the GPU. What is of others stays out.
+    runs in buffers, `preprocess` whether steps before those run on the GPU, `shared` whether one of those runs in a
+    process that instances share. What is of others stays out.
     ParameterError for an unknown engine.
     """
     for asked, known in ((engines, ENGINES), (buffered, tuple(_OF_ENGINE))):
@@ -38,6 +41,7 @@ def sources(
     unused += [path for name, paths in _OF_ENGINE.items() if name not in buffered for path in paths]
     unused += [] if buffered else _APART
     unused += [] if preprocess else _PREPROCESS
+    unused += [] if shared else _SHARED
     found = {}
     for path in sorted(package.rglob("*.py")):
         relative = PurePosixPath(path.relative_to(package).as_posix())

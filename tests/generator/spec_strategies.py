@@ -185,6 +185,7 @@ BUFFERS = st.fixed_dictionaries(
         "slots": st.integers(2, 64),
         "copies": st.sampled_from(["auto", "inside", "beside"]),
         "preprocess": st.sampled_from(["auto", "cpu", "gpu"]),
+        "process": st.sampled_from(["own", "shared"]),
     },
 )
 ENGINE = {"engine": st.sampled_from(["onnxruntime", "tensorrt"]), "precision": st.sampled_from(["fp32", "tf32", "bf16", "fp8"]), "accuracy": ACCURACY, "buffers": BUFFERS}  # fmt: skip

@@ -24,13 +24,15 @@ def request_of(plan: Plan, model: ModelPlan, version: int, project: Project) -> 
     assert isinstance(program, EngineProgram)  # noqa: S101  (for the type checker: callers have looked)
     batching = model.batching
     preferred = batching.preferred if batching is not None else []
+    usual, largest = max(preferred, default=model.max_batch_size), model.largest_run
     file, accuracy = program.file_of(version), accuracy_of(plan, model)
     return {
         "format": FORMAT, "file": FILE_OF[program.engine], "engine": program.engine, "precision": program.precision,
         "onnx": file.onnx, "onnx_sha256": file.sha256,
         "gpu": plan.target.gpu, "server": plan.target.server,
         "batch": {
-            "min": 1, "opt": max(preferred, default=model.max_batch_size), "max": model.max_batch_size,
+            # Where instances share the engine and their batches run together, the largest is the usual one.
+            "min": 1, "opt": usual if largest == model.max_batch_size else largest, "max": largest,
             "preferred": list(preferred),
         },
         **({"auto": program.asked_precision} if program.asked == "auto" else {}),

@@ -58,16 +58,17 @@ class Lane:
 
     `inside`: sizes of batch whose recording holds the copies too. `traced`: whether times are noted. `fed` is the
     lane's part of a feeder, whose copy and kernel are in no recording. `direct`: whether rows may come from the
-    device's memory, for which the engine is recorded without copies too. The outputs `kept` stay there. Whatever an
-    engine, a driver or the memory refuses while it is made ready is raised, and nothing is kept then.
+    device's memory, for which the engine is recorded without copies too. The outputs `kept` stay there. `awake`:
+    whether a short batch is waited for without sleeping. Whatever an engine, a driver or the memory refuses while it
+    is made ready is raised, and nothing is kept then.
     """
 
     def __init__(
         self, device: Device, engine: BufferedEngine, sizes: tuple[Size, ...], inside: frozenset[Size], number: int,
         *, recorded: bool, traced: bool, feeder: Feeder | None = None, direct: bool = False,
-        kept: frozenset[str] = frozenset(),
+        kept: frozenset[str] = frozenset(), awake: bool = True,
     ) -> None:  # fmt: skip
-        self._device, self._engine, self.number = device, engine, number
+        self._device, self._engine, self.number, self._awake = device, engine, number, awake
         self.fed: Fed | None = None
         self.inside, self._direct = inside, direct
         self._held = Held()
@@ -153,7 +154,7 @@ class Lane:
     def wait(self) -> None:
         """The host waits for the batch under way: awake where one of its size was ever short, asleep for others."""
         least_us = self._least_us.get(self.size, math.inf)
-        self._device.wait_for(self.done, 2 * least_us if least_us <= SHORT_US else 0.0)
+        self._device.wait_for(self.done, 2 * least_us if self._awake and least_us <= SHORT_US else 0.0)
         self._least_us[self.size] = min(least_us, (time.perf_counter() - self._put_at) * 1e6)
 
     def put(self, size: Size, inside: bool) -> None:

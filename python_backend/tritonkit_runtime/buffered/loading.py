@@ -36,13 +36,14 @@ def load(
     engine: str, path: Path, inputs: Sequence[TensorSpec], outputs: Sequence[TensorSpec], buckets: Sequence[int], *,
     gpu: int | None, batched: bool = True, threads: int = 1, slots: int = 3, copies: Copies = "auto",
     feed: Callable[[Kernels], Feeder] | None = None, lengths: Sequence[int] = (), direct: bool = False,
-    stay: bool = False,
+    stay: bool = False, awake: bool = True,
 ) -> Loaded:  # fmt: skip
     """The engine that is named, on the GPU of this number or (None) on the CPU, warm for every bucket in all lengths.
 
     `threads` are ONNX Runtime's and PyTorch's, on the CPU. `feed` makes what fills one of the inputs, on a GPU. There
-    inputs may come in its memory if `direct`, and the outputs `stay` in it. Raises ParameterError for what cannot be
-    loaded, OutOfMemoryError where it has no room, and what `feed` raises; nothing is kept then.
+    inputs may come in its memory if `direct`, and the outputs `stay` in it. `awake` is the ring's. Raises
+    ParameterError for what cannot be loaded, OutOfMemoryError where it has no room, and what `feed` raises; nothing
+    is kept then.
     """
     if engine not in ENGINES:
         raise ParameterError(f"there is no engine {engine!r}; valid are {', '.join(ENGINES)}")
@@ -79,6 +80,7 @@ def load(
         ring = Ring(
             device, made, sizes, slots=slots, copies=copies, feeder=feeder, lengths=lengths,
             direct=direct and cuda is not None, kept=[tensor.name for tensor in made.outputs] if stay else (),
+            awake=awake,
         )  # fmt: skip
         return Loaded(device, made, ring, feeder)
     except BaseException:

@@ -19,12 +19,16 @@ if TYPE_CHECKING:
 
 
 class Placed(NamedTuple):
-    """Rows of an input that lie in the device's memory: where in the batch they begin, and how many."""
+    """Rows of an input that lie somewhere else than in the staging: where in the batch they begin, and how many.
+
+    In the device's memory, or `on_host`: in memory of the host that the device copies from by itself.
+    """
 
     name: str
     row: int
     rows: int
     tensor: OnDevice
+    on_host: bool = False
 
 
 def put_together(
@@ -41,7 +45,8 @@ def put_together(
     done = 0
     for part in placed:
         from_staging(done, part.row)
-        device.copy_within(pointer + part.row * item_bytes, part.tensor.pointer, part.tensor.nbytes, stream)
+        copy = device.copy_in if part.on_host else device.copy_within
+        copy(pointer + part.row * item_bytes, part.tensor.pointer, part.tensor.nbytes, stream)
         done = part.row + part.rows
     from_staging(done, rows)
 

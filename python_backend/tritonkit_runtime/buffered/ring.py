@@ -43,7 +43,8 @@ class Ring:
     after the other. `auto` decides by the size of a batch. `trace` notes when each part ran, in `spans`.
     A `feeder` fills one of the inputs on the device; it is closed after the ring, by who made it. `direct`: rows may
     come from the device's own memory. The outputs `kept` stay there, and their lane must not be given back before
-    nobody reads them any more.
+    nobody reads them any more. `awake`: whether short batches are waited for without sleeping, which holds up the
+    process's other threads.
     Raises ParameterError for what the engine cannot run, OutOfMemoryError, and CudaError when the device fails, and
     keeps nothing then.
     """
@@ -51,7 +52,7 @@ class Ring:
     def __init__(
         self, device: Device, engine: BufferedEngine, buckets: Sequence[int], *, slots: int = 3,
         copies: Copies = "auto", graphs: bool = True, trace: bool = False, feeder: Feeder | None = None,
-        lengths: Sequence[int] = (), direct: bool = False, kept: Collection[str] = (),
+        lengths: Sequence[int] = (), direct: bool = False, kept: Collection[str] = (), awake: bool = True,
     ) -> None:  # fmt: skip
         if slots < 2:
             raise ParameterError(f"slots is {slots}; a ring needs at least 2, one to fill while the other computes")
@@ -80,7 +81,7 @@ class Ring:
             for number in range(slots):
                 lane = Lane(
                     device, engine, sizes, inside, number, recorded=recorded, traced=trace, feeder=feeder,
-                    direct=direct, kept=self.kept,
+                    direct=direct, kept=self.kept, awake=awake,
                 )  # fmt: skip
                 self._held.add(lane.close)
                 self.lanes.append(lane)

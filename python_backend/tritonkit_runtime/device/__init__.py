@@ -37,6 +37,12 @@ class Device(Protocol):
     def free_pinned(self, pointer: int) -> None:
         """Gives pinned memory back."""
 
+    def register(self, host: int, size_bytes: int) -> None:
+        """Makes ordinary host memory such that the device copies from and to it by itself."""
+
+    def unregister(self, host: int) -> None:
+        """Makes it ordinary memory again, before it is given back."""
+
     def copy_in(self, pointer: int, host: int, size_bytes: int, stream: int) -> None:
         """From host to device memory."""
 

@@ -47,6 +47,8 @@ _TAKES: dict[str, tuple[Any, ...]] = {
     "cuMemFree_v2": (_P,),
     "cuMemHostAlloc": (_OUT, c_size_t, c_uint),
     "cuMemFreeHost": (_P,),
+    "cuMemHostRegister_v2": (_P, c_size_t, c_uint),
+    "cuMemHostUnregister": (_P,),
     "cuMemcpyHtoDAsync_v2": (_P, _P, c_size_t, _P),
     "cuMemcpyDtoHAsync_v2": (_P, _P, c_size_t, _P),
     "cuMemcpyDtoDAsync_v2": (_P, _P, c_size_t, _P),
@@ -159,6 +161,14 @@ class Cuda:
     def free_pinned(self, pointer: int) -> None:
         """Gives page-locked memory back."""
         self._call("cuMemFreeHost", pointer)
+
+    def register(self, host: int, size_bytes: int) -> None:
+        """Locks pages of ordinary memory; they must be mapped until `unregister`."""
+        self._call("cuMemHostRegister_v2", host, size_bytes, 0)
+
+    def unregister(self, host: int) -> None:
+        """Lets the pages go; nothing may be copying from or to them."""
+        self._call("cuMemHostUnregister", host)
 
     def to_device(self, pointer: int, array: Array, stream: int) -> None:
         """Copies a contiguous array into device memory; it must live until the stream has got there."""

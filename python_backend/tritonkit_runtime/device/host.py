@@ -44,7 +44,19 @@ class Host:
         """Gives memory back."""
         del self._blocks[pointer]
 
-    pinned, free_pinned = allocate, free
+    def pinned(self, size_bytes: int) -> int:
+        """The same: all of it is this machine's."""
+        return self.allocate(size_bytes)
+
+    def free_pinned(self, pointer: int) -> None:
+        """Gives memory back."""
+        self.free(pointer)
+
+    def register(self, host: int, size_bytes: int) -> None:
+        """Nothing: it is copied by this process."""
+
+    def unregister(self, host: int) -> None:
+        """Nothing."""
 
     def copy_in(self, pointer: int, host: int, size_bytes: int, stream: int) -> None:  # noqa: ARG002
         """From one place to the other; nothing where they are one."""

@@ -70,5 +70,7 @@ class Program:
 def _runner(parameters: Parameters, folder: Path, gpu: int | None, log: Callable[[str], None]) -> Runner:
     if isinstance(parameters.program, FlowProgram):
         return FlowRunner(parameters.program, parameters, folder, gpu, log)
-    signature = Signature(parameters.inputs, parameters.outputs, parameters.max_batch_size, parameters.limits, gpu)
+    signature = Signature(
+        parameters.inputs, parameters.outputs, parameters.max_batch_size, parameters.limits, gpu, parameters.model
+    )
     return single_runner(parameters.program, signature, folder, parameters.model)

@@ -24,10 +24,13 @@ def loaded(
 ) -> Loaded:  # fmt: skip
     """The engine in its ring, an input filled by what `feed` makes; raises ParameterError, and what `feed` raises."""
     most = max(1, signature.max_batch_size)
-    if buffers.buckets[-1] != most:
+    shared = buffers.process == "shared"
+    if buffers.buckets[-1] < most or (buffers.buckets[-1] > most and not shared):
         raise ParameterError(
             f"buckets ends at {buffers.buckets[-1]}, and the largest batch is {most}: render the repository again"
         )
+    if shared:
+        return _elsewhere(program, buffers, signature, folder)
     try:
         return load(
             program.engine, folder / program.file, signature.inputs, signature.outputs, buffers.buckets,
@@ -38,6 +41,21 @@ def loaded(
     except (CudaError, ImportError, OSError) as error:  # the last two: an engine's package or its libraries
         where = "on the CPU" if signature.gpu is None else f"on GPU {signature.gpu}"
         raise ParameterError(f"{program.file} cannot be made ready {where}: {error}") from error
+
+
+def _elsewhere(program: EngineProgram, buffers: Buffers, signature: Signature, folder: Path) -> Loaded:
+    # Models that carry the runtime have this part of it where they need it alone.
+    from tritonkit_runtime.engine_process.work import Work
+    from tritonkit_runtime.engine_process.worker import load as reached
+
+    path = (folder / program.file).absolute()
+    if not path.is_file():
+        raise ParameterError(f"the engine's file {path} does not exist: build or render the model again")
+    work = Work(
+        signature.model, program.engine, path, signature.inputs, signature.outputs, buffers.buckets, signature.gpu,
+        signature.max_batch_size > 0, program.intra_op_threads, buffers.slots,
+    )  # fmt: skip
+    return reached(work, max(1, signature.max_batch_size))
 
 
 class BufferedRunner:

@@ -81,7 +81,9 @@ class FlowRunner:
                 if spec.name in joined:
                     self._stages += joined[spec.name]
                     continue
-                signature = Signature(spec.inputs, spec.outputs, parameters.max_batch_size, parameters.limits, gpu)
+                signature = Signature(
+                    spec.inputs, spec.outputs, parameters.max_batch_size, parameters.limits, gpu, parameters.model
+                )
                 runner = _load(spec, signature, folder, parameters.model)
                 self._runners.append(runner)
                 self._stages.append(_Stage(spec, runner, _shared(spec, program, parameters)))

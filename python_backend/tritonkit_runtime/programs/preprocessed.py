@@ -174,7 +174,9 @@ def _loaded(
         decoder = _decoder(buffers, recipe, device, gpu, told)
         return Kernel(device, recipe, pair.input, parameters.limits.max_pixels, decoder=decoder)
 
-    signature = Signature(pair.engine.inputs, pair.engine.outputs, parameters.max_batch_size, parameters.limits, gpu)
+    signature = Signature(
+        pair.engine.inputs, pair.engine.outputs, parameters.max_batch_size, parameters.limits, gpu, parameters.model
+    )
     ready = loaded(program, buffers, signature, folder, feeder)
     if any(tensor.most_bytes is not None for tensor in ready.engine.outputs):
         ready.close()

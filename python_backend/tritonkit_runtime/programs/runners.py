@@ -36,13 +36,17 @@ class Runner(Protocol):
 
 @dataclass(frozen=True)
 class Signature:
-    """The tensors of a program, what its images may cost, and the number of the instance's GPU, if it has one."""
+    """The tensors of a program, what its images may cost, and the number of the instance's GPU, if it has one.
+
+    `model` is the server's name of the model, for messages.
+    """
 
     inputs: tuple[TensorSpec, ...]
     outputs: tuple[TensorSpec, ...]
     max_batch_size: int
     limits: Limits
     gpu: int | None = None
+    model: str = ""
 
 
 def single_runner(program: SingleProgram, signature: Signature, folder: Path, name: str) -> Runner:

@@ -15,10 +15,14 @@ from generator.plan import EngineProgram
 from generator.workspace import open_workspace
 from generator_projects import SHORT, make_project
 from tritonkit_runtime.batch import Joined, concatenate
+from tritonkit_runtime.buffered.placing import Placed
 from tritonkit_runtime.buffered.requests import run_joined
 from tritonkit_runtime.buffered.ring import Ring
 from tritonkit_runtime.buffered.shapes import Fixed, Size
+from tritonkit_runtime.engine_process.memory import Shared, aligned
+from tritonkit_runtime.engine_process.worker import SLOTS
 from tritonkit_runtime.parameters import parse
+from tritonkit_runtime.placed import OnDevice
 from tritonkit_runtime.programs import Program, runners
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "python_backend" / "buffered"))
@@ -111,6 +115,53 @@ def test_a_batch_is_put_into_pinned_memory_and_its_answer_out_of_it(
     assert any((array[:6] == 9).all() for array in staged)
     assert not any(np.shares_memory(array, pixels) for array in staged)
     assert not any(np.shares_memory(array, out) for array in staged for out in answer.values())
+
+
+def test_an_instance_puts_rows_into_shared_memory_and_takes_answers_out_of_it(
+    ring_and_report: tuple[Ring, Counted, Report],
+) -> None:
+    """`shared-in` and `shared-out`, with an engine that is another process's."""
+    own, _, _ = ring_and_report
+    inputs, outputs = own.engine.inputs, own.engine.outputs
+    memory = Shared(SLOTS * sum(aligned(tensor.bytes_of(8)) for tensor in (*inputs, *outputs)))
+    ring = Ring(memory, Still(inputs, outputs), range(1, 9), slots=SLOTS)
+    pixels = np.full((3, *inputs[0].item), 9, np.float32)
+    answer = run_joined(ring, Joined([{"pixels": pixels}, {"pixels": pixels}]))
+    begin, end = memory.mapped.address, memory.mapped.address + memory.mapped.size_bytes
+    staged = [array for lane in ring.lanes for array in lane.slot.staged.values()]
+    assert all(begin <= array.ctypes.data and array.ctypes.data + array.nbytes <= end for array in staged)
+    assert any((array[:6] == 9).all() for array in staged)
+    assert not any(np.shares_memory(array, other) for array in staged for other in (pixels, *answer.values()))
+    ring.close()
+    memory.close()
+
+
+def test_the_engine_process_copies_each_instances_rows_and_all_answers_at_once(tmp_path: Path) -> None:
+    """`shared-to-gpu` and `merged-out`: two instances hand over three items each."""
+    spec = FUSED.replace("net.onnx}", "net.onnx, buffers: {process: shared}}")
+    work = open_workspace(make_project(tmp_path / "p", {"small": spec}), target="production")
+    [plan] = work.plans["production"]
+    [(_, part, _)] = plan.engines()
+    report = copies_of(plan, "http", Sizes(items=3, requests=2))
+    device = Counted()
+    engine = Still(*(tuple(Fixed(t.name, t.dtype, t.dims) for t in side) for side in (part.inputs, part.outputs)))
+    ring = Ring(device, engine, [8, 32], slots=2, copies="beside", direct=True, awake=False)
+    tensor, memory = engine.inputs[0], device.pinned(2 * engine.inputs[0].bytes_of(3))
+    placed = []
+    for instance in range(2):
+        pointer = memory + instance * tensor.bytes_of(3)
+        lies = OnDevice(pointer, tensor.shape(3, batched=True), tensor.dtype, device)
+        placed.append(Placed(tensor.name, 3 * instance, 3, lies, on_host=True))
+    before, waits = device.copied.copy(), device.counts["wait_for"]
+    lane = ring.take()
+    ring.start(lane, 6, placed=placed)
+    answers = ring.finish(lane)
+    done = device.copied - before
+    assert done["buffer-in"] == said(report, "shared-to-gpu") == 6 * 64 * 4
+    assert done["buffer-out"] == said(report, "merged-out") == 6 * 10 * 4
+    assert said(report, "rows-out") == sum(array.nbytes for array in answers.values())
+    assert device.counts["wait_for"] - waits == report.waits == 1
+    ring.give_back(lane)
 
 
 def test_the_requests_of_an_execution_become_one_array_and_a_single_one_stays_what_it_is() -> None:

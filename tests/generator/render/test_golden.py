@@ -68,13 +68,19 @@ targets:
   production: {server: "26.07", gpu: h200, engine: tensorrt, precision: fp16}
 """
 SHADE = '"""The mean of an image."""\n\n\nclass Shade:\n    def run(self, tensors, fail):\n        return {}\n'
-TREES = [("short", "embedded"), ("short", "production"), ("full", "embedded"), ("full", "production")]
+# One engine for all instances, in batches larger than one of them hands over.
+SHARED = (
+    SHORT.replace("name: small\n", "name: shared\nlayout: fused\n")
+    .replace("net.onnx}", "net.onnx, buffers: {process: shared, buckets: [8, 32, 128], slots: 3}}")
+    .replace("count: 2", "count: 6")
+)
+TREES = [(name, target) for name in ("short", "full", "shared") for target in ("embedded", "production")]
 
 
 @pytest.fixture
 def project(tmp_path: Path) -> Project:
-    """Both specs, and what the full one names."""
-    made = make_project(tmp_path / "project", {"short": SHORT, "full": FULL})
+    """The specs, and what the full one names."""
+    made = make_project(tmp_path / "project", {"short": SHORT, "full": FULL, "shared": SHARED})
     (made.root / "steps").mkdir()
     (made.root / "steps" / "shade.py").write_text(SHADE)
     other = made.root / "models" / "other"

@@ -79,6 +79,9 @@ def short_specs(draw: Draw) -> Data:
     buffers = data["model"].get("buffers", {})
     if buffers.get("preprocess") == "gpu" and not (before and method == "area"):
         buffers["preprocess"] = "auto"  # there is no kernel for no steps, nor a cubic one
+    if buffers.get("process") == "shared":
+        buffers.pop("preprocess", None)  # another process has the engine's memory
+        buffers.pop("copies", None)
     return data
 
 
@@ -96,7 +99,7 @@ ENGINE = {
     "warmup": st.just([{"name": "w", "inputs": {"pixels": {"zero": True}}}]),
     "response_cache": st.booleans(),
     "parameters": st.dictionaries(st.text("abé:1", min_size=1, max_size=3), TEXTS, max_size=2),
-    "buffers": st.fixed_dictionaries({}, optional={"slots": st.integers(2, 5), "copies": st.sampled_from(["inside", "beside"]), "preprocess": st.sampled_from(["auto", "gpu"])}),
+    "buffers": st.fixed_dictionaries({}, optional={"slots": st.integers(2, 5), "copies": st.sampled_from(["inside", "beside"]), "preprocess": st.sampled_from(["auto", "gpu"]), "process": st.sampled_from(["own", "shared"])}),
     "config": st.sampled_from([{}, {"optimization": {"priority": "PRIORITY_MAX"}}, {"parameters": {"own": {"string_value": "1e5"}}}]),
 }  # fmt: skip
 EXTRAS = {

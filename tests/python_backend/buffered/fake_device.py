@@ -148,6 +148,16 @@ class FakeDevice:
         self._called("free_pinned")
         self._drop(pointer)
 
+    def register(self, host: int, size_bytes: int) -> None:
+        self._called("register")
+        assert host not in self.live, "memory was registered twice"
+        self.live[host] = Block((ctypes.c_char * size_bytes).from_address(host), size_bytes, pinned=True)
+
+    def unregister(self, host: int) -> None:
+        self._called("unregister")
+        ctypes.string_at(host, 1)  # it is still mapped
+        del self.live[host]
+
     def _within(self, pointer: int, size: int, pinned: bool) -> None:
         inside = [a for a, b in self.live.items() if a <= pointer and pointer + size <= a + b.size]
         assert inside, f"{size} bytes at {pointer} are not within one block"

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from generator.memory import GpuMemory, GpuPart, Memory
     from generator.plan import Plan
 
-_COLUMNS = ("model", "instances", "full batch", "shared memory", "engine files", "buffers")
+_COLUMNS = ("model", "instances", "full batch", "shared memory", "engine files", "buffers", "engine processes")
 _POOL_COLUMNS = ("in the CUDA pool", "of", "times", "each", "together")
 _GPU_COLUMNS = ("on the GPU", "of", "times", "each", "together", "from")
 # Where a number comes from, in words.
@@ -108,10 +108,11 @@ def _show(plans: Sequence[Plan], found: Memory) -> None:
     click.echo()
     rows = [
         (m.model, str(m.instances), _mib(m.batch_bytes), _mib(m.instances * m.region_bytes),
-         _mib(m.copies * m.file_bytes), _mib(m.instances * m.pinned_bytes))
+         _mib(m.all_file_bytes), _mib(m.all_pinned_bytes), str(m.engine_processes or "-"))
         for m in found.models
     ]  # fmt: skip
-    columns = _COLUMNS if found.staging_bytes else _COLUMNS[:-1]
+    shared = any(m.engine_processes for m in found.models)
+    columns = _COLUMNS if shared else _COLUMNS[:-1] if found.staging_bytes else _COLUMNS[:-2]
     rows_shown = [row[: len(columns)] for row in rows]
     print_table(make_table(columns, rows_shown, right={*columns} - {"model"}, breaks={"model"}))
     click.echo()

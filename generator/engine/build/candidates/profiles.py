@@ -9,6 +9,7 @@ from generator.engine.build.jobs import Job
 from generator.engine.compile.base import Profile, ShapeRange
 from generator.engine.errors import Finding, StageError
 from generator.engine.inspect.shapes import axis_name, inputs_of, shaped
+from generator.plan import ModelPlan
 
 if TYPE_CHECKING:
     import onnx
@@ -25,7 +26,7 @@ def profiles_of(job: Job, model: onnx.ModelProto) -> tuple[Profile, ...]:
             {name: ShapeRange(tuple(p.min[name]), tuple(p.opt[name]), tuple(p.max[name])) for name in p.min}
             for p in given
         )
-        _check(profiles, model, job.model.max_batch_size)
+        _check(profiles, model, job.model)
         return profiles
     batched = job.model.max_batch_size > 0
     batch = job.request["batch"]
@@ -73,7 +74,7 @@ def _one(
     return profile
 
 
-def _check(profiles: Sequence[Profile], model: onnx.ModelProto, max_batch_size: int) -> None:
+def _check(profiles: Sequence[Profile], model: onnx.ModelProto, plan: ModelPlan) -> None:
     """Raises StageError (TK989): profiles that do not fit the graph, batches that none of them takes."""
     findings = []
     inputs = {value.name: shaped(value).dims or () for value in inputs_of(model.graph)}
@@ -92,20 +93,23 @@ def _check(profiles: Sequence[Profile], model: onnx.ModelProto, max_batch_size: 
                 shown = "[" + ", ".join(str(dim) if isinstance(dim, int) else "any" for dim in dims) + "]"
                 text = f"profile {number} does not fit the input `{name}`, which is {shown}"
                 findings.append(Finding("TK989", text, "fixed axes keep their length", "build.profiles"))
-    if not findings and (missing := _missing_batches(profiles, inputs, max_batch_size)):
+    if not findings and (missing := _missing_batches(profiles, inputs, plan.largest_run)):
         first, last = missing
         which = f"a batch of {first}" if first == last else f"batches of {first} to {last}"
-        text = f"no profile takes {which}, and `max_batch_size` is {max_batch_size}"
+        text = f"no profile takes {which}, and `max_batch_size` is {plan.max_batch_size}"
         hint = "widen a profile's first axis, add a profile, or lower `batching: {max_batch_size: ...}`"
+        if plan.largest_run > plan.max_batch_size:
+            text = f"no profile takes {which}, and `buckets` end at {plan.largest_run}"
+            hint = "widen a profile's first axis, add a profile, or end `buffers: {buckets: ...}` earlier"
         findings.append(Finding("TK989", text, hint, "build.profiles"))
     if findings:
         raise StageError(findings)
 
 
 def _missing_batches(
-    profiles: Sequence[Profile], inputs: Mapping[str, Sequence[int | str | None]], max_batch_size: int
+    profiles: Sequence[Profile], inputs: Mapping[str, Sequence[int | str | None]], largest: int
 ) -> tuple[int, int] | None:
-    """The first batches from 1 to `max_batch_size` that no profile takes for all inputs; None if there are none.
+    """The first batches from 1 to `largest` that no profile takes for all inputs; None if there are none.
 
     Inputs whose first axis is fixed have no batch axis.
     """
@@ -113,7 +117,7 @@ def _missing_batches(
     if not names:
         return None
     taken = [(max(p[n].min[0] for n in names), min(p[n].max[0] for n in names)) for p in profiles]
-    wanted, last = 1, max_batch_size
+    wanted, last = 1, largest
     for least, most in sorted((least, most) for least, most in taken if least <= most):
         if least > wanted:
             last = min(last, least - 1)

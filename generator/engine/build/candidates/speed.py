@@ -26,12 +26,14 @@ ENGINES = ("onnxruntime", "tensorrt", "inductor")
 
 
 def sizes_of(job: Job) -> list[int]:
-    """1, the preferred sizes and the largest; without a batch axis only one size, 1."""
+    """1, the preferred sizes, the largest, and of instances that share the engine the largest that it runs; without a
+    batch axis only one size, 1.
+    """
     model = job.model
     if model.max_batch_size == 0:
         return [1]
     preferred = model.batching.preferred if model.batching is not None else []
-    return sorted({1, *preferred, model.max_batch_size})
+    return sorted({1, *preferred, model.max_batch_size, model.largest_run})
 
 
 def measured(

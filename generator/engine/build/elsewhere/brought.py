@@ -41,7 +41,7 @@ class Brought:
 
     def unlike(self, found: Face, wanted: Face | None = None) -> list[str]:
         """What keeps it out of the place, in sentences without a subject; `wanted` in the place of `face`."""
-        return unlike(wanted or self.face, found, self.profiles, self.job.model.max_batch_size)
+        return unlike(wanted or self.face, found, self.profiles, self.job.model.largest_run)
 
     def refuse(self, said: Sequence[str], hint: str = "") -> None:
         """Raises StageError with every sentence, the file being what it is about."""

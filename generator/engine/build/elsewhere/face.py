@@ -67,17 +67,17 @@ def face_of_plan(runner: TensorRTRunner) -> Face:
     )
 
 
-def unlike(wanted: Face, found: Face, profiles: Sequence[Profile], max_batch_size: int) -> list[str]:
+def unlike(wanted: Face, found: Face, profiles: Sequence[Profile], largest: int) -> list[str]:
     """What keeps an engine of the face `found` out of the place of the spec's graph, in sentences without a subject.
 
-    `profiles` are the shapes that the spec asks for.
+    `profiles` are the shapes that the spec asks for, `largest` the largest batch that is run.
     """
     said = [
         *_tensors("input", wanted.inputs, found.inputs), *_tensors("output", wanted.outputs, found.outputs),
     ]  # fmt: skip
     if said:
         return said
-    refused = next((shapes for shapes in _asked(profiles, max_batch_size) if not found.takes(shapes)), None)
+    refused = next((shapes for shapes in _asked(profiles, largest) if not found.takes(shapes)), None)
     if refused is None:
         return []
     shown = ", ".join(f"`{name}` {list(shape)}" for name, shape in refused.items())
@@ -94,14 +94,14 @@ def _tensors(what: str, wanted: Mapping[str, str], found: Mapping[str, str]) -> 
             yield f"has {found[name]} as {what} `{name}`, which is {wanted[name]} in the spec's graph"
 
 
-def _asked(profiles: Sequence[Profile], max_batch_size: int) -> Iterator[Shapes]:
+def _asked(profiles: Sequence[Profile], largest: int) -> Iterator[Shapes]:
     """The least and the greatest shapes that are asked for, and every batch size with the usual other axes."""
     for profile in profiles:
         yield {name: range_.min for name, range_ in profile.items()}
         yield {name: range_.max for name, range_ in profile.items()}
         ends = [(range_.min[0], range_.max[0]) for range_ in profile.values() if range_.min]
         least, most = max((low for low, _ in ends), default=1), min((high for _, high in ends), default=0)
-        for size in range(least, min(most, max_batch_size) + 1):
+        for size in range(least, min(most, largest) + 1):
             yield {
                 name: (size if range_.min and range_.min[0] != range_.max[0] else range_.opt[0], *range_.opt[1:])
                 if range_.opt else ()

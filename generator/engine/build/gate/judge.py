@@ -168,7 +168,7 @@ class Judge:
         """Two batch sizes that are served: the smallest preferred one, and the largest."""
         model = self.job.model
         preferred = model.batching.preferred if model.batching is not None else []
-        sizes = {min(preferred, default=model.max_batch_size), model.max_batch_size}
+        sizes = {min(preferred, default=model.max_batch_size), model.largest_run}
         return sorted(size for size in sizes if size > 1)
 
 

@@ -1,0 +1,86 @@
+"""`python -m tritonkit_runtime.engine_process LISTENER WORK`: started by an instance, and by nobody else."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import socket
+import sys
+import time
+import traceback
+
+from tritonkit_runtime.buffered.loading import Loaded, load
+from tritonkit_runtime.device.errors import CudaError, OutOfMemoryError
+from tritonkit_runtime.engine_process import wire
+from tritonkit_runtime.engine_process.serving import Serving
+from tritonkit_runtime.engine_process.work import Work
+from tritonkit_runtime.parameters import ParameterError
+
+_FIRST_S = 30.0  # an instance connects at once; one that was ended meanwhile never does
+_LAST_WORDS_S = 2.0  # how long those who come are told why there is no engine
+
+
+def main(listener: socket.socket, work: Work) -> int:
+    """Serves until the last instance has left; the status that the process ends with."""
+    # The terminal's Ctrl-C is for the server, which takes its instances down in order, and they this.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # Threads that wait for Python wake each other within this, and not only after 5 ms.
+    sys.setswitchinterval(1e-4)
+    began = time.perf_counter()
+    try:
+        loaded = _loaded(work)
+    except Exception as error:  # noqa: BLE001 — libraries raise what they like, and the instances have to be told
+        if not isinstance(error, (ParameterError, OutOfMemoryError, CudaError, ImportError, OSError)):
+            traceback.print_exc()
+        where = "on the CPU" if work.gpu is None else f"on GPU {work.gpu}"
+        found = f"{work.path.name} cannot be made ready {where}: {error}"
+        _refuse(listener, str(error) if isinstance(error, ParameterError) else found)
+        return 1
+    _say(work, f"ready after {time.perf_counter() - began:.1f} s")
+    serving = Serving(loaded)
+    if lost := serving.serve(listener, _FIRST_S):
+        _say(work, lost)
+        os._exit(1)  # a lost context cannot be taken down in order
+    merged = f"{serving.jobs:,} batches of instances were run as {serving.batches:,}"
+    loaded.close()
+    if serving.last is not None:
+        serving.last.detach()  # or it would be closed before the driver's context is
+    _say(work, f"ends with the last instance; {merged}")
+    return 0
+
+
+def _loaded(work: Work) -> Loaded:
+    loaded = load(
+        work.engine, work.path, work.inputs, work.outputs, work.buckets, gpu=work.gpu, batched=work.batched,
+        threads=work.threads, slots=work.slots, copies="beside", direct=True, awake=False,
+    )  # fmt: skip
+    if any(tensor.most_bytes is not None for tensor in loaded.engine.outputs):
+        about = loaded.engine.about
+        loaded.close()
+        raise ParameterError(
+            f"shapes of outputs of {about} depend on the data, and batches of several instances could not be told "
+            "apart: leave out `process: shared`"
+        )
+    return loaded
+
+
+def _refuse(listener: socket.socket, words: str) -> None:
+    listener.settimeout(_LAST_WORDS_S)
+    with contextlib.suppress(OSError):
+        while True:
+            connection, _ = listener.accept()
+            with connection, contextlib.suppress(OSError, EOFError, ValueError):
+                connection.settimeout(_LAST_WORDS_S)
+                descriptor, _ = wire.receive_hello(connection)
+                os.close(descriptor)
+                wire.send_words(connection, words)
+
+
+def _say(work: Work, words: str) -> None:
+    sys.stderr.write(f"tritonkit: engine process of {work.about}: {words}\n")
+    sys.stderr.flush()
+
+
+if __name__ == "__main__":
+    sys.exit(main(socket.socket(fileno=int(sys.argv[1])), Work.of(sys.argv[2])))
