@@ -37,6 +37,7 @@ import gpu_served_jpeg as on_gpu
 import gpu_served_rows as rows
 import numpy as np
 from engines_gpu_plans import Results
+from gpu_served_choices import Choice, choices_of, of_choice
 from gpu_served_clients import Clients, default_count
 from gpu_served_models import Model, fitting, make_repository, say, shared_memory_bytes
 from gpu_served_reference import ANGLE, OTHER, OWN, Alone, Embedded, Labelled, largest_batch, run_alone
@@ -60,6 +61,7 @@ ROWS = tuple(row for rows_ in ROWS_OF.values() for row in rows_)
 # What a row needs of the budget at least, with the start of its server: those before it leave it that much.
 LEAST_S = {"eight_images": 35, "latency": 10, "open_loop": 12, "profile": 4, "embeddings": 35, "three_models": 20,
            "jpeg": 85}  # fmt: skip
+SHARED_FILES = (8,)  # what an instance decodes before it hands its batch over
 DECODE = "preprocess:\n  - decode: {to: rgb}\n  - resize: {size: [224, 224], method: linear}\n"
 
 
@@ -75,7 +77,9 @@ class Files:
 
 
 class Run:
-    """Everything that the rows need, made once. `waiting`: (instances, size of batch that the queue waits for)."""
+    """Everything that the rows need, made once. `waiting`: (instances, size of batch that the queue waits for);
+    `shared`: (instances that share an engine, the largest batch of each).
+    """
 
     def __init__(self, options: argparse.Namespace, results: Results, clients: Clients, folder: Path) -> None:
         self.on_gpu = options.device == "gpu"
@@ -83,7 +87,9 @@ class Run:
         self.counts = [int(count) for count in options.instances.split(",")]
         self.waiting = [(int(n), int(size)) for n, size in (pair.split("x") for pair in _words(options.waiting))]
         self.asked = frozenset(options.rows.split(","))
+        self.shared = [(int(n), int(size)) for n, size in (pair.split("x") for pair in _words(options.shared))]
         self.largest = options.largest
+        self.most = 128 if self.on_gpu else options.largest  # of an engine, alone or shared
         self.pace = rows.Pace() if self.on_gpu else rows.Pace(0.6, 0.8, 2, (8, 16), (2, 4), (8, 16), quick=True)
         self.files = self._files()
         self.pixels = graphs.images(IMAGES, SEED)
@@ -124,6 +130,10 @@ class Run:
         """An image model of so many instances."""
         files = self.files
         return Model(name, files.images, files.images_plan, PIXELS, BEST, instances, self.largest, **more)
+
+    def choices(self, word: str) -> list[Choice]:
+        """What a row may choose from."""
+        return choices_of(word, self.counts, self.waiting, self.shared, item_bytes=IMAGE_BYTES, largest=self.largest)
 
     def reference(self) -> dict[str, Any]:
         """What the plan answers by itself; the checkers are made of it."""
@@ -224,21 +234,12 @@ def finer(largest: int) -> tuple[int, ...]:
     return tuple(sorted({*powers, *between, largest}))
 
 
-def choices_of(run: Run, word: str) -> list[rows.Choice]:
-    """What a row may choose from: instances that take what there is, and such that wait for a whole bucket."""
-    plain = fitting(run.counts, 3, 4, IMAGE_BYTES, run.largest)
-    found = [rows.Choice(n, f"{word}served_{n}", f"{word}idle_{n}") for n in plain]
-    # Where shared memory is short there is room for the others only as far as for the plain ones.
-    waiting = [(n, size) for n, size in run.waiting if size <= run.largest] if len(plain) == len(run.counts) else []
-    return found + [rows.Choice(n, f"{word}waits_{n}_{size}", f"{word}idle_{n}", size) for n, size in waiting]
-
-
 def image_rows(run: Run, alone: Alone) -> None:
     """One image and eight a request, latency, the open loop, and a profile of the model's thread."""
     pace = run.pace
-    choices = choices_of(run, "")
+    choices = run.choices("")
     profiled = run.model("profiled", min(4, *run.counts), kind="profiled")
-    models = [run.model(one.served, one.instances, **one.batching) for one in choices]
+    models = [of_choice(run.model(one.served, one.instances), one, run.most) for one in choices]
     models += [run.model(f"idle_{n}", n, kind="idle") for n in sorted({one.instances for one in choices})]
     models += [run.model("at_once", 1, delay_us=0), run.model("idle_at_once", 1, delay_us=0, kind="idle"), profiled]
 
@@ -261,20 +262,24 @@ def other_rows(run: Run) -> None:
     most = run.largest
     models = [run.model("images_a", 2), run.model("images_b", 2)]
     ids = graphs.texts(IMAGES, SEED)
-    choices = choices_of(run, "texts_")
+    choices = run.choices("texts_")
     if files.texts is None or files.texts_plan is None:
         say("no embeddings were given: their row is left out, and three image models run together")
         models.append(run.model("images_c", 2))
     else:
         if run.on_gpu:
-            most = largest_batch(files.texts_plan, ids, most)
+            most = largest_batch(files.texts_plan, ids, run.most)
         choices = [choice for choice in choices if choice.waits_for <= most]
         models += [
-            Model(one.served, files.texts, files.texts_plan, TOKENS, EMBEDDING, one.instances, most, **one.batching)
+            of_choice(
+                Model(one.served, files.texts, files.texts_plan, TOKENS, EMBEDDING, one.instances, run.largest),
+                one,
+                most,
+            )
             for one in choices
         ]
         models += [
-            Model(f"texts_idle_{n}", files.texts, files.texts_plan, TOKENS, EMBEDDING, n, most, kind="idle")
+            Model(f"texts_idle_{n}", files.texts, files.texts_plan, TOKENS, EMBEDDING, n, run.largest, kind="idle")
             for n in sorted({choice.instances for choice in choices})
         ]
     texts = Data("texts", lambda of: {name: ("INT32", array[list(of)]) for name, array in ids.items()}, IMAGES)
@@ -304,11 +309,12 @@ def jpeg_row(run: Run, alone: Alone) -> None:
     # An instance decodes on one thread: up to as many as the machine has cores to spare. Each holds 2 GB of the GPU.
     wanted = [16, 28] if run.on_gpu else [2]
     counts = fitting([n for n in wanted if n < len(os.sched_getaffinity(0)) or n == wanted[0]], 1, 0, IMAGE_BYTES, 32)
-    names = {n: f"jpeg_{n}" for n in counts}
-    models = [
-        replace(run.model(name, n), inputs={"image": ("bytes", ())}, before=DECODE, largest=min(32, run.largest))
-        for n, name in names.items()
-    ]
+    choices = [Choice(n, f"jpeg_{n}", "") for n in counts]
+    choices += [Choice(n, f"jpeg_shared_{n}_{size}", "", 0, size) for n in counts for size in SHARED_FILES]
+    models = []
+    for one in choices:
+        model = replace(run.model(one.served, one.instances), inputs={"image": ("bytes", ())}, before=DECODE)
+        models.append(of_choice(replace(model, largest=min(32, run.largest)), one, run.most))
     way = None
     if run.on_gpu:
         why = on_gpu.absent()
@@ -325,7 +331,7 @@ def jpeg_row(run: Run, alone: Alone) -> None:
             ]  # fmt: skip
     with run.serving("jpeg", models) as serving:
         bench = rows.Bench(serving, data, alone, pace, run.left_s("jpeg"))
-        run.row("jpeg", lambda: rows.jpeg(bench, names, photographs, way))
+        run.row("jpeg", lambda: rows.jpeg(bench, choices, photographs, way))
 
 
 def several(results: Results, name: str, make: Callable[[], None]) -> None:
@@ -350,14 +356,17 @@ def main() -> int:
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--budget", type=float, default=240.0, help="seconds, building left out")
     parser.add_argument("--largest", type=int, default=64, help="largest batch that is served")
-    parser.add_argument("--instances", default="4,6", help="counts to try whose queue takes what there is")
+    parser.add_argument("--instances", default="4", help="counts to try whose queue takes what there is")
     parser.add_argument("--waiting", default=None, help="counts to try whose queue waits for a whole batch, as 6x32")
+    parser.add_argument("--shared", default=None, help="counts to try that share an engine, with batches of, as 8x32")
     parser.add_argument("--rows", default=",".join(ROWS), help="of the table; others are not measured")
     parser.add_argument("--clients", type=int, default=default_count(), help="client processes")
     parser.add_argument("--build-only", action="store_true", help="build the plan of --folded and end")
     options = parser.parse_args()
     if options.waiting is None:
-        options.waiting = "6x32,8x32,5x48,6x64,8x64" if options.device == "gpu" else "2x8"
+        options.waiting = "8x32,8x64" if options.device == "gpu" else "2x8"
+    if options.shared is None:
+        options.shared = "8x32,12x32,16x32,12x16" if options.device == "gpu" else "2x8"
     options.out.unlink(missing_ok=True)
     if options.device == "gpu":
         built = Results(options.out, 1e9).step("build", lambda: build(options))
@@ -371,9 +380,7 @@ def main() -> int:
         run = Run(options, results, stack.enter_context(Clients(options.clients, folder)), folder)
         results.step("facts", lambda: facts(options, run))
         if results.step("reference", run.reference) is not None:
-            alone = run.alone(
-                run.files.images_plan, PIXELS, BEST, {"images": run.pixels}, 128 if run.on_gpu else run.largest
-            )
+            alone = run.alone(run.files.images_plan, PIXELS, BEST, {"images": run.pixels}, run.most)
             stack.callback(alone.close)
             servers = {"image_rows": (image_rows, alone), "other_rows": (other_rows,), "jpeg_row": (jpeg_row, alone)}
             for name, (make, *more) in servers.items():

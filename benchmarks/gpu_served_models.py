@@ -197,7 +197,7 @@ def _finish(model: Model, rendered: Path, folder: Path, on_gpu: bool) -> None:
     for stage in told["program"]["stages"]:
         if stage["program"]["kind"] == "engine":
             sizes = list(model.buckets) or [1 << power for power in range(model.largest.bit_length())]
-            stage["program"]["buffers"] = {"buckets": sizes, "slots": 2, "copies": "auto"}
+            stage["program"]["buffers"] = {"buckets": sizes, "slots": 2, "copies": "auto", **model.buffers}
     path.write_text(json.dumps(told))
 
 

@@ -17,6 +17,7 @@ from typing import Any
 
 import gpu_served_jpeg as decoded_on_gpu
 from engines_gpu_plans import interval
+from gpu_served_choices import Choice
 from gpu_served_models import Model, as_json, profile_file
 from gpu_served_reference import Alone
 from gpu_served_turns import TRANSPORTS, Data, Load, Serving, best, in_turns, judged, middle
@@ -31,28 +32,10 @@ class Pace:
     sweep_s: float = 0.6
     turn_s: float = 1.0
     rounds: int = 7
-    ones: Sequence[int] = (96, 128, 192, 256, 320)
-    eights: Sequence[int] = (12, 16, 24, 32, 40, 48)
+    ones: Sequence[int] = (128, 192, 256, 320)
+    eights: Sequence[int] = (16, 24, 32, 40, 48)
     files: Sequence[int] = (64, 128, 256, 512)
     quick: bool = False
-
-
-@dataclass(frozen=True)
-class Choice:
-    """A served model to try, and the model that answers alone with as many instances.
-
-    `waits_for`: the size of batch that its queue waits for (0: whatever there is), for `delay_us` at most.
-    """
-
-    instances: int
-    served: str
-    idle: str
-    waits_for: int = 0
-
-    @property
-    def batching(self) -> dict[str, Any]:
-        """Of a model's fields; the delay is about as long as so many items take to come."""
-        return {"preferred": [self.waits_for], "delay_us": 60 * self.waits_for} if self.waits_for else {}
 
 
 @dataclass(frozen=True)
@@ -77,7 +60,7 @@ def share_of_bounds(
         loads = {one: serving.load(one.served, transport, data, items) for one in choices}
         idles = {one.idle: serving.load(one.idle, transport, data, items, checked=False) for one in choices}
         swept = [
-            {"choice": one, "instances": one.instances, "waits_for": one.waits_for,
+            {"choice": one, "instances": one.instances, "waits_for": one.waits_for, "shared": one.shared,
              **serving.turn(load, level, pace.sweep_s)}
             for one, load in loads.items()
             for level in levels
@@ -93,7 +76,7 @@ def share_of_bounds(
             cases[f"answering alone, {level} in flight"] = partial(serving.turn, idle, level, pace.turn_s)
         rounds = in_turns(cases, pace.rounds, bench.left_s)
         found[transport] = {
-            "model": one.served, "instances": one.instances, "waits_for": one.waits_for,
+            "model": one.served, "instances": one.instances, "waits_for": one.waits_for, "shared": one.shared,
             "in_flight": chosen["in_flight"], "items_a_request": items,
             **judged(rounds, target), "engine_batch": alone.best,
             "sweep": [_short(turn) for turn in swept], "sweep_answering_alone": [_short(turn) for turn in answering],
@@ -102,7 +85,7 @@ def share_of_bounds(
 
 
 def _short(turn: Mapping[str, Any]) -> dict[str, Any]:
-    words = ("instances", "waits_for", "in_flight", "items_per_s", "p50_us", "p99_us")
+    words = ("instances", "waits_for", "shared", "in_flight", "items_per_s", "p50_us", "p99_us")
     return dict(as_json({word: turn[word] for word in words if word in turn}))
 
 
@@ -142,7 +125,7 @@ def open_loop(bench: Bench, row: Mapping[str, Any]) -> dict[str, Any]:
         ratio = interval([one["served"]["p99_us"] / one["served"]["p50_us"] for one in rounds])
         found[transport] = as_json({
             "p99_over_p50": ratio, "rate": rate, "target": 2,
-            **{word: before[word] for word in ("instances", "waits_for")},
+            **{word: before[word] for word in ("instances", "waits_for", "shared")},
             "p50_us": interval([one["served"]["p50_us"] for one in rounds]),
             "p99_us": interval([one["served"]["p99_us"] for one in rounds]),
             "sent_late_us": max(one["served"]["late_us"] for one in rounds), "met": ratio["median"] <= 2,
@@ -190,7 +173,7 @@ def together(serving: Serving, loads: Sequence[tuple[Load, int]], pace: Pace, le
 
 
 def jpeg(
-    bench: Bench, names: Mapping[int, str], files: Sequence[bytes], way: decoded_on_gpu.Way | None = None
+    bench: Bench, choices: Sequence[Choice], files: Sequence[bytes], way: decoded_on_gpu.Way | None = None
 ) -> dict[str, Any]:
     """Served over the slower of engine and decoding; that on the cores that clients and front end leave.
 
@@ -198,21 +181,22 @@ def jpeg(
     `way`: models that decode on the GPU, measured in the same rounds.
     """
     serving, data, alone, pace = bench.serving, bench.data, bench.alone, bench.pace
-    loads = {n: serving.load(served, "body", data, 1) for n, served in names.items()}
+    loads = {one.served: serving.load(one.served, "body", data, 1) for one in choices}
     swept = [
-        {"instances": n, **serving.turn(load, level, 2 * pace.sweep_s)}
-        for n, load in loads.items() for level in pace.files
+        {"instances": one.instances, "shared": one.shared,
+         **serving.turn(loads[one.served], level, 2 * pace.sweep_s)}
+        for one in choices for level in pace.files
     ]  # fmt: skip
     chosen = max(swept, key=lambda turn: float(turn["items_per_s"]))
-    n, level = int(chosen["instances"]), int(chosen["in_flight"])
-    first = serving.turn(loads[n], level, pace.turn_s)
+    name, level = str(chosen["model"]), int(chosen["in_flight"])
+    first = serving.turn(loads[name], level, pace.turn_s)
     elsewhere = first["cores"]["front end"] + first["cores"]["clients"]
     cores = max(1, round(len(os.sched_getaffinity(0)) - elsewhere))
     with ExitStack() as stack:
         pool = stack.enter_context(get_context("spawn").Pool(cores, _ready_to_decode, (list(files),)))
         pool.map(_decoded, [0.1] * cores, 1)
         cases: dict[str, Callable[[], Any]] = {
-            "served": partial(serving.turn, loads[n], level, pace.turn_s),
+            "served": partial(serving.turn, loads[name], level, pace.turn_s),
             "engine": partial(alone.rate, pace.turn_s / 2),
             "decoding": lambda: sum(pool.map(_decoded, [pace.turn_s] * cores, 1)),
         }
@@ -229,7 +213,8 @@ def jpeg(
     share = interval([one["served"]["items_per_s"] / min(one["engine"], one["decoding"]) for one in rounds])
     return dict(as_json({
         **more,
-        "share_of_the_slower": share, "target": 0.85, "met": share["median"] >= 0.85, "instances": n,
+        "share_of_the_slower": share, "target": 0.85, "met": share["median"] >= 0.85,
+        "instances": chosen["instances"], "shared": chosen["shared"],
         "in_flight": level, "cores_for_decoding": cores, "cores": first["cores"],
         "served": interval([one["served"]["items_per_s"] for one in rounds]),
         "served_p99_us": interval([one["served"]["p99_us"] for one in rounds]),

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from engines_gpu_plans import interval
+from gpu_busy import Busy
 from gpu_served_clients import Clients, Seen
 from gpu_served_models import as_json
 from gpu_served_reference import Embedded, Labelled, check_all
@@ -80,7 +81,8 @@ class Serving:
         address = self.server.http_address
         pids = family(self.server.pid)
         before, cpu = read_totals(address), _cpu(self.server.pid, pids)
-        seen = self.clients.turn(address, load.file, in_flight, seconds=seconds, seed=self.seed, rate=rate)
+        with Busy() as gpu:
+            seen = self.clients.turn(address, load.file, in_flight, seconds=seconds, seed=self.seed, rate=rate)
         after, spent = read_totals(address), _cpu(self.server.pid, pids)
         checker, count = self.checkers[load.model]
         check_all(seen.answers, load.items, count, checker)
@@ -89,6 +91,7 @@ class Serving:
             **_told(seen, load.items), "server": _split(after[load.model] - before[load.model]),
             "cores": {name: (spent[name] - cpu[name]) / seconds for name in cpu}
             | {"clients": seen.clients_cpu_s / seconds},
+            **({} if gpu.share is None else {"gpu": {"busy": gpu.share}}),
         }  # fmt: skip
 
     def together(self, loads: Sequence[tuple[Load, int]], seconds: float) -> list[dict[str, Any]]:
@@ -168,6 +171,7 @@ def judged(found: Sequence[Mapping[str, Any]], target: float, engine: str = "eng
             rate["median"] for name, rate in rates.items() if name not in ("served", engine)) else "answering alone",
         "served_p99_us": p99, "target": target, "met": share["median"] >= target and p99["median"] <= P99_US,
         "served_split": middle(found, "served", "server"), "served_cores": middle(found, "served", "cores"),
+        **({"served_gpu": middle(found, "served", "gpu")} if "gpu" in found[0]["served"] else {}),
         "rounds": found,
     }))  # fmt: skip
 
