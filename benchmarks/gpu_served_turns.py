@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from engines_gpu_plans import interval
@@ -80,10 +81,10 @@ class Serving:
         self.seed += 1
         address = self.server.http_address
         pids = family(self.server.pid)
-        before, cpu = read_totals(address), _cpu(self.server.pid, pids)
+        before, cpu, threads = read_totals(address), _cpu(self.server.pid, pids), ticks(self.server.pid)
         with Busy() as gpu:
             seen = self.clients.turn(address, load.file, in_flight, seconds=seconds, seed=self.seed, rate=rate)
-        after, spent = read_totals(address), _cpu(self.server.pid, pids)
+        after, spent, busiest = read_totals(address), _cpu(self.server.pid, pids), _busiest(self.server.pid, threads)
         checker, count = self.checkers[load.model]
         check_all(seen.answers, load.items, count, checker)
         return {
@@ -91,6 +92,7 @@ class Serving:
             **_told(seen, load.items), "server": _split(after[load.model] - before[load.model]),
             "cores": {name: (spent[name] - cpu[name]) / seconds for name in cpu}
             | {"clients": seen.clients_cpu_s / seconds},
+            "busiest_threads": [one / seconds for one in busiest],
             **({} if gpu.share is None else {"gpu": {"busy": gpu.share}}),
         }  # fmt: skip
 
@@ -107,6 +109,22 @@ class Serving:
             check_all(seen.answers, load.items, count, checker)
             found.append({"model": load.model, **_told(seen, load.items)})
         return found
+
+
+def ticks(process: int) -> dict[str, int]:
+    """Thread of a process -> hundredths of a second that it has run."""
+    found = {}
+    for task in Path(f"/proc/{process}/task").iterdir():
+        with suppress(OSError):  # it has ended
+            fields = (task / "stat").read_text().rsplit(")", 1)[1].split()
+            found[task.name] = int(fields[11]) + int(fields[12])
+    return found
+
+
+def _busiest(process: int, before: Mapping[str, int]) -> list[float]:
+    """Seconds that the six threads ran which ran the most since then."""
+    spent = sorted((now - before.get(thread, 0) for thread, now in ticks(process).items()), reverse=True)
+    return [one / 100 for one in spent[:6]]
 
 
 def _cpu(server: int, pids: Iterable[int]) -> dict[str, float]:

@@ -29,6 +29,7 @@ sys.path.insert(0, str(HERE.parent / "python_backend"))
 
 from gpu_served_models import ANSWERS_ALONE
 from gpu_served_requests import request
+from gpu_served_turns import ticks
 
 from deploy.embedded.flags import ServerNeeds
 from deploy.embedded.server import EmbeddedServer
@@ -80,15 +81,6 @@ def while_serving(address: str, in_flight: int) -> ClosedLoop:
 
 
 WAYS = {"one by one, idle": OneByOne, "each with a question": Greeted, "while it serves": while_serving}
-
-
-def ticks(pid: int) -> dict[str, int]:
-    """Thread -> hundredths of a second that it has run."""
-    found = {}
-    for task in Path(f"/proc/{pid}/task").iterdir():
-        fields = (task / "stat").read_text().rsplit(")", 1)[1].split()
-        found[task.name] = int(fields[11]) + int(fields[12])
-    return found
 
 
 def turn(server: EmbeddedServer, way: str, connections: int, payload: bytes, seconds: float) -> dict[str, Any]:
