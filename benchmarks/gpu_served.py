@@ -364,9 +364,9 @@ def main() -> int:
     parser.add_argument("--build-only", action="store_true", help="build the plan of --folded and end")
     options = parser.parse_args()
     if options.waiting is None:
-        options.waiting = "8x32,8x64" if options.device == "gpu" else "2x8"
+        options.waiting = "8x64" if options.device == "gpu" else "2x8"
     if options.shared is None:
-        options.shared = "8x32,12x32,16x32,12x16" if options.device == "gpu" else "2x8"
+        options.shared = "12x32,16x16,24x16,32x8" if options.device == "gpu" else "2x8"
     options.out.unlink(missing_ok=True)
     if options.device == "gpu":
         built = Results(options.out, 1e9).step("build", lambda: build(options))

@@ -8,8 +8,10 @@ from typing import Any
 
 from gpu_served_models import Model, fitting
 
-# Instances that share an engine need no whole batches: its process makes them.
-SHARED_DELAY_US = 300
+from generator.resolve.shared_process import sizes_together
+
+# Instances that share an engine need no whole batches, since its process makes them: so long they wait for their own.
+SHARED_DELAY_US = 1000
 
 
 @dataclass(frozen=True)
@@ -50,8 +52,8 @@ def choices_of(
 
 
 def of_choice(model: Model, one: Choice, largest: int) -> Model:
-    """The model as the choice has it. An engine that is shared runs batches up to `largest`, of several instances."""
+    """The model as the choice has it. An engine that is shared has its usual sizes of batch, up to `largest`."""
     if not one.shared:
         return replace(model, **one.batching)
-    sizes = tuple(size for size in (1, 2, 4, 8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128) if size <= largest)
+    sizes = tuple(size for size in sizes_together(one.shared, one.instances) if size <= largest)
     return replace(model, largest=one.shared, delay_us=SHARED_DELAY_US, buckets=sizes, buffers={"process": "shared"})

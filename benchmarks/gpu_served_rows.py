@@ -32,7 +32,7 @@ class Pace:
     sweep_s: float = 0.6
     turn_s: float = 1.0
     rounds: int = 7
-    ones: Sequence[int] = (128, 192, 256, 320)
+    ones: Sequence[int] = (128, 192, 256, 320, 360, 400)
     eights: Sequence[int] = (16, 24, 32, 40, 48)
     files: Sequence[int] = (64, 128, 256, 512)
     quick: bool = False

@@ -13,7 +13,7 @@ from typing import Any
 from generator.collector import Collector, Path
 from generator.plan import EngineBuffers, EngineProgram, ModelPlan, TargetPlan, Tensor
 from generator.project import EMBEDDED
-from generator.resolve.shared_process import check_lengths, fitting, instances_in
+from generator.resolve.shared_process import check_lengths, fitting, instances_in, sizes_together
 from generator.spec.models import Model
 from generator.spec.serving import Batching, Buffers, InstanceGroup
 
@@ -204,7 +204,10 @@ class Buffering:
     def _sizes(self, model: ModelPlan, said: Buffers, lengths: Mapping[str, tuple[int, ...]]) -> EngineBuffers:
         largest = max(1, model.max_batch_size)
         preferred = self.batching.preferred if self.batching.dynamic and model.max_batch_size else []
-        buckets = sorted(said.buckets) or sorted({*_doubling(largest), *preferred})
+        usual = sorted({*_doubling(largest), *preferred})
+        if said.process == "shared" and model.max_batch_size and self.instances.on_a_gpu:
+            usual = sizes_together(largest, self.instances.on_a_gpu)
+        buckets = sorted(said.buckets) or usual
         missing = [size for size in dict.fromkeys([*preferred, largest]) if size not in buckets]
         beyond = [size for size in buckets if size > largest]
         if said.process == "shared" and model.max_batch_size:

@@ -11,6 +11,7 @@ from generator.plan import ModelPlan
 from generator.spec.serving import Buffers, InstanceGroup
 
 _PLACES = frozenset({"gpu", "auto"})
+_TOGETHER, _FINE = 128, 16
 # What a spec may say beside it, by field: what does not go with it, why, and what goes.
 _APART = (
     (
@@ -100,6 +101,21 @@ def fitting(model: ModelPlan, said: Buffers, placed: Instances, target: str, col
             "say more instances there, or `process: own`",
         )  # fmt: skip
     return said.model_copy(update=fits)
+
+
+def sizes_together(largest: int, instances: int) -> list[int]:
+    """Sizes of batch that an engine on a GPU is ready for where nobody says them; `largest` is one instance's.
+
+    They end at what all `instances` on the GPU hand over at a time, 128 at most: beyond that a GPU is hardly faster,
+    and each item waits for the others. From 16 on there are four sizes to a doubling: whatever has come is run, and
+    nearly half of such a batch would be padding else.
+    """
+    most = max(largest, min(_TOGETHER, largest * instances))
+    sizes, size = [1], 1
+    while size < most:
+        size += size if size < _FINE else (1 << (size.bit_length() - 1)) // 4
+        sizes.append(min(size, most))
+    return sorted({*sizes, largest})
 
 
 def check_lengths(

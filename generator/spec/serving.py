@@ -173,7 +173,7 @@ class Buffers(Strict):
         default_factory=list,
         description="Sizes of batch that the engine is made ready for; a batch is padded to the next one. With "
         "`process: shared` they may end beyond the largest batch. None: 1, 2, 4, … up to the largest batch, and the "
-        "preferred sizes.",
+        "preferred sizes; with `process: shared` on a GPU up to what all of its instances hand over, 128 at most.",
     )
     lengths: list[PositiveInt] = Field(
         default_factory=list,

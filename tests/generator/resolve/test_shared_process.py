@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import pytest
 
 from generator.plan import EngineBuffers, EngineProgram, Plan
 from generator.problems import Problem, Severity
+from generator.resolve.shared_process import sizes_together
 from generator.resolve.show import as_yaml, full_spec
 from generator.workspace import Workspace, open_workspace, render_trees
 from generator_projects import SHORT, make_project, write_onnx
@@ -100,9 +102,29 @@ def test_one_session_on_the_cpu_has_as_many_threads_as_there_were_instances(tmp_
     assert engine_of(planned(tmp_path / "config", spec, "embedded")).intra_op_threads == 6
 
 
-def test_left_out_the_sizes_are_those_of_the_batching(tmp_path: Path) -> None:
+def test_left_out_the_sizes_end_at_what_all_instances_of_a_gpu_hand_over(tmp_path: Path) -> None:
     buffers = engine_of(planned(tmp_path, SHARED)).buffers
-    assert buffers == EngineBuffers((1, 2, 4, 8, 16, 32), 2, "auto", process="shared")
+    sizes = (1, 2, 4, 8, 16, 20, 24, 28, 32, 40, 48, 56, 64)
+    assert buffers == EngineBuffers(sizes, 2, "auto", process="shared")
+
+
+def test_left_out_on_a_cpu_they_end_at_the_largest_batch(tmp_path: Path) -> None:
+    buffers = engine_of(planned(tmp_path, SHARED, "embedded")).buffers
+    assert buffers is not None
+    assert buffers.buckets == (1, 2, 4, 8, 16, 32)
+
+
+@pytest.mark.parametrize(
+    ("largest", "instances", "end"),
+    [(8, 16, [96, 112, 128]), (32, 1, [24, 28, 32]), (100, 4, [100, 112, 128]), (200, 4, [160, 192, 200]),
+     (1, 3, [1, 2, 3]), (12, 2, [16, 20, 24])],
+)  # fmt: skip
+def test_they_are_many_and_hold_what_one_instance_hands_over(largest: int, instances: int, end: list[int]) -> None:
+    sizes = sizes_together(largest, instances)
+    assert sizes[-3:] == end
+    assert largest in sizes
+    assert sizes == sorted(set(sizes))
+    assert all(b <= 2 * a if a < 16 else 4 * b <= 5 * a for a, b in pairwise(sizes))
 
 
 @pytest.mark.parametrize("buckets", [[128], [64, 16], [32]])
