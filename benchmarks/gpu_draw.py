@@ -25,6 +25,13 @@ WAYS = {
     "requests, ring inside, 3 in flight": "requests through the ring, 3 in flight",
 }
 COPIED = "kernel, copied on"
+SERVERS = ("queue", "input", "compute", "output")
+ENGINES = {"own": "engine of its own", "shared": "engine process"}
+PARTS = {
+    "inputs_and_lane": "taking inputs and a lane", "copying_in": "copying rows in",
+    "launching": "launching, zeros after the rows", "waiting": "waiting for the GPU, or the engine process",
+    "response": "making responses", "rest": "the rest: Python",
+}  # fmt: skip
 INSTANCES_WAITING = 6
 BLUE, GREEN, RED, GREY, YELLOW = "#4477aa", "#228833", "#ee6677", "#bbbbbb", "#ccbb44"
 
@@ -185,6 +192,53 @@ def _fastest(one: Found, start: str) -> str:
     )
 
 
+def parts(found: Found) -> str:
+    """One request in flight, in microseconds: what the client sees, what the server counts, and `execute` by part."""
+    alone, columns = found["alone"], [(case, transport) for case in ENGINES for transport in TRANSPORTS]
+
+    def row(title: str, *path: str, of: str = "{}") -> list[str]:
+        cells = []
+        for case, transport in columns:
+            value: Any = alone[transport].get(of.format(case))
+            for word in path:
+                value = value and value[word]
+            cells.append(told(value) if value else "–")
+        return [title, *cells]
+
+    rows = [
+        row("the client's median", "p50_us"),
+        row("the same without clocks", "p50_us", of="{}, without clocks"),
+        row("the same of a model that only answers", "p50_us", of="answering alone"),
+        ["the engine alone", *[told(alone["engine_us"])] * len(columns)],
+        *(row(f"the server's mean: {word}", "server", f"{word}_us") for word in SERVERS),
+        row("all of `execute`", "parts_us", "all"),
+        *(row(title, "parts_us", part) for part, title in PARTS.items()),
+    ]
+    return table(["µs", *(f"{ENGINES[case]}, {transport}" for case, transport in columns)], rows)
+
+
+def parts_loaded(found: Found) -> str:
+    """Where instances are under load: shares of their time, and microseconds an image and instance."""
+    of = {case: found["loaded"][case] for case in ENGINES}
+    rows = [
+        ["images/s; mean batch"],
+        ["p99, ms; page faults an image"],
+        ["outside `execute`: Triton's stub, and nothing to do"],
+    ]
+    for one in of.values():
+        rows[0] += [told(one["items_per_s"]), told(one["mean_batch"], 1)]
+        rows[1] += [told(one["p99_us"], 1, 0.001), told(one["page_faults_an_image"], 2)]
+        rows[2] += [told(one["share"]["outside"], 2), told(one["us_an_image"]["outside"], 1)]
+    for part, title in PARTS.items():
+        cells = [[told(one["share"][part], 2), told(one["us_an_image"][part], 1)] for one in of.values()]
+        rows.append([title, *(cell for pair in cells for cell in pair)])
+    head = [""]
+    for case, one in of.items():
+        count, level = f"{one['instances']['median']:g}", one["in_flight"]
+        head += [f"{ENGINES[case]}, {count} instances, {level} in flight: share", "µs an image and instance"]
+    return table(head, rows)
+
+
 def written(page: str, tables: Mapping[str, str]) -> str:
     """The page with each table between its marks. ValueError where a mark is missing."""
     for name, text in tables.items():
@@ -292,19 +346,23 @@ def _pixels(axes: Axes, preprocess: Found) -> None:
     axes.legend(loc="upper left", fontsize=8.5)
 
 
-def tables(served: Found, ring: Found, preprocess: Found) -> dict[str, str]:
-    """Every table of the page by its mark."""
-    return {
+def tables(served: Found, ring: Found, preprocess: Found, clocks: Found) -> dict[str, str]:
+    """Every table of the page by its mark; those of the clocks where a script has measured them."""
+    found = {
         "targets": targets(served), "rates": rates(served), "batches": batches(served), "waiting": waiting(served),
         "engine": engine(ring), "kernel": kernel(preprocess),
     }  # fmt: skip
+    for name, make, step in (("parts", parts, "alone"), ("parts_loaded", parts_loaded, "loaded")):
+        if "rounds" in clocks.get(step, {}):
+            found[name] = make(clocks)
+    return found
 
 
 def main() -> None:
     """Writes tables and chart."""
     found = load("served"), load("engine"), load("preprocess")
     page = PAGE.read_text(encoding="utf-8")
-    PAGE.write_text(written(page, tables(*found)), encoding="utf-8")
+    PAGE.write_text(written(page, tables(*found, load("parts"))), encoding="utf-8")
     save(draw(*found), HERE / "gpu.svg")
 
 

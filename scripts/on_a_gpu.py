@@ -31,7 +31,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "benchmarks"))
 
 from gpu_code import ROOT, code
 
-PARTS = ("tests", "engine", "preprocess", "pool", "served", "served_mps")
+PARTS = ("tests", "engine", "preprocess", "pool", "parts", "served", "served_mps")
 LIBRARIES = ("test_inductor_on_a_gpu", "test_onnxruntime_on_a_gpu")
 _MARGIN_S = 60  # what a part may take beyond its budget before it is ended: it ends itself 45 s after it
 _FILE_LIMIT_S = 300  # of the tests of one file
@@ -148,15 +148,19 @@ def main() -> None:
         tests(plans / "plain.plan", options.out, f"{repeat} --only tests", libraries=False)
     if "libraries" in asked:
         tests(plans / "plain.plan", options.out, f"{repeat} --only libraries", libraries=True)
-    served = [
+    images = [
         "--graph", str(plans / "resnet50.fp32.onnx"), "--plan", str(plans / "plain.plan"),
-        "--folded", str(plans / "folded.plan"), "--texts", str(plans / "embeddings.fp32.onnx"),
-        "--texts-plan", str(plans / "texts.plan"), *options.served,
+        "--folded", str(plans / "folded.plan"),
+    ]  # fmt: skip
+    served = [
+        *images, "--texts", str(plans / "embeddings.fp32.onnx"), "--texts-plan", str(plans / "texts.plan"),
+        *options.served,
     ]  # fmt: skip
     commands = {
         "engine": (80.0, [str(plans / "plain.plan")]),
         "preprocess": (60.0, ["--torch", options.torch] if options.torch else []),
         "pool": (50.0, []),
+        "parts": (60.0, images),
         "served": (options.served_s, served),
     }
     for name, (budget_s, arguments) in commands.items():

@@ -10,7 +10,7 @@ import pytest
 
 def test_the_tables_are_those_of_the_files() -> None:
     page = gpu_draw.PAGE.read_text(encoding="utf-8")
-    found = gpu_draw.tables(*(gpu_draw.load(name) for name in ("served", "engine", "preprocess")))
+    found = gpu_draw.tables(*(gpu_draw.load(name) for name in ("served", "engine", "preprocess", "parts")))
     assert gpu_draw.written(page, found) == page, "run `python benchmarks/gpu_draw.py`"
 
 
@@ -80,6 +80,48 @@ def test_the_open_loop_is_told_where_it_was_measured() -> None:
     told = "| p99 ÷ p50 at 70 % load, body, 9,000 images/s | – | ≤ 2 | 1.30 (1.20 to 1.40) | yes |"
     assert told in gpu_draw.targets(served)
     assert gpu_draw.batches(served).count("| open loop, body |") == 1
+
+
+def clocks() -> dict[str, Any]:
+    """What gpu_parts.py writes, every number of it another one."""
+    number = iter(range(1, 1000))
+
+    def of(*words: str) -> dict[str, Any]:
+        return {word: {"median": one, "low": one, "high": one} for word, one in zip(words, number, strict=False)}
+
+    def case() -> dict[str, Any]:
+        server = of(*(f"{word}_us" for word in gpu_draw.SERVERS))
+        return {**of("p50_us"), "server": server, "parts_us": of("all", *gpu_draw.PARTS)}
+
+    alone = {
+        transport: {"own": case(), "shared": case(), "own, without clocks": of("p50_us"), "answering alone": case()}
+        for transport in gpu_draw.TRANSPORTS
+    }
+    loaded = {
+        name: {**of("items_per_s", "mean_batch", "instances", "p99_us", "page_faults_an_image"), "in_flight": 192,
+               "share": of("outside", *gpu_draw.PARTS), "us_an_image": of("outside", *gpu_draw.PARTS)}
+        for name in gpu_draw.ENGINES
+    }  # fmt: skip
+    return {"alone": {**alone, **of("engine_us"), "rounds": []}, "loaded": {**loaded, "rounds": []}}
+
+
+def test_the_clocks_have_tables_where_a_script_has_measured_them() -> None:
+    others = [gpu_draw.load(name) for name in ("served", "engine", "preprocess")]
+    assert {"parts", "parts_loaded"}.isdisjoint(gpu_draw.tables(*others, {}))
+    found = clocks()
+    told = gpu_draw.tables(*others, found)
+    assert gpu_draw.written(gpu_draw.PAGE.read_text(encoding="utf-8"), told)
+    lines = told["parts"].splitlines()
+    assert len({line.count("|") for line in lines}) == 1
+    bare = found["alone"]["body"]["own, without clocks"]["p50_us"]["median"]
+    assert lines[3].startswith(f"| the same without clocks | {bare} ({bare} to {bare}) |")
+    assert lines[3].endswith("| – | – |")
+    waiting = found["alone"]["shared memory"]["shared"]["parts_us"]["waiting"]["median"]
+    assert next(line for line in lines if "waiting" in line).endswith(f"| {waiting} ({waiting} to {waiting}) |")
+    head, _, first, *rest = told["parts_loaded"].splitlines()
+    assert head.count("192 in flight: share | µs an image and instance |") == len(gpu_draw.ENGINES)
+    assert first.startswith("| images/s; mean batch | ")
+    assert len(rest) == 2 + len(gpu_draw.PARTS)
 
 
 def test_a_page_without_a_place_for_a_table() -> None:

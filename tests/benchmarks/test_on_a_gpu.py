@@ -54,7 +54,7 @@ def test_every_part_runs_a_script_that_is_there(
     asked(monkeypatch, tmp_path)
     every = {file.stem for file in (on_a_gpu.ROOT / "tests/python_backend/gpu").glob("test_*.py")}
     files = every - set(on_a_gpu.LIBRARIES)
-    assert list(started)[len(files) :] == ["engine", "preprocess", "pool", "served", "served_mps"]
+    assert list(started)[len(files) :] == ["engine", "preprocess", "pool", "parts", "served", "served_mps"]
     assert files == set(list(started)[: len(files)])
     for name, (command, limit_s, _) in started.items():
         assert (on_a_gpu.ROOT / command[-1 if name.startswith("test_") else 1]).is_file()

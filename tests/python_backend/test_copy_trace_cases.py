@@ -10,7 +10,18 @@ from typing import Any
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parent / "gpu"))
-from copy_trace_cases import CASES, PICTURES, TABLE_BYTES, Case, Served, make
+from copy_trace_cases import (
+    CASES,
+    PICTURES,
+    SHARED,
+    SHARED_PAIR,
+    SHARED_PICTURES,
+    SHARING,
+    TABLE_BYTES,
+    Case,
+    Served,
+    make,
+)
 from copy_trace_reader import Calls, Copy, Seen, Wait
 from copy_trace_run import REQUESTS, Result, result_of
 
@@ -34,7 +45,7 @@ def copied(kind: str, source: str, to: str, size: int, at: int, stream: int = 13
 
 
 def compared(served: Served, case: Case, stub: Seen, server: Seen) -> Result:
-    """With a trace in which every request does the same."""
+    """With a trace in which every request does the same; `stub` is of the process that has the engine."""
 
     def times(seen: Seen) -> Seen:
         copies = [c._replace(start_ns=c.start_ns + 999 * n, end_ns=c.end_ns + 999 * n)
@@ -42,7 +53,8 @@ def compared(served: Served, case: Case, stub: Seen, server: Seen) -> Result:
         waits = [w._replace(end_ns=w.end_ns + 999 * n) for n in range(REQUESTS) for w in seen.waits]
         return Seen(copies, waits, Calls(*(count * REQUESTS for count in seen.calls)))
 
-    traces = {f"stub of {case.model}": times(stub), "server": times(server)}
+    having = "engine process" if case.model in SHARING else "stub"
+    traces = {f"{having} of {case.model}": times(stub), "server": times(server)}
     return result_of(case, served.report(case), {name: seen for name, seen in traces.items() if seen != Seen()})
 
 
@@ -86,6 +98,34 @@ def test_pixels_go_with_the_table_that_says_where_they_lie(served: Served) -> No
     assert result.waits_are_right, result.table()
 
 
+ASLEEP = Calls(events=1)
+
+
+def test_an_engine_process_copies_from_what_the_instance_shares_with_it(served: Served) -> None:
+    engine = Seen([copied("HtoD", "pinned", "GPU", 4 * IN, 10), copied("DtoH", "GPU", "pinned", 4 * OUT, 30)],
+                  [], ASLEEP)  # fmt: skip
+    for model, protocol in ((SHARED, "grpc"), (SHARED, "system-shm"), (SHARED_PICTURES, "grpc")):
+        result = compared(served, Case(model, protocol, 4), engine, Seen())  # type: ignore[arg-type]
+        assert result.is_right, result.table()
+        assert result.waits_are_right, result.table()
+    server = Seen([copied("DtoH", "GPU", "pageable", 4 * IN, 1), copied("HtoD", "pageable", "GPU", 4 * OUT, 50)],
+                  [Wait("stream", 51, 60, 13)])  # fmt: skip
+    result = compared(served, Case(SHARED, "cuda-shm", 4), engine, server)
+    assert result.is_right, result.table()
+    assert result.waits_are_right, result.table()
+
+
+def test_what_an_instance_does_with_a_gpu_beside_its_engine_process_is_told(served: Served) -> None:
+    case = Case(SHARED, "grpc", 1)
+    mine = Seen([copied("HtoD", "pinned", "GPU", IN, 10)], [], ASLEEP)
+    result = result_of(case, served.report(case), {f"stub of {SHARED}": mine})
+    assert not result.is_right
+    assert not result.waits_are_right
+    # Memory that could not be locked is copied through the driver's own.
+    pageable = Seen([copied("HtoD", "pageable", "GPU", IN, 10), copied("DtoH", "GPU", "pinned", OUT, 30)], [], ASLEEP)
+    assert not compared(served, case, pageable, Seen()).is_right
+
+
 def test_what_nobody_expected_is_in_the_table_and_what_is_small_is_only_told(served: Served) -> None:
     case = Case("host_to_host", "grpc", 1)
     copies = [copied("HtoD", "pinned", "GPU", IN, 10), TO_PINNED, copied("HtoD", "pageable", "GPU", 8, 1)]
@@ -107,9 +147,14 @@ def test_the_report_says_what_was_seen_on_a_gpu(served: Served, told: dict[str, 
     assert nothing.expected_waits == {process: sum(kinds.values()) for process, kinds in found["waits"].items()}
 
 
-def test_every_case_was_seen() -> None:
+def test_every_case_was_seen_whose_rules_say_so(served: Served) -> None:
+    def is_seen(case: Case) -> bool:
+        return all(
+            hop.is_seen for hop in served.report(case).hops if hop.copied_bytes and "GPU" in {hop.source, hop.to}
+        )
+
     assert {(told["model"], told["protocol"], told["items"]) for told in TOLD} == {
-        (case.model, case.protocol, case.items) for case in CASES
+        (case.model, case.protocol, case.items) for case in CASES if is_seen(case)
     }
     assert all(told["as_the_report_says"] and told["waits_as_the_report_says"] for told in TOLD)
 
@@ -120,6 +165,11 @@ def test_two_inputs_and_two_outputs_are_all_copied(served: Served, items: int) -
     both = items * (49152 + 4096)
     for case, rows, waits in (
         (Case("pair_in_host", "grpc", items), {"stub HtoD pinned": both, "stub DtoH pinned": both}, {"stub": 1}),
+        (Case(SHARED_PAIR, "grpc", items), {"engine process HtoD pinned": both, "engine process DtoH pinned": both},
+         {"engine process": 1}),
+        (Case(SHARED_PAIR, "cuda-shm", items),
+         {"server DtoH pageable": both, "engine process HtoD pinned": both, "engine process DtoH pinned": both,
+          "server HtoD pageable": both}, {"server": 3, "engine process": 1}),
         (Case("pair_in_device", "grpc", items), {"stub HtoD pinned": both, "stub DtoH pageable": both}, {"stub": 3}),
         (Case("pair_in_device", "cuda-shm", items), {"server DtoD GPU": 2 * both, "stub DtoD GPU": 2 * both},
          {"server": 3, "stub": 3}),
@@ -136,5 +186,5 @@ def test_two_inputs_and_two_outputs_are_all_copied(served: Served, items: int) -
 def test_every_case_has_something_to_be_seen(served: Served, case: Case) -> None:
     nothing = result_of(case, served.report(case), {})
     assert nothing.expected
-    assert nothing.expected_waits["stub"] >= 1
+    assert nothing.expected_waits["engine process" if case.model in SHARING else "stub"] >= 1
     assert not nothing.is_right

@@ -117,6 +117,11 @@ def test_processes_have_names() -> None:
     assert name_of(["/x/tritonserver", "--http-port=1"]) == "server"
     assert name_of(["/b/triton_python_backend_stub", "/r/resnet/1/model.py", "region"]) == "stub of resnet"
     assert name_of(["/usr/bin/python3", "-c", "pass"]) == "python3"
+    work = '{"model": "resnet", "engine": "tensorrt", "path": "/r/resnet/1/model.plan"}'
+    # As copy_trace.c writes it: all words with a space between them.
+    command = f"/usr/bin/python3.11 -m tritonkit_runtime.engine_process 5 {work}".split(" ")
+    assert name_of(command) == "engine process of resnet"
+    assert name_of(command[:4]) == "python3.11"
     assert name_of([""]) == "unknown"
 
 

@@ -8,7 +8,14 @@ from typing import Any
 import pytest
 
 from tritonkit_runtime import parameters
-from tritonkit_runtime.parameters import EngineProgram, ParameterError, PythonProgram, StepsProgram, TensorSpec
+from tritonkit_runtime.parameters import (
+    Buffers,
+    EngineProgram,
+    ParameterError,
+    PythonProgram,
+    StepsProgram,
+    TensorSpec,
+)
 
 Document = Callable[..., dict[str, Any]]
 
@@ -63,6 +70,47 @@ def test_a_malformed_document_is_told_in_one_sentence(
 ) -> None:
     with pytest.raises(ParameterError, match=sentence):
         parameters.parse(document(**fields))
+
+
+def buffered(**fields: Any) -> dict[str, Any]:
+    """An engine's program with these buffers."""
+    buffers = {"buckets": [1, 8, 32, 128], "slots": 2, "copies": "auto", **fields}
+    return {"kind": "engine", "engine": "onnxruntime", "file": "m", "intra_op_threads": 1, "buffers": buffers}
+
+
+@pytest.mark.parametrize(
+    ("fields", "process"), [({}, "own"), ({"process": "own"}, "own"), ({"process": "shared"}, "shared")]
+)
+def test_whose_process_runs_the_engine(document: Document, fields: dict[str, Any], process: Any) -> None:
+    program = parameters.parse(document(program=buffered(**fields))).program
+    assert isinstance(program, EngineProgram)
+    assert program.buffers == Buffers((1, 8, 32, 128), 2, "auto", process=process)
+
+
+@pytest.mark.parametrize(
+    ("fields", "sentence"),
+    [
+        ({"process": "other"}, r"program\.buffers\.process is 'other'; valid are own, shared"),
+        ({"process": 1}, r"program\.buffers\.process is 1; it must be a string"),
+        ({"preprocess": "gpu"}, r"program\.buffers\.process is 'shared', which goes with host memory alone; found preprocess$"),
+        ({"preprocess": "auto", "decode": "auto"}, r"found preprocess$"),
+        ({"inputs": "device"}, r"found inputs$"),
+        ({"outputs": "device", "inputs": "device"}, r"found inputs, outputs$"),
+        ({"copies": "inside"}, r"found copies$"),
+        ({"lengths": [16, 32]}, r"found lengths$"),
+    ],
+)  # fmt: skip
+def test_what_a_shared_process_does_not_go_with(document: Document, fields: dict[str, Any], sentence: str) -> None:
+    with pytest.raises(ParameterError, match=sentence):
+        parameters.parse(document(program=buffered(**{"process": "shared", **fields})))
+
+
+@pytest.mark.parametrize("fields", [{"copies": "beside"}, {"preprocess": "cpu", "decode": "cpu", "inputs": "host"}])
+def test_what_a_shared_process_goes_with(document: Document, fields: dict[str, Any]) -> None:
+    program = parameters.parse(document(program=buffered(process="shared", **fields))).program
+    assert isinstance(program, EngineProgram)
+    assert program.buffers is not None
+    assert program.buffers.process == "shared"
 
 
 @pytest.mark.parametrize(

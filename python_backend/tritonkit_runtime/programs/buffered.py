@@ -55,7 +55,10 @@ def _elsewhere(program: EngineProgram, buffers: Buffers, signature: Signature, f
         signature.model, program.engine, path, signature.inputs, signature.outputs, buffers.buckets, signature.gpu,
         signature.max_batch_size > 0, program.intra_op_threads, buffers.slots,
     )  # fmt: skip
-    return reached(work, max(1, signature.max_batch_size))
+    try:
+        return reached(work, max(1, signature.max_batch_size))
+    except OSError as error:
+        raise ParameterError(f"memory to share with the engine process cannot be had: {error}") from error
 
 
 class BufferedRunner:

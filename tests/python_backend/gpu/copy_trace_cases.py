@@ -33,11 +33,23 @@ from tritonkit_runtime.dtypes import NUMPY_DTYPES
 from tritonkit_runtime.parameters import TensorSpec
 
 MOST = 16
+_PLACES = ("host", "device")
 SIDE = 256  # of an image: a multiple of what the runtime aligns images to
 # The kernel is told where its images lie: so many bytes for each of the largest batch, in front of the pixels.
 TABLE_BYTES = 32 * MOST
 PICTURES = "pictures"
-PAIRS = {"pair_in_host": "host", "pair_in_device": "device"}  # two inputs, two outputs; where the inputs may be
+# Three instances, and one process more that has the engine.
+SHARED, SHARED_PICTURES, SHARED_PAIR = "shared", "shared_pictures", "pair_in_shared"
+SHARING, _SHARING_INSTANCES = (SHARED, SHARED_PICTURES, SHARED_PAIR), 3
+IMAGES = (PICTURES, SHARED_PICTURES)  # they take encoded images
+PAIRS = ("pair_in_host", "pair_in_device", SHARED_PAIR)  # two inputs, two outputs
+# What the spec says of each one's buffers beside their sizes.
+_BUFFERS = {
+    **{f"{one}_to_{other}": f"inputs: {one}, outputs: {other}" for one in _PLACES for other in _PLACES},
+    **{f"pair_in_{place}": f"inputs: {place}, outputs: {place}" for place in _PLACES},
+    PICTURES: "preprocess: auto",
+    **dict.fromkeys(SHARING, "process: shared"),
+}
 # The tensors of their plan, in its order: what goes in, and what comes out.
 PAIR = (
     [TensorSpec("large", "FP32", (3, 64, 64)), TensorSpec("small", "FP32", (1024,))],
@@ -64,12 +76,15 @@ class Case:
 
 
 def _cases() -> list[Case]:
-    """Each a bucket of its own: one item has its copies inside the recorded graph, four beside it (if it is large)."""
+    """Each a bucket of its own: one item has its copies inside the recorded graph, four beside it (if it is large).
+    With one request at a time no batches of several instances are put together.
+    """
     protocols: tuple[Protocol, ...] = ("grpc", "system-shm", "cuda-shm")
-    models = [f"{inputs}_to_{outputs}" for inputs in ("host", "device") for outputs in ("host", "device")]
+    models = [f"{inputs}_to_{outputs}" for inputs in _PLACES for outputs in _PLACES]
     found = [Case(model, protocol, items) for model in models for protocol in protocols for items in (1, 4)]
     pairs = [Case(model, protocol, items) for model in PAIRS for protocol in ("grpc", "cuda-shm") for items in (1, 4)]
-    return [*found, Case(PICTURES, "grpc", 1), Case(PICTURES, "grpc", 4), *pairs]
+    shared = [Case(SHARED, protocol, items) for protocol in protocols for items in (1, 4)]
+    return [*found, *(Case(model, "grpc", items) for model in IMAGES for items in (1, 4)), *pairs, *shared]
 
 
 CASES = _cases()
@@ -91,8 +106,8 @@ class Served:
 
 
 def make(folder: Path, plan: Path, given: TensorSpec, made: TensorSpec, pair: Path) -> Served:
-    """Renders a pipeline for every place of inputs and outputs, one of images, and those of the plan `pair`, and puts
-    the plans into each.
+    """Renders a pipeline for every place of inputs and outputs, those of images, of the plan `pair` and with an engine
+    process, and puts the plans into each.
     """
     sides = {model: PAIR if model in PAIRS else ([given], [made]) for model in {case.model for case in CASES}}
     (folder / "models").mkdir(parents=True)
@@ -100,14 +115,12 @@ def make(folder: Path, plan: Path, given: TensorSpec, made: TensorSpec, pair: Pa
     write_onnx(folder / "models" / "pair.onnx", *PAIR)
     specs = {}
     for name in sorted(sides):
-        buffers = f"buckets: [1, 4, {MOST}], slots: 2"
-        if name == PICTURES:
-            buffers = f"{buffers}, preprocess: auto"
-            specs[name] = spec_of(name, sides[name], "net", buffers, before=picture_steps(given))
-            continue
-        inputs, outputs = (PAIRS[name],) * 2 if name in PAIRS else name.split("_to_")
-        onnx_file = "pair" if name in PAIRS else "net"
-        specs[name] = spec_of(name, sides[name], onnx_file, f"{buffers}, inputs: {inputs}, outputs: {outputs}")
+        specs[name] = spec_of(
+            name, sides[name], "pair" if name in PAIRS else "net",
+            f"buckets: [1, 4, {MOST}], slots: 2, {_BUFFERS[name]}",
+            before=picture_steps(given) if name in IMAGES else "",
+            instances=_SHARING_INSTANCES if name in SHARING else 1,
+        )  # fmt: skip
     repository, names = rendered(folder, specs, lambda name: pair if name in PAIRS else plan)
     found = list({found.name: found for found in names.values()}.values())
     return Served(repository, replace(needs_of(found), restricted_apis=()), names, sides)
@@ -199,7 +212,7 @@ def picture(seed: int) -> bytes:
 
 def tensors_of(served: Served, case: Case) -> list[tuple[str, str, Array]]:
     """What a client sends, the same every time: names, types and values."""
-    if case.model == PICTURES:
+    if case.model in IMAGES:
         return [("image", "BYTES", np.array([[picture(seed)] for seed in range(case.items)], np.object_))]
     found = []
     for tensor in served.sides[case.model][0]:
@@ -220,7 +233,7 @@ def asking(client: Any, device: Cuda, served: Served, case: Case) -> Iterator[Ca
     sizes = [int(np.prod((case.items, *t.dims))) * kind.itemsize for t, kind in zip(made, kinds, strict=True)]
     tensors = [triton.InferInput(name, list(values.shape), kind) for name, kind, values in sent]
     outputs = [triton.InferRequestedOutput(tensor.name) for tensor in made]
-    in_region = b"" if case.model == PICTURES else b"".join(values.tobytes() for _, _, values in sent)
+    in_region = b"" if case.model in IMAGES else b"".join(values.tobytes() for _, _, values in sent)
     with _region(client, device, case, in_region, sum(sizes)) as read:
         at = 0
         for tensor, (_, _, values) in zip(tensors, sent, strict=True):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable
@@ -13,6 +14,7 @@ _KINDS = {1: "HtoD", 2: "DtoH", 8: "DtoD", 9: "HtoH", 10: "PtoP"}
 _PLACES = {0: "unknown", 1: "pageable", 2: "pinned", 3: "GPU", 4: "array", 5: "managed", 6: "GPU", 7: "managed"}
 _WAITS = {1: "event", 3: "stream", 4: "context"}
 _GPU_WAITS = 2  # a stream waits for an event there, and the host for nothing
+_ENGINE_PROCESS = "tritonkit_runtime.engine_process"  # what it runs has its model first, as JSON
 _DEADLINE_S = 20.0
 _MOST_ROUNDS = 20
 
@@ -203,13 +205,15 @@ class Process:
 
 
 def name_of(command: list[str]) -> str:
-    """`server`, `stub of MODEL`, or the program's name."""
+    """`server`, `stub of MODEL`, `engine process of MODEL`, or the program's name."""
     program = Path(command[0]).name if command and command[0] else "unknown"
     if program == "tritonserver":
         return "server"
     models = [Path(word) for word in command if word.endswith("/model.py")]
     if models:
         return f"stub of {models[0].parent.parent.name}"
+    if _ENGINE_PROCESS in command and (found := re.search(r'"model": "([^"]+)"', " ".join(command))):
+        return f"engine process of {found[1]}"
     return program
 
 

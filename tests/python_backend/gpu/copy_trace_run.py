@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
-from copy_trace_cases import PAIRS, PICTURES, TABLE_BYTES, Case, Served, asking
+from copy_trace_cases import IMAGES, PAIRS, PICTURES, SHARING, TABLE_BYTES, Case, Served, asking
 from copy_trace_reader import Copy, Seen, TraceError, Tracing
 
 from deploy.embedded.server import EmbeddedServer, ServerFailedError
@@ -28,11 +28,18 @@ REQUESTS = 20
 WARM_UP = 5
 SMALL_BYTES = 1024  # what is smaller is told, and not compared: a pointer or a flag, and no tensor
 _ON_GPU = ("GPU", "client's GPU")
-_BY = {"runtime": "stub", "stub": "stub", "python backend": "server", "front end": "server"}
+# What the driver has locked for it is pinned to it, whoever has taken the memory.
+_PINNED = ("pinned", "engine's shm")
+_BY = {
+    "runtime": "stub", "stub": "stub", "python backend": "server", "front end": "server",
+    "engine process": "engine process",
+}  # fmt: skip
 
 
 class Row(NamedTuple):
-    """Copies of one kind by one process (`server` or `stub`): what the host's side of them is, or `GPU`."""
+    """Copies of one kind by one process (`server`, `stub`, `engine process`): what the host's side of them is, or
+    `GPU`.
+    """
 
     process: str
     kind: str
@@ -78,7 +85,7 @@ class Result:
         lines += ["  seen:"]
         for row in sorted({*self.seen, *self.expected}):
             lines.append(
-                f"    {row.process:8} {row.kind} {row.host:9} {self.seen.get(row, 0):12,.1f} bytes in "
+                f"    {row.process:14} {row.kind} {row.host:9} {self.seen.get(row, 0):12,.1f} bytes in "
                 f"{self.counts.get(row, 0):.2f} copies; report {self.expected.get(row, 0):12,} bytes"
             )
         lines += [f"    small: {name}: {count:.2f}" for name, count in self.small.items()]
@@ -127,7 +134,7 @@ def _row_of(hop: Hop) -> Row:
     ends = [place in _ON_GPU for place in (hop.source, hop.to)]
     kind = {(False, True): "HtoD", (True, False): "DtoH", (True, True): "DtoD"}[ends[0], ends[1]]
     host = "GPU" if all(ends) else hop.source if ends[1] else hop.to
-    return Row(_BY[hop.by], kind, {"GPU": "GPU", "pinned": "pinned"}.get(host, "pageable"))
+    return Row(_BY[hop.by], kind, "GPU" if host == "GPU" else "pinned" if host in _PINNED else "pageable")
 
 
 def expected_waits_of(report: Report) -> dict[str, int]:
@@ -136,13 +143,13 @@ def expected_waits_of(report: Report) -> dict[str, int]:
 
 
 def result_of(case: Case, report: Report, seen: Mapping[str, Seen]) -> Result:
-    """Puts the two beside each other. Processes other than the server and the case's stub keep their names."""
+    """Puts the two beside each other. Processes other than the server and those of the case's model keep their names."""
     size: Counter[Row] = Counter()
     counts: Counter[Row] = Counter()
     small: Counter[str] = Counter()
     waits = {}
     for name, did in seen.items():
-        process = "stub" if name == f"stub of {case.model}" else name
+        process = name.removesuffix(f" of {case.model}")
         for copy in did.copies:
             host = {"HtoD": copy.source, "DtoH": copy.to}.get(copy.kind, "GPU")
             row = Row(process, copy.kind, host)
@@ -251,7 +258,7 @@ class Traced:
 
 @contextmanager
 def traced_server(served: Served, library: Path, cupti: Path, folder: Path) -> Iterator[Traced]:
-    """The server of a repository. TraceError if one of its stubs wrote nothing of how its engine became ready."""
+    """The server of a repository. TraceError if a process that has an engine wrote nothing of how it became ready."""
     with ExitStack() as stack:
         monkeypatch = stack.enter_context(pytest.MonkeyPatch.context())
         for name, value in traced_environment(library, cupti, folder / "trace").items():
@@ -264,7 +271,8 @@ def traced_server(served: Served, library: Path, cupti: Path, folder: Path) -> I
             raise TraceError(f"the server does not start with {cupti.name}: {error}") from error
         tracing = Tracing(folder / "trace")
         ready = tracing.taken()
-        if silent := [name for name in served.plans if not ready.get(f"stub of {name}", Seen()).copies]:
+        having = [f"{'engine process' if name in SHARING else 'stub'} of {name}" for name in served.plans]
+        if silent := [name for name in having if not ready.get(name, Seen()).copies]:
             told = sorted(process.name for process in tracing.processes.values())
             raise TraceError(
                 f"nothing of {', '.join(silent)} with {cupti.name}; traces of {', '.join(told) or 'none'}"
@@ -282,7 +290,7 @@ def ask_all(traced: Traced, device: Cuda, served: Served, cases: list[Case]) -> 
         for case in cases:
             try:
                 with asking(client, device, served, case) as ask:
-                    kind = 1 if case.model == PICTURES else 2 if case.model in PAIRS else 0
+                    kind = 1 if case.model in IMAGES else 2 if case.model in PAIRS else 0
                     first = answers.setdefault((kind, case.items), ask())
                     for _ in range(WARM_UP):
                         ask()

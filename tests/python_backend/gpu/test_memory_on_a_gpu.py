@@ -19,7 +19,7 @@ import pytest
 from copy_trace_cases import Case, Served, asking
 from copy_trace_reader import is_alive
 from copy_trace_run import Traced, traced_server
-from memory_trace import MOST, make, make_handing, region_of, told_of, too_small, wrong_of
+from memory_trace import MOST, make, make_handing, region_of, stubs_in, told_of, too_small, wrong_of
 
 from tritonkit_runtime.buffered.shapes import Size, sizes_of
 from tritonkit_runtime.buffered.slot import Slot
@@ -141,19 +141,25 @@ def seen(
                 list(threads.map(lambda _, case=case: ask(traced, warmed, served, case, ROUNDS), range(CLIENTS)))
         traced.tracing.taken()
         taken = before - warmed.memory()[0]
-        processes = [process for process in traced.tracing.processes.values() if is_alive(process.number)]
+        traces = {p.number: p for p in traced.tracing.processes.values() if is_alive(p.number)}
         models: dict[str, list[Kept]] = {name: [] for name in served.plans}
+        engine_processes: dict[str, list[Kept]] = {}
         server: Kept = {}
-        for process in processes:
+        for number, name in stubs_in(served.repository):
+            told = told_of(traces[number].held) if number in traces else {}
+            models[name].append({"held": told, "shm_bytes": region_of(number)})
+        for process in traces.values():
             if process.name == "server":
                 server = told_of(process.held)
-            elif process.name.removeprefix("stub of ") in models:
-                one = {"held": told_of(process.held), "shm_bytes": region_of(process)}
-                models[process.name.removeprefix("stub of ")].append(one)
+            elif process.name.startswith("engine process of "):
+                one = {"held": told_of(process.held)}
+                engine_processes.setdefault(process.name.removeprefix("engine process of "), []).append(one)
+        # Those that have a context: an instance whose engine is in another process has none.
+        processes = [process for process in traces.values() if process.held.blocks]
         allocated = sum(process.held.bytes_of(where) for process in processes for where in ON_GPU)
     found = {
         "facts": warmed.facts(), "cupti": cupti.name, **about, "plan_bytes": plan.stat().st_size, "models": models,
-        "server": server, "processes": len(processes), "taken_bytes": taken, "allocated_bytes": allocated,
+        "engine_processes": engine_processes, "server": server, "processes": len(processes), "taken_bytes": taken, "allocated_bytes": allocated,
         "beside_each_bytes": (taken - allocated) // len(processes),
     }  # fmt: skip
     found["wrong"] = [*wrong_of(found, served), *too_small(found)]
