@@ -83,4 +83,4 @@ def _say(work: Work, words: str) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main(socket.socket(fileno=int(sys.argv[1])), Work.of(sys.argv[2])))
+    sys.exit(main(socket.socket(fileno=int(sys.argv[-2])), Work.of(sys.argv[-1])))

@@ -90,6 +90,7 @@ class Job:
     inputs: tuple[int, ...]  # addresses
     outputs: tuple[int, ...]
     size_bytes: int  # of the inputs
+    alone: bool = False  # it was in a batch that failed, and may not be why
 
     def placed(self, inputs: Sequence[Fixed], row: int, *, batched: bool) -> list[Placed]:
         """Its inputs, as rows of a batch from `row` on."""

@@ -10,6 +10,7 @@ import traceback
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import takewhile
 from time import perf_counter
 
 from tritonkit_runtime.buffered.errors import BatchError, BrokenError, ShapeError
@@ -133,11 +134,15 @@ class Serving:
                         return
                     if not (self._waiting and self._ring.free):
                         self._changed.wait()
-                count = 1
-                if self._engine.batched:
-                    count = chosen([job.items for job in self._waiting], self._ring.buckets, self._times)
-                jobs = [self._waiting.popleft() for _ in range(count)]
+                jobs = [self._waiting.popleft() for _ in range(self._count())]
             self._start(jobs)
+
+    def _count(self) -> int:
+        """How many of those that wait are run as one batch."""
+        if self._waiting[0].alone or not self._engine.batched:
+            return 1
+        together = takewhile(lambda job: not job.alone, self._waiting)
+        return chosen([job.items for job in together], self._ring.buckets, self._times)
 
     def _held(self) -> bool:
         """Waits for more, where what is under way leaves time for that; whether it has waited."""
@@ -213,10 +218,21 @@ class Serving:
         job.member.release()
 
     def _failed(self, jobs: list[Job], error: Exception) -> None:
-        """Tells the instances what the ring said; where nothing runs any more, all of them, and ends."""
+        """Tells the instance what the ring said, or runs those of several each alone: one's items may be why.
+
+        Where nothing runs any more, everybody is told, and it ends.
+        """
         words = str(error.__cause__ or error)  # the instance's own ring says of it what this one did
         if isinstance(error, BrokenError):
             self._end(f"the engine process lost its GPU and is started again: {words}", jobs)
+            return
+        with self._changed:
+            again = len(jobs) > 1 and not (self.lost or self._ended)
+            for job in reversed(jobs if again else []):
+                job.alone = True
+                self._waiting.appendleft(job)
+            self._changed.notify_all()
+        if again:
             return
         for job in jobs:
             self._answer(job, words)

@@ -18,6 +18,11 @@ from tritonkit_runtime.engine_process.work import Work
 
 _PAUSE_S = 0.02
 _BACKLOG = 256  # instances that may wait while the engine is loaded
+# `-m tritonkit_runtime.engine_process`, but for the working directory: its modules would be taken for others.
+_BEGINNING = (
+    "import sys; sys.path[:] = filter(None, sys.path); import runpy; "
+    "runpy.run_module('tritonkit_runtime.engine_process', run_name='__main__', alter_sys=True)"
+)
 _ATTEMPTS = 3  # a process that is just ending may still take a connection
 
 
@@ -82,7 +87,7 @@ def _started(work: Work, address: str) -> bool:
                 return False
             raise
         listener.listen(_BACKLOG)
-        command = [_interpreter(), "-m", __package__, str(listener.fileno()), work.text()]
+        command = [_interpreter(), "-c", _BEGINNING, __package__, str(listener.fileno()), work.text()]
         try:
             process = subprocess.Popen(
                 command, env=_environment(), stdin=subprocess.DEVNULL, pass_fds=[listener.fileno()],
@@ -97,11 +102,10 @@ def _started(work: Work, address: str) -> bool:
 def _interpreter() -> str:
     """The Python that this process embeds: the server's stub is no Python by itself, and finds its own by PATH."""
     name = f"python{sys.version_info.major}.{sys.version_info.minor}"
-    found = [Path(sys.executable or "/"), Path(sys.prefix, "bin", name), Path(sys.base_prefix, "bin", name)]
-    for path in found:
-        if path.name.startswith("python") and os.access(path, os.X_OK):
+    for prefix in (sys.prefix, sys.base_prefix):
+        if os.access(path := Path(prefix, "bin", name), os.X_OK):
             return str(path)
-    by_name = shutil.which(name) or shutil.which("python3")
+    by_name = shutil.which(name)
     if by_name is None:
         raise NoEngineError(f"no {name} is on PATH for the engine process, which `process: shared` needs")
     return by_name
