@@ -16,6 +16,7 @@ from typing import Any
 import click
 import yaml
 
+from generator.codes import PAGES
 from generator.lint import explain
 from generator.spec import Spec
 from tritonkit.cli.group import COMMANDS, tritonkit
@@ -108,8 +109,13 @@ def codes_page() -> str:
     page = HEAD + "# Codes of problems\n\nA code stays what it is from release to release; scripts may rely on it.\n"
     for stage, codes in STAGES.items():
         page += f"\n## {stage}\n\n| code | meaning |\n|---|---|\n"
-        page += "".join(f"| {code} | {title} |\n" for code, title in sorted(codes.items()))
+        page += "".join(f"| {code} | {title}{_more(code)} |\n" for code, title in sorted(codes.items()))
     return page
+
+
+def _more(code: str) -> str:
+    """A link to the page that tells more of it."""
+    return f" ([more](../{PAGES[code]}))" if code in PAGES else ""
 
 
 def rules_page() -> str:

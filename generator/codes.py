@@ -21,6 +21,7 @@ from generator.lint.suppress import CODES as COMMENTS
 from generator.load.codes import CODES as LOAD
 from generator.pbtxt.codes import CODES as PBTXT
 from generator.resolve.codes import CODES as RESOLVE
+from generator.resolve.codes import PAGES as RESOLVE_PAGES
 from generator.write.codes import CODES as WRITE
 
 # Where a code comes from, and its meaning.
@@ -53,4 +54,5 @@ _rules: dict[str, dict[str, str]] = {}
 for _, _rule in sorted(RULES.items()):
     _rules.setdefault(family_of(_rule), {})[_rule.code] = _rule.title
 STAGES.update(_rules)
+PAGES: dict[str, str] = RESOLVE_PAGES  # code -> the page of docs/ that tells more
 CODES: dict[str, str] = {code: title for stage in STAGES.values() for code, title in stage.items()}

@@ -13,7 +13,9 @@ LIVE, READ = "run on the live server", "read from source, not run"
 
 @dataclass(frozen=True)
 class Page:
-    """What is known of a code. A code that is no rule has a title and a stage alone (`why` and so on are empty)."""
+    """What is known of a code. A code that is no rule has a title and a stage alone (`why` and so on are empty), and
+    `more`, where a page of docs/ tells more.
+    """
 
     code: str
     title: str
@@ -24,6 +26,7 @@ class Page:
     good: str = ""
     source: str = ""
     is_live: bool = False
+    more: str = ""
 
     @property
     def is_rule(self) -> bool:
@@ -41,13 +44,15 @@ class Page:
             "code": self.code, "title": self.title, "stage": self.stage, "rule": self.is_rule,
             "severity": self.severity.value if self.severity else None, "why": self.why, "bad": self.bad,
             "good": self.good, "source": self.source, "run_live": self.is_live if self.is_rule else None,
+            "more": f"docs/{self.more}" if self.more else None,
         }  # fmt: skip
 
     def text(self) -> str:
         """Plain lines."""
         head = f"{self.code}: {self.title}\n"
         if not self.is_rule:
-            return f"{head}\nStage: {self.stage}.\n\n{MORE}\n"
+            further = f"docs/{self.more} tells more.\n" if self.more else ""
+            return f"{head}\nStage: {self.stage}.\n\n{MORE}\n{further}"
         return (
             f"{head}\n{self.severity} · {self.stage}\n\n{self.why}\n\n"
             f"Bad:\n{_indented(self.bad)}\nGood:\n{_indented(self.good)}\n{self._files}"
@@ -87,6 +92,7 @@ def pages(stages: Stages | None = None) -> list[Page]:
 
 def page_of(code: str, stages: Stages | None = None) -> Page:
     """The page of a code. Raises UserError where there is no such code."""
+    from generator.codes import PAGES
     from generator.lint.rule import RULES
     from generator.lint.select import closest
 
@@ -98,7 +104,7 @@ def page_of(code: str, stages: Stages | None = None) -> Page:
         )
     rule = RULES.get(code)
     if rule is None:
-        return Page(code, known[stage][code], stage)
+        return Page(code, known[stage][code], stage, more=PAGES.get(code, ""))
     return Page(
         code, rule.title, stage, rule.severity, rule.why, rule.bad, rule.good, rule.source, rule.is_live
     )  # fmt: skip

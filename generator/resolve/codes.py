@@ -47,3 +47,5 @@ CODES = {
     "TK244": "What does not go together with one engine process for all instances",
     "TK245": "An engine process that is there for one instance alone",
 }
+# Pages of docs/ that tell more of a code than its own message has room for.
+PAGES = dict.fromkeys(("TK244", "TK245"), "how-to/one-engine-for-all-instances.md")

@@ -209,6 +209,7 @@ class ModelResolver:
                 "TK223", (*origin, "buffers"),
                 f"`buffers` are of an engine that runs {'on a GPU ' * (not is_shared)}inside a Python model (layout "
                 f"`fused`); on target `{self.target.name}` there is none",
+                "on a CPU they count with `process: shared`" if self._is_fused else "",
             )  # fmt: skip
         return EngineProgram(
             choice.engine, choice.precision, graph.versions, graph.newest, asked=asked, asked_precision=precision,

@@ -14,6 +14,7 @@ import gpu_served_graphs as graphs
 import numpy as np
 import pytest
 from engines_gpu_plans import Results
+from gpu_served_choices import Choice, of_choice
 from gpu_served_clients import Clients
 from gpu_served_models import Model, fitting, make_repository, spec_of
 from gpu_served_reference import Labelled, fitting_batches
@@ -23,7 +24,9 @@ from gpu_served_turns import Serving, best, judged
 from loadtest.raw_http import ClosedLoop, Reply, triton_answer, triton_request
 
 LOT = np.random.default_rng(1)
-OPTIONS = {"device": "cpu", "instances": "1", "waiting": "1x8", "largest": 4, "rows": ",".join(gpu_served.ROWS)}
+OPTIONS = {
+    "device": "cpu", "instances": "1", "waiting": "1x8", "shared": "2x2", "largest": 4, "rows": ",".join(gpu_served.ROWS),
+}  # fmt: skip
 
 
 @pytest.mark.parametrize(
@@ -170,6 +173,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[gpu_served.Run]:
 def serving(run: gpu_served.Run) -> Iterator[Serving]:
     models = [run.model("served", 1), run.model("idle", 1, kind="idle")]
     models.append(replace(run.model("jpeg", 1), inputs={"image": ("bytes", ())}, before=gpu_served.DECODE))
+    models.append(of_choice(run.model("shared", 2), Choice(2, "shared", "", 0, 2), run.most))
     with run.serving("here", models) as ready:
         yield ready
 
@@ -186,6 +190,15 @@ def test_a_turn_of_every_kind(run: gpu_served.Run, serving: Serving, transport: 
     assert found["items_per_s"] > 0
     idle = serving.turn(serving.load("idle", transport, run.images, items, checked=False), 4, 0.5)
     assert idle["server"]["mean_batch"] >= items
+
+
+@pytest.mark.server
+def test_a_turn_of_instances_that_share_an_engine(run: gpu_served.Run, serving: Serving) -> None:
+    assert [(one.served, one.shared) for one in run.choices("")] == [("served_1", 0), ("shared_2_2", 2)]
+    found = serving.turn(serving.load("shared", "shared memory", run.images, 1), 6, 0.8)
+    assert found["requests"] > 4
+    assert 1 <= found["server"]["mean_batch"] <= 2
+    assert 1 <= len(found["busiest_threads"]) <= 6
 
 
 @pytest.mark.server
@@ -272,7 +285,7 @@ def test_of_files_the_fastest_setting_is_taken_though_none_is_in_time(monkeypatc
         def turn(self, load: str, level: int, _: float) -> dict[str, Any]:
             server = {"mean_batch": 1.0, "queue_us": 1.0, "input_us": 1.0, "compute_us": 1.0, "output_us": 1.0}
             return {
-                "in_flight": level, "items_per_s": float(level * len(load)), "p50_us": 1e4, "p99_us": 1e3 * level, "server": server,
+                "model": load, "in_flight": level, "items_per_s": float(level * len(load)), "p50_us": 1e4, "p99_us": 1e3 * level, "server": server,
                 "cores": {"front end": 0.0, "clients": 0.0, "models": 1.0},
             }  # fmt: skip
 
@@ -285,14 +298,17 @@ def test_of_files_the_fastest_setting_is_taken_though_none_is_in_time(monkeypatc
     bench: Any = argparse.Namespace(
         serving=Served(), data=argparse.Namespace(checker=None), alone=Alone(), pace=pace, left_s=lambda: 9.0
     )
-    found = gpu_served.rows.jpeg(bench, {8: "few", 28: "many"}, [b""])
-    assert (found["instances"], found["in_flight"]) == (28, 512)
+    choices = [Choice(8, "few", ""), Choice(28, "many", "")]
+    found = gpu_served.rows.jpeg(bench, choices, [b""])
+    assert (found["instances"], found["shared"], found["in_flight"]) == (28, 0, 512)
     assert found["served"]["median"] == 4 * 512
     assert "on_gpu" not in found
+    found = gpu_served.rows.jpeg(bench, [*choices, Choice(16, "together", "", 0, 8)], [b""])
+    assert (found["instances"], found["shared"], found["served"]["median"]) == (16, 8, 8 * 512)
 
     monkeypatch.setattr(gpu_served.on_gpu, "get_context", lambda _: argparse.Namespace(Pool=Pool))
     way = gpu_served.on_gpu.Way({2: "on_gpu_2", 4: "on_gpu_four"}, bench.data)
-    found = gpu_served.rows.jpeg(bench, {8: "few", 28: "many"}, [b""], way)
+    found = gpu_served.rows.jpeg(bench, choices, [b""], way)
     assert found["served"]["median"] == 4 * 512
     own = found["on_gpu"]
     assert (own["instances"], own["in_flight"]) == (4, 512)

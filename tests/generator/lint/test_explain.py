@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import re
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlparse
 
 import pytest
 
-from generator.codes import CODES, STAGES, family_of
+from generator.codes import CODES, PAGES, STAGES, family_of
 from generator.lint.explain import FILES, LIVE, READ, Page, page_of, pages
 from generator.lint.rule import RULES
 from generator.lint.sarif import render_sarif
@@ -49,6 +50,17 @@ def test_the_page_of_another_code() -> None:
     assert "hint says how to mend it" in page.text()
     assert page.as_json()["rule"] is False
     assert page.as_json()["run_live"] is page.as_json()["severity"] is None
+
+
+def test_a_code_that_a_page_tells_more_of() -> None:
+    docs = Path(__file__).parents[3] / "docs"
+    for code, page in PAGES.items():
+        assert (docs / page).is_file()
+        assert page_of(code).text().endswith(f"\ndocs/{page} tells more.\n")
+        assert page_of(code).as_json()["more"] == f"docs/{page}"
+        assert not page_of(code).is_rule
+    assert {"TK244", "TK245"} <= set(PAGES)
+    assert page_of("TK204").as_json()["more"] is None
 
 
 @pytest.mark.parametrize(

@@ -180,6 +180,17 @@ def test_buffers_that_have_no_effect_are_noted(tmp_path: Path, target: str, note
     assert [p.field for p in opened(tmp_path, spec, target).problems if p.code == "TK223"] == noted
 
 
+@pytest.mark.parametrize("layout", ["fused", "ensemble"])
+def test_on_a_cpu_such_a_note_says_with_what_they_would_count(tmp_path: Path, layout: str) -> None:
+    """Where it would be true: in another layout there is no Python model to have them."""
+    spec = FUSED.replace("models/net.onnx}", "models/net.onnx, buffers: {slots: 3}}")
+    spec = spec.replace("targets:\n", f"layout: {layout}\ntargets:\n")
+    [note] = [p for p in opened(tmp_path, spec, "embedded").problems if p.code == "TK223"]
+    assert note.hint == ("on a CPU they count with `process: shared`" if layout == "fused" else "")
+    said = spec.replace("{slots: 3}", "{slots: 3, process: shared}")
+    assert (engine_of(planned(tmp_path / "said", said, "embedded")).buffers is not None) is (layout == "fused")
+
+
 def test_a_length_that_the_tokenizer_settles(tmp_path: Path) -> None:
     """The file leaves it open, and texts are always padded to 64."""
     work = opened(tmp_path, TWO_INPUTS)

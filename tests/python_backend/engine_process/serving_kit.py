@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import socket
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, cast
 
 import numpy as np
 from fake_device import FakeDevice
 from fake_engine import FakeEngine, K, X, Y, array
 
+from tritonkit_runtime.buffered.errors import BatchError
+from tritonkit_runtime.buffered.lane import Lane
 from tritonkit_runtime.buffered.loading import Loaded
+from tritonkit_runtime.buffered.placing import Placed
 from tritonkit_runtime.buffered.ring import Ring
 from tritonkit_runtime.buffered.shapes import Size
 from tritonkit_runtime.engine_process import wire
@@ -49,7 +52,10 @@ class Locked:
 
 
 class Kit:
-    """A Serving on a fake device, in threads. `runs`: the items of each batch that was started, in order."""
+    """A Serving on a fake device, in threads. `runs`: the items of each batch that was started, in order.
+
+    A batch with a `k` that is one of `bad` fails, when it is started or when it is `late`, as it is waited for.
+    """
 
     def __init__(self, buckets: tuple[int, ...] = (1, 2, 4, 8, 16), *, slots: int = 2, batched: bool = True) -> None:
         self.fake = FakeDevice(seed=None)
@@ -60,13 +66,26 @@ class Kit:
         self.empty = self.fake.held()
         self.runs: list[int] = []
         self.closed = False
-        start = self.ring.start
+        self.bad, self.late = frozenset[int](), False
+        start, finish, failing = self.ring.start, self.ring.finish, list[Lane]()
 
-        def noted(lane: Any, items: int, *rest: Any, **fields: Any) -> None:
+        def noted(lane: Lane, items: int, *rest: Any, placed: Sequence[Placed] = ()) -> None:
             self.runs.append(items)
-            start(lane, items, *rest, **fields)
+            if self.bad.intersection(k for part in placed if part.name == K.name for k in rows(part)):
+                if self.late:
+                    failing.append(lane)
+                else:
+                    self.fake.fail("launch", 1)
+            start(lane, items, *rest, placed=placed)
 
-        self.ring.start = noted  # type: ignore[method-assign]
+        def finished(lane: Lane) -> Any:
+            found = finish(lane)
+            if lane in failing:
+                failing.remove(lane)
+                raise BatchError("it failed on the way: made up")
+            return found
+
+        self.ring.start, self.ring.finish = noted, finished  # type: ignore[method-assign]
         self.serving = Serving(Loaded(device, self.engine, self.ring))
         self.device.gated = True
         self.listener = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
@@ -106,6 +125,12 @@ class Kit:
             self.engine.close()
             if not self.lost:
                 assert self.fake.held() == (0, 0, 0, 0)
+
+
+def rows(part: Placed) -> list[int]:
+    """What lies there, of `k`."""
+    found: list[int] = array(part.tensor.pointer, K, Size(part.rows), True).tolist()
+    return found
 
 
 class Client:

@@ -167,6 +167,122 @@ def test_a_batch_that_is_refused_costs_its_instances_alone(made: Make) -> None:
     assert kit.ring.free == 2
 
 
+def merging(kit: Kit, clients: list[Client], items: tuple[int, ...]) -> None:
+    """The first two clients fill both slots, the others wait in order; `k` is a client's place."""
+    times(kit, 1e-6)
+    for place, client in enumerate(clients):
+        client.ask(items[place], place)
+        started = min(place + 1, 2)
+        until(partial(lambda *counts: (len(kit.runs), waiting(kit)) == counts, started, place + 1 - started))
+
+
+def test_when_several_instances_batch_is_refused_each_is_run_again_alone(made: Make) -> None:
+    kit, clients = made(5)
+    items = (2, 2, 4, 2, 2)
+    merging(kit, clients, items)
+    kit.fake.fail("launch", 1)  # when the batch is started
+    kit.pass_batches(20)
+    for place, client in enumerate(clients):
+        assert client.is_right(items[place], place)
+    assert kit.runs == [2, 2, 8, 4, 2, 2]
+    assert (kit.serving.batches, kit.serving.jobs) == (5, 5), "those that were run"
+    assert kit.ring.free == 2
+
+
+def failed(client: Client, items: int) -> bool:
+    """Whether it was told that its batch failed."""
+    said = client.answer(items)
+    return isinstance(said, str) and said.endswith(": made up")
+
+
+@pytest.mark.parametrize("late", [False, True])
+@pytest.mark.parametrize("bad", [{2}, {3}, {4}, {2, 4}, {2, 3, 4}])
+def test_a_bad_batch_of_several_costs_its_own_instance_alone(made: Make, bad: set[int], late: bool) -> None:
+    """It fails when it is started or while all wait for it, and again when it is run alone."""
+    kit, clients = made(5)
+    kit.late = late
+    items = (2, 2, 4, 2, 2)
+    merging(kit, clients, items)
+    kit.bad = frozenset(bad)
+    kit.pass_batches(20)
+    for place, client in enumerate(clients):
+        if place in bad:
+            assert failed(client, items[place])
+        else:
+            assert client.is_right(items[place], place)
+    assert kit.runs == [2, 2, 8, 4, 2, 2]
+    for place, client in enumerate(clients, start=10):
+        client.ask(2, place)
+        assert client.is_right(2, place), "and nothing is held against anybody"
+    assert kit.ring.free == 2
+
+
+def test_what_comes_later_waits_behind_those_alone_and_is_merged_again(made: Make) -> None:
+    kit, clients = made(7, buckets=(1, 2, 4, 8))
+    items = (2, 2, 4, 2, 2, 4, 4)
+    merging(kit, clients, items)
+    kit.fake.fail("launch", 1)
+    kit.pass_batches(20)
+    for place, client in enumerate(clients):
+        assert client.is_right(items[place], place)
+    assert kit.runs == [2, 2, 8, 4, 2, 2, 8]
+
+
+def test_one_that_is_to_run_alone_does_so_whatever_waits_with_it(made: Make) -> None:
+    """The merged batch fails on the device, when others wait already that would fit into a batch with its jobs."""
+    kit, clients = made(7)
+    merging(kit, clients[:4], (2, 2, 4, 4))
+    kit.bad, kit.late = frozenset({2}), True
+    kit.pass_batches(2)
+    assert [clients[0].is_right(2, 0), clients[1].is_right(2, 1)] == [True, True]
+    until(lambda: kit.runs == [2, 2, 8])
+    clients[0].ask(2, 10)  # so that there is no slot
+    until(lambda: kit.runs == [2, 2, 8, 2])
+    for place in (4, 5, 6):
+        clients[place].ask(2, place)
+        until(partial(lambda count: waiting(kit) == count, place - 3))
+    kit.pass_batches(20)
+    assert failed(clients[2], 4)
+    assert clients[3].is_right(4, 3)
+    assert clients[0].is_right(2, 10)
+    assert all(clients[place].is_right(2, place) for place in (4, 5, 6))
+    assert kit.runs[4:6] == [4, 4]
+    assert sum(kit.runs[6:]) == 6
+
+
+def test_an_instance_that_leaves_before_it_is_run_again(made: Make) -> None:
+    kit, clients = made(4)
+    leaving = kit.join()
+    merging(kit, [*clients, leaving], (2, 2, 4, 2, 2))
+    kit.bad, kit.late = frozenset({2}), True
+    kit.pass_batches()
+    until(lambda: kit.runs == [2, 2, 8])
+    leaving.leave()
+    kit.pass_batches(20)
+    assert failed(clients[2], 4)
+    assert clients[3].is_right(2, 3)
+    until(lambda: kit.fake.counts["unregister"] == 1)
+    assert [clients[0].is_right(2, 0), clients[1].is_right(2, 1)] == [True, True]
+
+
+def test_what_fails_while_it_ends_is_not_run_again() -> None:
+    kit = Kit()
+    clients = [kit.join() for _ in range(5)]
+    merging(kit, clients, (2, 2, 4, 2, 2))
+    kit.bad, kit.late = frozenset({3}), True
+    kit.pass_batches()
+    until(lambda: kit.runs == [2, 2, 8])
+    for client in clients:
+        client.leave()
+    until(lambda: kit.serving._ended)
+    kit.pass_batches(100)
+    assert kit.ended() == ""
+    assert kit.runs == [2, 2, 8]
+    assert waiting(kit) == 0
+    assert kit.fake.counts["unregister"] == 5
+    kit.close()
+
+
 def test_a_member_that_leaves_while_its_batch_is_under_way(made: Make) -> None:
     kit, clients = made(2)
     leaving = kit.join()

@@ -84,9 +84,17 @@ class Instance:
         self._process.stdin.write(json.dumps([seed, batches, str(folder or "")]) + "\n")
         self._process.stdin.flush()
 
+    def leave(self) -> None:
+        """It is told to."""
+        assert self._process.stdin is not None
+        self._process.stdin.close()
+
     def close(self) -> None:
-        """It leaves."""
-        self._process.communicate(timeout=60)
+        """It has left. Its output may end later: the engine process that it has started has it too."""
+        self.leave()
+        self._process.wait(timeout=60)
+        assert self._process.stdout is not None
+        self._process.stdout.close()
 
 
 @pytest.fixture
@@ -107,6 +115,8 @@ def instances(work: Work) -> Iterator[Callable[[int], list[Instance]]]:
         return some
 
     yield start
+    for one in started:
+        one.leave()
     for one in started:
         one.close()
 
