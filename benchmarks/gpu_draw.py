@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import statistics
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -32,7 +33,6 @@ PARTS = {
     "launching": "launching, zeros after the rows", "waiting": "waiting for the GPU, or the engine process",
     "response": "making responses", "rest": "the rest: Python",
 }  # fmt: skip
-INSTANCES_WAITING = 6
 BLUE, GREEN, RED, GREY, YELLOW = "#4477aa", "#228833", "#ee6677", "#bbbbbb", "#ccbb44"
 
 
@@ -43,9 +43,9 @@ def load(name: str) -> dict[str, Any]:
 
 
 def told(value: Found, digits: int = 0, scale: float = 1.0) -> str:
-    """`10,547 (9,876 to 10,927)`."""
+    """`10,547 (9,876 to 10,927)`, or `10,547 (one round)`."""
     median, low, high = (f"{value[word] * scale:,.{digits}f}" for word in ("median", "low", "high"))
-    return f"{median} ({low} to {high})"
+    return f"{median} (one round)" if value.get("runs") == 1 else f"{median} ({low} to {high})"
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
@@ -90,6 +90,9 @@ def targets(served: Found) -> str:
 
 
 def _met(row: Found) -> str:
+    share = row.get("share_of_the_smaller_bound")
+    if share is not None and not row["met"] and share["median"] >= row["target"]:
+        return f"at a p99 of {row['served_p99_us']['median'] / 1000:.1f} ms"
     return "yes" if row["met"] else "no"
 
 
@@ -109,47 +112,53 @@ def rates(served: Found) -> str:
     for title, row in found:
         by = row["items_per_s"]
         idle = max((one for case, one in by.items() if case.startswith("answering")), key=lambda x: x["median"])
-        used = f"{row['instances']}, {row['in_flight']}"
-        used += f", waits for {row['waits_for']}" if row.get("waits_for") else ""
+        used = f"{_setting(row)}; {row['in_flight']}"
         p99 = told(row["served_p99_us"], 1, 0.001)
         rows.append([title, used, told(by["served"]), told(idle), told(by["engine"]), p99])
-    head = ["", "instances, in flight", "served", "answering alone", "engine alone", "p99 served, ms"]
+    head = ["", "instances, engine; in flight", "served", "answering alone", "engine alone", "p99 served, ms"]
     return table(head, rows)
 
 
-def batches(served: Found) -> str:
-    """What the GPU can do with batches of the size that was seen, each padded to the bucket of the mean."""
-    every = {int(size): rate for size, rate in served["engine_alone"]["images"]["items_per_s"].items()}
+def split(served: Found) -> str:
+    """What the server counted of the settings that were taken, the GPU's share of time, and the busiest threads."""
     rows = []
     for name, row in [*((f"{ROWS[n]}, {t}", served[n][t]) for n in ROWS for t in TRANSPORTS),
                       *((f"open loop, {t}", row) for t, row in served.get("open_loop", {}).items())]:  # fmt: skip
-        mean, split = row["served_split"]["mean_batch"], row["served_split"]
+        parts = row["served_split"]
+        turns = [one["served"] for one in row["rounds"]]
+        busy = [turn["gpu"]["busy"] for turn in turns if "gpu" in turn]
+        threads = [statistics.median(turn["busiest_threads"][place] for turn in turns) for place in range(2)]
         rate = row["items_per_s"]["served"]["median"] if "items_per_s" in row else row["rate"]
-        # Without buckets of its own a model has the powers of two, and what its queue waits for.
-        sizes = [size for size in every if not size & (size - 1) or size == row.get("waits_for")]
-        bucket = min(size for size in sizes if size >= mean)
-        can = every[bucket] * mean / bucket
-        parts = [f"{split[f'{word}_us'] / 1000:.2f}" for word in ("queue", "input", "compute", "output")]
-        told_ = [f"{mean:.1f} in {bucket}", f"{rate:,.0f}", f"{can:,.0f}", f"{rate / can:.2f}"]
-        rows.append([name, *told_, *parts])
-    head = ["", "mean batch, bucket", "images/s", "GPU with such batches", "share", "queue, ms", "input", "compute",
-            "output"]  # fmt: skip
+        rows.append([
+            name, f"{rate:,.0f}", f"{parts['mean_batch']:.1f}", f"{statistics.median(busy):.2f}" if busy else "–",
+            ", ".join(f"{one:.2f}" for one in threads),
+            *(f"{parts[f'{word}_us'] / 1000:.2f}" for word in ("queue", "input", "compute", "output")),
+        ])  # fmt: skip
+    head = ["", "images/s", "mean batch of an instance", "GPU at work", "busiest threads of the server, cores",
+            "queue, ms", "input", "compute", "output"]  # fmt: skip
     return table(head, rows)
 
 
-def waiting(served: Found) -> str:
-    """What waiting for whole batches does by requests in flight: single images in shared memory, six instances."""
-    found = [turn for turn in served["one_image"]["shared memory"]["sweep"] if turn["instances"] == INSTANCES_WAITING]
-    by = {(turn["in_flight"], turn["waits_for"]): turn for turn in found}
-    sizes = sorted({size for _, size in by})
+def settings(served: Found) -> str:
+    """Every setting of the sweep by requests in flight: single images in shared memory."""
+    found = served["one_image"]["shared memory"]["sweep"]
+    by = {(_setting(turn), turn["in_flight"]): turn for turn in found}
+    columns = list(dict.fromkeys(_setting(turn) for turn in found))
     rows = [
         [
             str(level),
-            *(f"{by[level, size]['items_per_s']:,.0f}, {by[level, size]['p99_us'] / 1000:.1f}" for size in sizes),
+            *(f"{by[one, level]['items_per_s']:,.0f}, {by[one, level]['p99_us'] / 1000:.1f}" for one in columns),
         ]
-        for level in sorted({level for level, _ in by})
+        for level in sorted({level for _, level in by})
     ]
-    return table(["in flight", *(f"waits for {size}" if size else "does not wait" for size in sizes)], rows)
+    return table(["in flight", *columns], rows)
+
+
+def _setting(row: Found) -> str:
+    """`24, shared, up to 16`: instances, whose engine, and what their queue waits for or what one hands over."""
+    if row.get("shared"):
+        return f"{row['instances']}, shared, up to {row['shared']}"
+    return f"{row['instances']}, own" + (f", waits for {row['waits_for']}" if row.get("waits_for") else "")
 
 
 def engine(found: Found) -> str:
@@ -284,8 +293,6 @@ def _rates(axes: Axes, served: Found) -> None:
 
 def _split(axes: Axes, served: Found) -> None:
     """Of one request: what the server counts, and what is left of the client's time."""
-    import statistics
-
     bars: list[tuple[str, Found, float]] = []
     level = served["one_image"]["body"]["in_flight"]
     for title, row, case in (("nothing but an answer,\none in flight", served["latency"]["body"], "answering alone"),
@@ -346,10 +353,14 @@ def _pixels(axes: Axes, preprocess: Found) -> None:
     axes.legend(loc="upper left", fontsize=8.5)
 
 
-def tables(served: Found, ring: Found, preprocess: Found, clocks: Found) -> dict[str, str]:
-    """Every table of the page by its mark; those of the clocks where a script has measured them."""
+def tables(served: Found, ring: Found, preprocess: Found, *, own: Found, clocks: Found) -> dict[str, str]:
+    """Every table of the page by its mark; those of the clocks where a script has measured them.
+
+    `own`: an earlier run, without engines that instances share.
+    """
     found = {
-        "targets": targets(served), "rates": rates(served), "batches": batches(served), "waiting": waiting(served),
+        "targets": targets(served), "rates": rates(served), "split": split(served), "settings": settings(served),
+        "targets_own": targets(own), "rates_own": rates(own),
         "engine": engine(ring), "kernel": kernel(preprocess),
     }  # fmt: skip
     for name, make, step in (("parts", parts, "alone"), ("parts_loaded", parts_loaded, "loaded")):
@@ -362,7 +373,7 @@ def main() -> None:
     """Writes tables and chart."""
     found = load("served"), load("engine"), load("preprocess")
     page = PAGE.read_text(encoding="utf-8")
-    PAGE.write_text(written(page, tables(*found, load("parts"))), encoding="utf-8")
+    PAGE.write_text(written(page, tables(*found, own=load("served_own"), clocks=load("parts"))), encoding="utf-8")
     save(draw(*found), HERE / "gpu.svg")
 
 

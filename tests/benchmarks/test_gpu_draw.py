@@ -10,13 +10,40 @@ import pytest
 
 def test_the_tables_are_those_of_the_files() -> None:
     page = gpu_draw.PAGE.read_text(encoding="utf-8")
-    found = gpu_draw.tables(*(gpu_draw.load(name) for name in ("served", "engine", "preprocess", "parts")))
+    results = [gpu_draw.load(name) for name in ("served", "engine", "preprocess")]
+    found = gpu_draw.tables(*results, own=gpu_draw.load("served_own"), clocks=gpu_draw.load("parts"))
     assert gpu_draw.written(page, found) == page, "run `python benchmarks/gpu_draw.py`"
 
 
 def test_a_median_is_told_with_its_interval() -> None:
     assert gpu_draw.told({"median": 10546.7, "low": 9875.7, "high": 10927.0}) == "10,547 (9,876 to 10,927)"
     assert gpu_draw.told({"median": 406.03, "low": 389.5, "high": 482.0}, 2, 0.001) == "0.41 (0.39 to 0.48)"
+    assert gpu_draw.told({"median": 3.0, "low": 3.0, "high": 3.0, "runs": 1}, 1) == "3.0 (one round)"
+    assert gpu_draw.told({"median": 3.0, "low": 2.0, "high": 4.0, "runs": 2}, 1) == "3.0 (2.0 to 4.0)"
+
+
+@pytest.mark.parametrize(
+    ("share", "met", "told"), [(0.97, False, "at a p99 of 15.9 ms"), (0.97, True, "yes"), (0.9, False, "no")]
+)
+def test_a_rate_that_is_met_too_late_is_told_with_its_p99(share: float, met: bool, told: str) -> None:
+    served = gpu_draw.load("served")
+    row = served["one_image"]["body"]
+    row |= {"share_of_the_smaller_bound": {"median": share, "low": share, "high": share}, "met": met}
+    row["served_p99_us"] = {"median": 15_900.0, "low": 15_000.0, "high": 16_000.0}
+    assert gpu_draw.targets(served).splitlines()[2].endswith(f"| {told} |")
+
+
+def test_every_setting_of_the_sweep_has_a_column() -> None:
+    turn = {"instances": 8, "in_flight": 128, "items_per_s": 9000.0, "p99_us": 5000.0}
+    sweep = [
+        {**turn, "instances": 4}, {**turn, "waits_for": 64},
+        {**turn, "shared": 16, "items_per_s": 19000.0}, {**turn, "shared": 16, "in_flight": 192},
+    ]  # fmt: skip
+    served = {"one_image": {"shared memory": {"sweep": [*sweep, *({**one, "in_flight": 192} for one in sweep[:2])]}}}
+    head, _, first, second = gpu_draw.settings(served).splitlines()
+    assert head == "| in flight | 4, own | 8, own, waits for 64 | 8, shared, up to 16 |"
+    assert first == "| 128 | 9,000, 5.0 | 9,000, 5.0 | 19,000, 5.0 |"
+    assert second == "| 192 | 9,000, 5.0 | 9,000, 5.0 | 9,000, 5.0 |"
 
 
 def measured(ways: dict[str, float]) -> dict[str, Any]:
@@ -72,14 +99,14 @@ def test_the_chart_has_a_line_for_cvcuda_where_it_was_measured() -> None:
 def test_the_open_loop_is_told_where_it_was_measured() -> None:
     served = {**gpu_draw.load("served"), "open_loop": {}}
     assert gpu_draw.targets(served).count("| ≤ 2 | not measured with this code | – |") == len(gpu_draw.TRANSPORTS)
-    assert "open loop" not in gpu_draw.batches(served)
-    split = served["one_image"]["body"]["served_split"]
-    row = {"rate": 9000.0, "target": 2, "met": True, "served_split": split,
+    assert "open loop" not in gpu_draw.split(served)
+    body = served["one_image"]["body"]
+    row = {"rate": 9000.0, "target": 2, "met": True, "served_split": body["served_split"], "rounds": body["rounds"],
            "p99_over_p50": {"median": 1.3, "low": 1.2, "high": 1.4}}  # fmt: skip
     served["open_loop"] = {"body": row}
     told = "| p99 ÷ p50 at 70 % load, body, 9,000 images/s | – | ≤ 2 | 1.30 (1.20 to 1.40) | yes |"
     assert told in gpu_draw.targets(served)
-    assert gpu_draw.batches(served).count("| open loop, body |") == 1
+    assert gpu_draw.split(served).count("| open loop, body | 9,000 |") == 1
 
 
 def clocks() -> dict[str, Any]:
@@ -107,9 +134,10 @@ def clocks() -> dict[str, Any]:
 
 def test_the_clocks_have_tables_where_a_script_has_measured_them() -> None:
     others = [gpu_draw.load(name) for name in ("served", "engine", "preprocess")]
-    assert {"parts", "parts_loaded"}.isdisjoint(gpu_draw.tables(*others, {}))
+    own = gpu_draw.load("served_own")
+    assert {"parts", "parts_loaded"}.isdisjoint(gpu_draw.tables(*others, own=own, clocks={}))
     found = clocks()
-    told = gpu_draw.tables(*others, found)
+    told = gpu_draw.tables(*others, own=own, clocks=found)
     assert gpu_draw.written(gpu_draw.PAGE.read_text(encoding="utf-8"), told)
     lines = told["parts"].splitlines()
     assert len({line.count("|") for line in lines}) == 1

@@ -26,7 +26,7 @@ IN, OUT = MOST * 3 * 224 * 224 * 4, MOST * 1000 * 4
 Told = dict[str, Any]
 # What test_memory_on_a_gpu.py wrote on an H200.
 SEEN: Told = json.loads((Path(__file__).parent / "gpu" / "memory_seen.json").read_bytes())
-NOT_SEEN = {SHARED}  # pipelines that came later than that
+NOT_SEEN: set[str] = set()  # pipelines that came later than that
 LEAST_BYTES = 16 << 10  # of a block that the plan has
 
 
@@ -138,7 +138,7 @@ def test_the_plan_agrees_with_what_was_seen_on_a_gpu(seen_before: Served) -> Non
 
 
 def test_the_plan_of_a_whole_gpu_is_close_to_what_was_taken(served: Served) -> None:
-    """10,119,671,972 bytes are planned."""
+    """11,902,080,380 bytes are planned."""
     pool, planned = served.needs.cuda_memory_pool_bytes, SEEN["processes"] * CONTEXT_BYTES
     assert not isinstance(pool, int)
     planned += pool[0]
@@ -147,7 +147,7 @@ def test_the_plan_of_a_whole_gpu_is_close_to_what_was_taken(served: Served) -> N
         buffers = sum(size * count for size, count in blocks.device.items())
         having = SEEN.get("engine_processes", {}).get(name, instances)
         planned += len(having) * (buffers + blocks.weights_bytes + blocks.activation_bytes)
-    assert SEEN["taken_bytes"] <= planned == 10_119_671_972
+    assert SEEN["taken_bytes"] <= planned == 11_902_080_380
 
 
 def test_a_block_more_or_less_in_what_was_seen_is_not_the_plans(seen_before: Served) -> None:
