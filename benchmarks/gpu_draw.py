@@ -92,7 +92,7 @@ def targets(served: Found) -> str:
 def _met(row: Found) -> str:
     share = row.get("share_of_the_smaller_bound")
     if share is not None and not row["met"] and share["median"] >= row["target"]:
-        return f"at a p99 of {row['served_p99_us']['median'] / 1000:.1f} ms"
+        return f"no: its p99 is {row['served_p99_us']['median'] / 1000:.1f} ms"
     return "yes" if row["met"] else "no"
 
 

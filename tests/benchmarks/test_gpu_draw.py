@@ -23,7 +23,7 @@ def test_a_median_is_told_with_its_interval() -> None:
 
 
 @pytest.mark.parametrize(
-    ("share", "met", "told"), [(0.97, False, "at a p99 of 15.9 ms"), (0.97, True, "yes"), (0.9, False, "no")]
+    ("share", "met", "told"), [(0.97, False, "no: its p99 is 15.9 ms"), (0.97, True, "yes"), (0.9, False, "no")]
 )
 def test_a_rate_that_is_met_too_late_is_told_with_its_p99(share: float, met: bool, told: str) -> None:
     served = gpu_draw.load("served")

@@ -147,14 +147,9 @@ def test_the_report_says_what_was_seen_on_a_gpu(served: Served, told: dict[str, 
     assert nothing.expected_waits == {process: sum(kinds.values()) for process, kinds in found["waits"].items()}
 
 
-def test_every_case_was_seen_whose_rules_say_so(served: Served) -> None:
-    def is_seen(case: Case) -> bool:
-        return all(
-            hop.is_seen for hop in served.report(case).hops if hop.copied_bytes and "GPU" in {hop.source, hop.to}
-        )
-
+def test_every_case_was_seen() -> None:
     assert {(told["model"], told["protocol"], told["items"]) for told in TOLD} == {
-        (case.model, case.protocol, case.items) for case in CASES if is_seen(case)
+        (case.model, case.protocol, case.items) for case in CASES
     }
     assert all(told["as_the_report_says"] and told["waits_as_the_report_says"] for told in TOLD)
 

@@ -7,7 +7,6 @@ import json
 import subprocess
 import sys
 from collections import Counter
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +25,6 @@ IN, OUT = MOST * 3 * 224 * 224 * 4, MOST * 1000 * 4
 Told = dict[str, Any]
 # What test_memory_on_a_gpu.py wrote on an H200.
 SEEN: Told = json.loads((Path(__file__).parent / "gpu" / "memory_seen.json").read_bytes())
-NOT_SEEN: set[str] = set()  # pipelines that came later than that
 LEAST_BYTES = 16 << 10  # of a block that the plan has
 
 
@@ -36,12 +34,6 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Served:
     (folder / "a.plan").write_bytes(b"a plan")
     given, made = TensorSpec("images", "FP32", (3, 224, 224)), TensorSpec("logits", "FP32", (1000,))
     return make(folder / "project", folder / "a.plan", given, made)
-
-
-@pytest.fixture(scope="module")
-def seen_before(served: Served) -> Served:
-    """Those that were seen."""
-    return replace(served, plans={name: plan for name, plan in served.plans.items() if name not in NOT_SEEN})
 
 
 def plain(sizes: Counter[int]) -> dict[str, int]:
@@ -127,12 +119,12 @@ def test_a_pipeline_that_hands_on_has_room_for_its_queue(tmp_path: Path) -> None
     assert pools_of([plan], {}).cuda == {0: (4 + 8 + 4 + 2) * 602112 + 2 * 512}
 
 
-def test_every_pipeline_was_seen(seen_before: Served) -> None:
-    assert set(SEEN["models"]) == set(seen_before.plans)
+def test_every_pipeline_was_seen(served: Served) -> None:
+    assert set(SEEN["models"]) == set(served.plans)
 
 
-def test_the_plan_agrees_with_what_was_seen_on_a_gpu(seen_before: Served) -> None:
-    assert (SEEN["wrong"], list(wrong_of(SEEN, seen_before)), list(too_small(SEEN))) == ([], [], [])
+def test_the_plan_agrees_with_what_was_seen_on_a_gpu(served: Served) -> None:
+    assert (SEEN["wrong"], list(wrong_of(SEEN, served)), list(too_small(SEEN))) == ([], [], [])
     others = SEEN["taken_bytes"] - SEEN["allocated_bytes"]
     assert SEEN["beside_each_bytes"] == others // SEEN["processes"]
 
@@ -145,19 +137,19 @@ def test_the_plan_of_a_whole_gpu_is_close_to_what_was_taken(served: Served) -> N
     for name, instances in SEEN["models"].items():
         blocks = blocks_of(served.plans[name], served.plans[name].models[0], SEEN)
         buffers = sum(size * count for size, count in blocks.device.items())
-        having = SEEN.get("engine_processes", {}).get(name, instances)
+        having = SEEN["engine_processes"].get(name, instances)
         planned += len(having) * (buffers + blocks.weights_bytes + blocks.activation_bytes)
     assert SEEN["taken_bytes"] <= planned == 11_902_080_380
 
 
-def test_a_block_more_or_less_in_what_was_seen_is_not_the_plans(seen_before: Served) -> None:
+def test_a_block_more_or_less_in_what_was_seen_is_not_the_plans(served: Served) -> None:
     """Of those that the plan has: tables of a kernel and what TensorRT has beside its activations are smaller."""
-    changed = changed_blocks(SEEN, seen_before)
+    changed = changed_blocks(SEEN, served)
     for model, instances in SEEN["models"].items():
         for number in range(len(instances)):
             told = copy.deepcopy(SEEN)
             told["models"][model][number]["shm_bytes"] -= 1
-            assert list(wrong_of(told, seen_before)), model
+            assert list(wrong_of(told, served)), model
     assert changed > len(SEEN["models"])
 
 

@@ -28,8 +28,10 @@ def main(listener: socket.socket, work: Work) -> int:
     # Threads that wait for Python wake each other within this, and not only after 5 ms.
     sys.setswitchinterval(1e-4)
     began = time.perf_counter()
+    listener.set_inheritable(False)  # a process that outlives this one would keep its address
     try:
         loaded = _loaded(work)
+        serving = Serving(loaded)
     except Exception as error:  # noqa: BLE001 — libraries raise what they like, and the instances have to be told
         if not isinstance(error, (ParameterError, OutOfMemoryError, CudaError, ImportError, OSError)):
             traceback.print_exc()
@@ -38,7 +40,6 @@ def main(listener: socket.socket, work: Work) -> int:
         _refuse(listener, str(error) if isinstance(error, ParameterError) else found)
         return 1
     _say(work, f"ready after {time.perf_counter() - began:.1f} s")
-    serving = Serving(loaded)
     if lost := serving.serve(listener, _FIRST_S):
         _say(work, lost)
         os._exit(1)  # a lost context cannot be taken down in order

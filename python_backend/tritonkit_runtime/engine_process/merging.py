@@ -15,6 +15,8 @@ from tritonkit_runtime.device import Device
 
 # A new time counts for so much of what is known of a size: a few batches settle it, one that had to wait does not.
 _WEIGHT = 0.2
+# No batch is taken to be shorter than so much of what its bucket took alone.
+_LEAST = 0.8
 # How long before the batch under way is done the next one is started: what waking, merging and launching take.
 _AHEAD_S = 250e-6
 # How often everything is measured at the start: the shortest counts.
@@ -30,12 +32,18 @@ class Times:
     def __init__(self, bytes_a_second: float = math.inf) -> None:
         self.bytes_a_second = bytes_a_second
         self._known_s: dict[int, float] = {}
+        self._least_s: dict[int, float] = {}
 
     def learn(self, bucket: int, took_s: float) -> None:
         """A batch of this bucket took so long from when it could begin."""
         before = self._known_s.get(bucket)
+        if before is None:
+            self._known_s[bucket] = self._least_s[bucket] = took_s
+            return
+        # Of two batches the second seems short when the end of the first was noticed late.
+        took_s = max(took_s, _LEAST * self._least_s[bucket])
         # What is faster than known was not held up by anything else.
-        self._known_s[bucket] = took_s if before is None or took_s < before else before + _WEIGHT * (took_s - before)
+        self._known_s[bucket] = took_s if took_s < before else before + _WEIGHT * (took_s - before)
 
     def of(self, bucket: int) -> float | None:
         """Seconds; None for a bucket that never ran."""

@@ -6,6 +6,7 @@ import contextlib
 import select
 import socket
 import threading
+import time
 import traceback
 from collections import deque
 from collections.abc import Callable
@@ -20,7 +21,7 @@ from tritonkit_runtime.engine_process import wire
 from tritonkit_runtime.engine_process.members import Job, Member, job_of
 from tritonkit_runtime.engine_process.merging import chosen, hold_s, measured
 
-_LOOK_S = 0.01  # while it ends: how often it is asked whether a batch was still being started
+_LOOK_S = 0.01  # how often it is looked for what nobody tells: a batch that was still being started, a free file
 
 
 @dataclass
@@ -62,7 +63,8 @@ class Serving:
     def serve(self, listener: socket.socket, first_s: float) -> str:
         """Takes instances until there is none any more, or the first has not come within `first_s` seconds.
 
-        Gives what was lost, if that is why it ends: everybody has been told then. Else nothing is under way.
+        Gives what was lost, if that is why it ends: those whose batches failed or wait have been told then, and the
+        others find that it has ended. Else nothing is under way.
         """
         threading.Thread(target=self._accept, args=(listener,), daemon=True).start()
         with self._changed:
@@ -83,8 +85,11 @@ class Serving:
         while True:
             try:
                 connection, _ = listener.accept()
-            except OSError:  # it was shut down
-                return
+            except OSError:
+                if self._ended:  # it was shut down
+                    return
+                time.sleep(_LOOK_S)  # there are too many open files: until some are closed
+                continue
             with self._changed:
                 if self._ended:
                     connection.close()

@@ -17,6 +17,7 @@ from tritonkit_runtime.engine_process import wire
 from tritonkit_runtime.engine_process.work import Work
 
 _PAUSE_S = 0.02
+_ERRORS = 2  # what this process writes for others may end with it, and not with the engine process
 _BACKLOG = 256  # instances that may wait while the engine is loaded
 # `-m tritonkit_runtime.engine_process`, but for the working directory: its modules would be taken for others.
 _BEGINNING = (
@@ -91,7 +92,7 @@ def _started(work: Work, address: str) -> bool:
         try:
             process = subprocess.Popen(
                 command, env=_environment(), stdin=subprocess.DEVNULL, pass_fds=[listener.fileno()],
-                start_new_session=True,
+                stdout=_ERRORS, start_new_session=True,
             )  # fmt: skip
         except OSError as error:
             raise NoEngineError(f"{command[0]} cannot be started for the engine process: {error}") from error

@@ -17,7 +17,7 @@ from tritonkit_runtime.engine_process.work import Work
 from tritonkit_runtime.parameters import ParameterError
 
 _LEAVE_S = 30.0  # how long the engine process may take to end; then it is left to do so
-SLOTS = 2  # one batch is filled while another is with the engine process
+SLOTS = 2  # as few as a ring has; an instance hands over one batch after the other
 
 
 def load(work: Work, most: int) -> Loaded:
@@ -78,6 +78,9 @@ class RemoteEngine:
             except (EOFError, OSError) as error:
                 self._drop()
                 raise BatchError(f"{self.about} ended with this batch; the next one starts it again") from error
+            except BaseException:  # the answer that is still to come would be taken for the next batch's
+                self._drop()
+                raise
         if words:
             raise BatchError(words)
 
