@@ -13,7 +13,7 @@ from typing import Any
 from generator.collector import Collector, Path
 from generator.plan import EngineBuffers, EngineProgram, ModelPlan, TargetPlan, Tensor
 from generator.project import EMBEDDED
-from generator.resolve.shared_process import check_lengths, fitting, instances_in, sizes_together
+from generator.resolve.shared_process import ON_A_GPU, check_lengths, fitting, instances_in, sizes_together
 from generator.spec.models import Model
 from generator.spec.serving import Batching, Buffers, InstanceGroup
 
@@ -24,7 +24,6 @@ _PACKAGES = {
     "inductor": "`torch` (of the version that compiles); for what `torch.compile` made, `onnx`, `onnx2torch` and a "
     "C++ compiler too",
 }
-_PLACES = frozenset({"gpu", "auto"})
 
 
 class Buffering:
@@ -53,13 +52,13 @@ class Buffering:
         program = model.program
         if not isinstance(program, EngineProgram):
             return model
-        on_gpu = self.target.gpu is not None and bool(self.placed & _PLACES)
-        if self._needs_gpu(program) and self.placed - _PLACES:
+        on_gpu = self.target.gpu is not None and bool(self.placed & ON_A_GPU)
+        if self._needs_gpu(program) and self.placed - ON_A_GPU:
             what = "the TensorRT plan" if program.engine == "tensorrt" else "what Inductor compiles"
             self.collect.error(
                 "TK229", self.where,
                 f"{what} of `{model.key}` runs in Python instances, which need a GPU for it on target "
-                f"`{self.target.name}`; found `kind: {min(self.placed - _PLACES)}`",
+                f"`{self.target.name}`; found `kind: {min(self.placed - ON_A_GPU)}`",
                 f"say `instances: [{{kind: gpu}}]`, or {self._instead(program)}",
             )  # fmt: skip
             return model
@@ -75,11 +74,11 @@ class Buffering:
             )  # fmt: skip
         if not on_gpu and program.engine != "inductor" and not is_shared:
             return model
-        if on_gpu and self.placed - _PLACES and said.preprocess == "gpu":
+        if on_gpu and self.placed - ON_A_GPU and said.preprocess == "gpu":
             self.collect.error(
                 "TK239", (*model.source, "buffers", "preprocess"),
                 f"with `preprocess: gpu` of `{model.key}` no instance loads that is not on a GPU; found "
-                f"`kind: {min(self.placed - _PLACES)}`",
+                f"`kind: {min(self.placed - ON_A_GPU)}`",
                 "say `kind: gpu` of all instances, or `preprocess: auto`",
             )  # fmt: skip
         if program.engine == "tensorrt" and program.build.plugins:

@@ -10,7 +10,7 @@ from generator.collector import Collector, names
 from generator.plan import ModelPlan
 from generator.spec.serving import Buffers, InstanceGroup
 
-_PLACES = frozenset({"gpu", "auto"})
+ON_A_GPU = frozenset({"gpu", "auto"})  # kinds of instances
 _TOGETHER, _FINE = 128, 16
 # What a spec may say beside it, by field: what does not go with it, why, and what goes.
 _APART = (
@@ -41,7 +41,7 @@ def instances_in(groups: Sequence[InstanceGroup], config: Mapping[str, Any], *, 
     named: dict[int, int] = {}
     for kind, count, gpus in _said(groups, config):
         kinds.add(kind)
-        if not has_gpu or kind not in _PLACES:
+        if not has_gpu or kind not in ON_A_GPU:
             cpu += count
         elif gpus:
             for number in gpus:

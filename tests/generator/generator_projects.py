@@ -9,7 +9,9 @@ from pathlib import Path
 import onnx
 from onnx import TensorProto, helper
 
+from generator.plan import EngineProgram, Plan
 from generator.project import Project
+from generator.workspace import Workspace
 
 Shape = Sequence[int | str | None]
 
@@ -79,3 +81,16 @@ flow:
   - {model: after}
 batching: {max_batch_size: 4}
 """
+
+
+def plan_of(work: Workspace, target: str = "production") -> Plan:
+    """Of the only spec, which has no mistakes."""
+    work.stop_on_errors()
+    [plan] = work.plans[target]
+    return plan
+
+
+def engine_of(plan: Plan) -> EngineProgram:
+    """The only one."""
+    [engine] = plan.engines()
+    return engine.program

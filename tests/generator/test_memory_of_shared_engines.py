@@ -17,6 +17,7 @@ from generator.memory.rings import rings_of
 from generator.project import Project
 from generator.workspace import open_workspace
 from generator_projects import SHORT, make_project
+from still_engine import StillEngine
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "python_backend" / "buffered"))
 from fake_device import FakeDevice
@@ -173,7 +174,7 @@ def test_the_runtime_takes_what_was_derived(tmp_path: Path) -> None:
     inputs, outputs = ([Fixed(t.name, t.dtype, t.dims) for t in side] for side in (part.inputs, part.outputs))
     Ring(
         device,
-        _Still(inputs, outputs),
+        StillEngine(inputs, outputs),
         program.buffers.buckets,
         slots=program.buffers.slots,
         copies="beside",
@@ -183,27 +184,3 @@ def test_the_runtime_takes_what_was_derived(tmp_path: Path) -> None:
     assert held == {True: ring.pinned_bytes, False: ring.device_bytes}
     shared = SLOTS * sum(aligned(tensor.bytes_of(plan.max_batch_size)) for tensor in (*inputs, *outputs))
     assert ring.rows_bytes == -(-shared // mmap.PAGESIZE) * mmap.PAGESIZE == ROWS
-
-
-class _Still:
-    """A BufferedEngine that computes nothing."""
-
-    recordable, batched, about = True, True, "nothing"
-
-    def __init__(self, inputs: list[Fixed], outputs: list[Fixed]) -> None:
-        self.inputs, self.outputs = tuple(inputs), tuple(outputs)
-
-    def session(self, stream: int) -> _Still:
-        return self
-
-    def warm(self, size: object, addresses: object, stream: int) -> None:
-        pass
-
-    def run(self, size: object, stream: int) -> None:
-        pass
-
-    def shape(self, name: str) -> tuple[int, ...]:
-        raise KeyError(name)
-
-    def close(self) -> None:
-        pass

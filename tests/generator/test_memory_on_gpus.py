@@ -18,6 +18,7 @@ from generator.problems import Severity
 from generator.project import Project
 from generator.workspace import Workspace, open_workspace
 from generator_projects import SHORT, make_project, write_onnx
+from still_engine import StillEngine
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "python_backend" / "buffered"))
 from fake_device import FakeDevice
@@ -273,33 +274,9 @@ def test_a_ring_allocates_what_was_derived(tmp_path: Path, spec: str) -> None:
     [(_, part, program)] = plan.engines()
     assert program.buffers is not None
     device = FakeDevice()
-    engine = _Still(device, *([Fixed(t.name, t.dtype, t.dims) for t in side] for side in (part.inputs, part.outputs)))
+    engine = StillEngine(*([Fixed(t.name, t.dtype, t.dims) for t in side] for side in (part.inputs, part.outputs)))
     buffers = program.buffers
     kept = [tensor.name for tensor in part.outputs] if buffers.outputs == "device" else []
     Ring(device, engine, buffers.buckets, slots=buffers.slots, lengths=buffers.open_lengths, kept=kept)
     held = {pinned: sum(b.size for b in device.live.values() if b.pinned is pinned) for pinned in (True, False)}
     assert held == {True: ring.pinned_bytes, False: ring.device_bytes}
-
-
-class _Still:
-    """A BufferedEngine that computes nothing."""
-
-    recordable, batched, about = True, True, "nothing"
-
-    def __init__(self, device: FakeDevice, inputs: list[Fixed], outputs: list[Fixed]) -> None:
-        self.inputs, self.outputs = tuple(inputs), tuple(outputs)
-
-    def session(self, stream: int) -> _Still:
-        return self
-
-    def warm(self, size: object, addresses: object, stream: int) -> None:
-        pass
-
-    def run(self, size: object, stream: int) -> None:
-        pass
-
-    def shape(self, name: str) -> tuple[int, ...]:
-        raise KeyError(name)
-
-    def close(self) -> None:
-        pass

@@ -11,7 +11,6 @@ import traceback
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
-from itertools import takewhile
 from time import perf_counter
 
 from tritonkit_runtime.buffered.errors import BatchError, BrokenError, ShapeError
@@ -144,10 +143,9 @@ class Serving:
 
     def _count(self) -> int:
         """How many of those that wait are run as one batch."""
-        if self._waiting[0].alone or not self._engine.batched:
+        if self._waiting[0].alone or not self._engine.batched:  # those that run alone wait in front
             return 1
-        together = takewhile(lambda job: not job.alone, self._waiting)
-        return chosen([job.items for job in together], self._ring.buckets, self._times)
+        return chosen([job.items for job in self._waiting], self._ring.buckets, self._times)
 
     def _held(self) -> bool:
         """Waits for more, where what is under way leaves time for that; whether it has waited."""

@@ -15,7 +15,7 @@ from generator.problems import Problem, Severity
 from generator.project import EMBEDDED
 from generator.resolve.show import as_yaml, full_spec
 from generator.workspace import Workspace, open_workspace, render_trees
-from generator_projects import FULL, SHORT, make_project, write_onnx
+from generator_projects import FULL, SHORT, engine_of, make_project, plan_of, write_onnx
 
 FUSED = SHORT.replace("gpu: h200}", "gpu: h200, layout: fused}")
 TWO_INPUTS = """\
@@ -45,15 +45,7 @@ def opened(root: Path, spec: str, target: str = "production") -> Workspace:
 
 
 def planned(root: Path, spec: str, target: str = "production") -> Plan:
-    work = opened(root, spec, target)
-    work.stop_on_errors()
-    [plan] = work.plans[target]
-    return plan
-
-
-def engine_of(plan: Plan) -> EngineProgram:
-    [engine] = plan.engines()
-    return engine.program
+    return plan_of(opened(root, spec, target), target)
 
 
 def errors_of(root: Path, spec: str) -> list[Problem]:

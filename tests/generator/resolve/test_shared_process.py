@@ -9,12 +9,12 @@ from typing import Any
 
 import pytest
 
-from generator.plan import EngineBuffers, EngineProgram, Plan
+from generator.plan import EngineBuffers, Plan
 from generator.problems import Problem, Severity
 from generator.resolve.shared_process import sizes_together
 from generator.resolve.show import as_yaml, full_spec
 from generator.workspace import Workspace, open_workspace, render_trees
-from generator_projects import SHORT, make_project, write_onnx
+from generator_projects import SHORT, engine_of, make_project, plan_of, write_onnx
 
 SHARED = SHORT.replace("net.onnx}", "net.onnx, buffers: {process: shared}}").replace(
     "name: small\n", "name: small\nlayout: fused\n"
@@ -43,15 +43,7 @@ def opened(root: Path, spec: str, target: str = "production") -> Workspace:
 
 
 def planned(root: Path, spec: str, target: str = "production") -> Plan:
-    work = opened(root, spec, target)
-    work.stop_on_errors()
-    [plan] = work.plans[target]
-    return plan
-
-
-def engine_of(plan: Plan) -> EngineProgram:
-    [engine] = plan.engines()
-    return engine.program
+    return plan_of(opened(root, spec, target), target)
 
 
 def problems_of(root: Path, spec: str, target: str = "production") -> list[Problem]:
