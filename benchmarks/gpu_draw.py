@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 PAGE = HERE / "gpu.md"
 Found = Mapping[str, Any]
 TRANSPORTS = ("body", "shared memory")
+WITH_EVEN = ("body", "body, connections even", "shared memory")  # gpu_served_turns.EVEN
 ROWS = {"one_image": "one image a request", "eight_images": "eight images a request"}
 SIZES = ("1", "8", "32", "64", "128")
 WAYS = {
@@ -48,6 +49,11 @@ def told(value: Found, digits: int = 0, scale: float = 1.0) -> str:
     return f"{median} (one round)" if value.get("runs") == 1 else f"{median} ({low} to {high})"
 
 
+def transports(row: Found) -> list[str]:
+    """Those that were measured."""
+    return [transport for transport in WITH_EVEN if transport in row]
+
+
 def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """A table of Markdown."""
     lines = [head, ["---"] * len(head), *rows]
@@ -59,7 +65,7 @@ def targets(served: Found) -> str:
     baseline = {"one_image": "0.04 usual, 0.83 simple", "eight_images": "0.73"}
     rows = []
     for name, title in ROWS.items():
-        for transport in TRANSPORTS:
+        for transport in transports(served[name]):
             row = served[name][transport]
             share = told(row["share_of_the_smaller_bound"], 2)
             rows.append([f"{title}, {transport}: served ÷ the smaller bound ({row['smaller_bound']})",
@@ -68,7 +74,7 @@ def targets(served: Found) -> str:
         row = served["latency"][transport]
         rows.append([f"one in flight, {transport}: over answering alone + the engine, ms", "~0.3",
                      f"≤ {row['target_us'] / 1000:g}", told(row["over_us"], 2, 0.001), _met(row)])  # fmt: skip
-    for transport in TRANSPORTS:
+    for transport in transports(served["one_image"]):
         row = served.get("open_loop", {}).get(transport)
         if row is None:
             rows.append([f"p99 ÷ p50 at 70 % load, {transport}", "–", "≤ 2", "not measured with this code", "–"])
@@ -106,7 +112,7 @@ def rates(served: Found) -> str:
     """Images a second of the served model and of its bounds, by request and transport."""
     rows = []
     found = [(f"{title}, {transport}", served[name][transport])
-             for name, title in ROWS.items() for transport in TRANSPORTS]  # fmt: skip
+             for name, title in ROWS.items() for transport in transports(served[name])]  # fmt: skip
     if "body" in served.get("embeddings", {}):
         found.append(("embeddings, one text a request, body", served["embeddings"]["body"]))
     for title, row in found:
@@ -122,7 +128,7 @@ def rates(served: Found) -> str:
 def split(served: Found) -> str:
     """What the server counted of the settings that were taken, the GPU's share of time, and the busiest threads."""
     rows = []
-    for name, row in [*((f"{ROWS[n]}, {t}", served[n][t]) for n in ROWS for t in TRANSPORTS),
+    for name, row in [*((f"{ROWS[n]}, {t}", served[n][t]) for n in ROWS for t in transports(served[n])),
                       *((f"open loop, {t}", row) for t, row in served.get("open_loop", {}).items())]:  # fmt: skip
         parts = row["served_split"]
         turns = [one["served"] for one in row["rounds"]]
@@ -275,7 +281,7 @@ def draw(served: Found, ring: Found, preprocess: Found) -> Any:
 
 
 def _rates(axes: Axes, served: Found) -> None:
-    places = [(n, t) for n in ROWS for t in TRANSPORTS]
+    places = [(n, t) for n in ROWS for t in transports(served[n])]
     for offset, word, colour in ((-0.27, "served", BLUE), (0, "answering alone", GREY), (0.27, "engine", GREEN)):
         for place, (name, transport) in enumerate(places):
             by = served[name][transport]["items_per_s"]
@@ -284,7 +290,8 @@ def _rates(axes: Axes, served: Found) -> None:
             axes.bar(place + offset, one["median"], 0.25, color=colour, yerr=error, capsize=2,
                      label=word if not place else None)  # fmt: skip
     axes.set_axisbelow(True)
-    axes.set_xticks(range(len(places)), [f"{n.split('_')[0]},\n{t}" for n, t in places])
+    titles = [f"{n.split('_')[0]},\n" + t.replace(", ", ",\n") for n, t in places]
+    axes.set_xticks(range(len(places)), titles, fontsize=8 if len(places) > 4 else None)
     axes.set_ylabel("images a second")
     axes.set_title("Served, and its two bounds (one or eight images a request)")
     axes.legend(loc="upper left", ncols=3, fontsize=8.5)

@@ -37,11 +37,11 @@ import gpu_served_jpeg as on_gpu
 import gpu_served_rows as rows
 import numpy as np
 from engines_gpu_plans import Results
-from gpu_served_choices import Choice, choices_of, of_choice
+from gpu_served_choices import Choice, choices_of, finer, of_choice
 from gpu_served_clients import Clients, default_count
 from gpu_served_models import Model, fitting, make_repository, say, shared_memory_bytes
 from gpu_served_reference import ANGLE, OTHER, OWN, Alone, Embedded, Labelled, largest_batch, run_alone
-from gpu_served_turns import Data, Serving
+from gpu_served_turns import EVEN, TRANSPORTS, Data, Serving
 
 from deploy.embedded.server import EmbeddedServer
 
@@ -59,8 +59,8 @@ ROWS_OF = {
 }
 ROWS = tuple(row for rows_ in ROWS_OF.values() for row in rows_)
 # What a row needs of the budget at least, with the start of its server: those before it leave it that much.
-LEAST_S = {"eight_images": 35, "latency": 10, "open_loop": 12, "profile": 4, "embeddings": 35, "three_models": 20,
-           "jpeg": 85}  # fmt: skip
+LEAST_S = {"eight_images": 80, "latency": 14, "open_loop": 25, "profile": 4, "embeddings": 50, "three_models": 24,
+           "jpeg": 90}  # fmt: skip
 SHARED_FILES = (8,)  # what an instance decodes before it hands its batch over
 DECODE = "preprocess:\n  - decode: {to: rgb}\n  - resize: {size: [224, 224], method: linear}\n"
 
@@ -84,13 +84,13 @@ class Run:
     def __init__(self, options: argparse.Namespace, results: Results, clients: Clients, folder: Path) -> None:
         self.on_gpu = options.device == "gpu"
         self.options, self.results, self.clients, self.folder = options, results, clients, folder
-        self.counts = [int(count) for count in options.instances.split(",")]
+        self.counts = [int(count) for count in _words(options.instances)]
         self.waiting = [(int(n), int(size)) for n, size in (pair.split("x") for pair in _words(options.waiting))]
         self.asked = frozenset(options.rows.split(","))
         self.shared = [(int(n), int(size)) for n, size in (pair.split("x") for pair in _words(options.shared))]
         self.largest = options.largest
         self.most = 128 if self.on_gpu else options.largest  # of an engine, alone or shared
-        self.pace = rows.Pace() if self.on_gpu else rows.Pace(0.6, 0.8, 2, (8, 16), (2, 4), (8, 16), quick=True)
+        self.pace = rows.Pace() if self.on_gpu else rows.Pace.short()
         self.files = self._files()
         self.pixels = graphs.images(IMAGES, SEED)
         self.images = Data("images", lambda of: {"images": ("UINT8", self.pixels[list(of)])}, IMAGES)
@@ -134,6 +134,11 @@ class Run:
     def choices(self, word: str) -> list[Choice]:
         """What a row may choose from."""
         return choices_of(word, self.counts, self.waiting, self.shared, item_bytes=IMAGE_BYTES, largest=self.largest)
+
+    def ways(self, serving: Serving, model: str) -> Sequence[str]:
+        """How images get there; over even connections only where those could be made."""
+        made = self.results.step("connections_even", lambda: serving.connect_evenly(model, self.pace.most))
+        return ("body", EVEN, "shared memory") if made is not None else TRANSPORTS
 
     def reference(self) -> dict[str, Any]:
         """What the plan answers by itself; the checkers are made of it."""
@@ -188,7 +193,7 @@ class Run:
                      "models": {model.name: model.instances for model in models},
                      "shm_free_bytes": shared_memory_bytes()}  # fmt: skip
             self.results.step(f"server|{word}", lambda: facts)
-            yield Serving(server, self.clients, stack)
+            yield Serving(server, self.clients, stack, http_threads=made.needs.http_threads)
 
 
 def _onnx(file: Path) -> Any:
@@ -227,27 +232,24 @@ def _words(text: str) -> list[str]:
     return [word for word in text.split(",") if word]
 
 
-def finer(largest: int) -> tuple[int, ...]:
-    """Powers of two, and one more between each two from 8 on: 1, 2, 4, 8, 12, 16, 24, 32, ..."""
-    powers = [1 << power for power in range(largest.bit_length()) if 1 << power < largest]
-    between = [size * 3 // 2 for size in powers if size >= 8 and size * 3 // 2 < largest]
-    return tuple(sorted({*powers, *between, largest}))
-
-
 def image_rows(run: Run, alone: Alone) -> None:
     """One image and eight a request, latency, the open loop, and a profile of the model's thread."""
     pace = run.pace
     choices = run.choices("")
-    profiled = run.model("profiled", min(4, *run.counts), kind="profiled")
+    profiled = run.model("profiled", min([4, *run.counts]), kind="profiled")
     models = [of_choice(run.model(one.served, one.instances), one, run.most) for one in choices]
     models += [run.model(f"idle_{n}", n, kind="idle") for n in sorted({one.instances for one in choices})]
     models += [run.model("at_once", 1, delay_us=0), run.model("idle_at_once", 1, delay_us=0, kind="idle"), profiled]
 
     with run.serving("images", models) as serving:
+        ways = run.ways(serving, choices[0].idle)
         bench = rows.Bench(serving, run.images, alone, pace, run.left_s("one_image"))
-        row = run.row("one_image", lambda: rows.share_of_bounds(bench, 1, choices))
-        fewer = replace(bench, pace=replace(pace, rounds=max(2, pace.rounds - 2)), left_s=run.left_s("eight_images"))
-        run.row("eight_images", lambda: rows.share_of_bounds(fewer, 8, choices))
+        row = run.row("one_image", lambda: rows.share_of_bounds(bench, rows.ONES, choices, ways))
+        eights = replace(bench, left_s=run.left_s("eight_images"))
+        run.row(
+            "eight_images",
+            lambda: rows.share_of_bounds(eights, rows.EIGHTS, choices, ways),
+        )
         alike = replace(bench, left_s=run.left_s("latency"))
         run.row("latency", lambda: rows.latency(alike, "at_once", "idle_at_once"))
         if row is not None:
@@ -258,7 +260,7 @@ def image_rows(run: Run, alone: Alone) -> None:
 
 def other_rows(run: Run) -> None:
     """Embeddings, and three models on one GPU."""
-    pace, files = replace(run.pace, rounds=max(2, run.pace.rounds - 1)), run.files
+    pace, files = run.pace, run.files
     most = run.largest
     models = [run.model("images_a", 2), run.model("images_b", 2)]
     ids = graphs.texts(IMAGES, SEED)
@@ -288,10 +290,13 @@ def other_rows(run: Run) -> None:
             texts.checker = Embedded(run_alone(files.texts_plan, ids, run.on_gpu))
             alone = run.alone(files.texts_plan, TOKENS, EMBEDDING, ids, most)
             bench = rows.Bench(serving, texts, alone, pace, run.left_s("embeddings"))
-            run.row("embeddings", lambda: rows.share_of_bounds(bench, 1, choices, ("body",), 0.9))
+            run.row(
+                "embeddings",
+                lambda: rows.share_of_bounds(bench, rows.TEXTS, choices, ("body",)),
+            )
             alone.close()
         # Eight a request: a third of the clients has to saturate the GPU with one model alone.
-        items, level = min(8, run.largest), 24 if run.on_gpu else pace.eights[-1]
+        items, level = min(8, run.largest), 24 if run.on_gpu else 4
         third = ("images_c", run.images) if files.texts_plan is None else (choices[0].served, texts)
         asked = [("images_a", run.images), ("images_b", run.images), third]
         loads = [(serving.load(name, "shared memory", data, items), level) for name, data in asked]
@@ -300,7 +305,7 @@ def other_rows(run: Run) -> None:
 
 def jpeg_row(run: Run, alone: Alone) -> None:
     """JPEG files in."""
-    pace = replace(run.pace, rounds=max(2, run.pace.rounds - 1))
+    pace = run.pace
     photographs = graphs.photographs(IMAGES, PHOTOGRAPHS_SEED)
     data = Data("jpeg", lambda of: {"image": ("BYTES", np.array([[photographs[i]] for i in of], np.object_))}, IMAGES)
     pixels = {"images": rows.decode(photographs)}
@@ -356,7 +361,7 @@ def main() -> int:
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--budget", type=float, default=240.0, help="seconds, building left out")
     parser.add_argument("--largest", type=int, default=64, help="largest batch that is served")
-    parser.add_argument("--instances", default="4", help="counts to try whose queue takes what there is")
+    parser.add_argument("--instances", default="", help="counts to try whose queue takes what there is")
     parser.add_argument("--waiting", default=None, help="counts to try whose queue waits for a whole batch, as 6x32")
     parser.add_argument("--shared", default=None, help="counts to try that share an engine, with batches of, as 8x32")
     parser.add_argument("--rows", default=",".join(ROWS), help="of the table; others are not measured")
@@ -366,7 +371,7 @@ def main() -> int:
     if options.waiting is None:
         options.waiting = "8x64" if options.device == "gpu" else "2x8"
     if options.shared is None:
-        options.shared = "12x32,16x16,24x16,32x8" if options.device == "gpu" else "2x8"
+        options.shared = "12x32,16x16,24x16" if options.device == "gpu" else "2x8"
     options.out.unlink(missing_ok=True)
     if options.device == "gpu":
         built = Results(options.out, 1e9).step("build", lambda: build(options))

@@ -51,6 +51,19 @@ def choices_of(
     return found + [Choice(n, f"{word}shared_{n}_{size}", f"{word}idle_{n}", 0, size) for n, size in shared]
 
 
+def finer(largest: int) -> tuple[int, ...]:
+    """Powers of two, and one more between each two from 8 on: 1, 2, 4, 8, 12, 16, 24, 32, ..."""
+    powers = [1 << power for power in range(largest.bit_length()) if 1 << power < largest]
+    between = [size * 3 // 2 for size in powers if size >= 8 and size * 3 // 2 < largest]
+    return tuple(sorted({*powers, *between, largest}))
+
+
+def for_items(choices: Sequence[Choice], items: int) -> list[Choice]:
+    """What requests of so many items choose from: single ones small batches, larger ones not very many instances."""
+    found = [one for one in choices if (one.shared <= 16 if items == 1 else one.instances <= 16)]
+    return found or list(choices)
+
+
 def of_choice(model: Model, one: Choice, largest: int) -> Model:
     """The model as the choice has it. An engine that is shared has its usual sizes of batch, up to `largest`."""
     if not one.shared:

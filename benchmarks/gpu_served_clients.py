@@ -8,10 +8,11 @@ import multiprocessing
 import os
 import pickle
 import select
+import socket
 import time
-from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
+from multiprocessing import reduction
 from multiprocessing.connection import Connection as Pipe
 from pathlib import Path
 from types import TracebackType
@@ -19,22 +20,23 @@ from typing import Any
 
 import numpy as np
 
-from loadtest.raw_http import ClosedLoop, Reply, _Connection
+from loadtest.raw_http import ClosedLoop, Connection, Reply, connected
 from loadtest.turns import endless_order
 
 Array = np.ndarray[Any, Any]
 LEAD_S = 0.05  # from the order to the start that all clients have in common
+HANDING_S = 0.0001  # more for each connection that is handed over
 RAMP_S = 0.3  # left out: connections are made, and the first answers come together
 CONNECTING_S = 0.15  # of the ramp
-CONNECTIONS = 1024  # of an open loop, all clients together: more than are ever in flight
+CONNECTIONS = 1024  # of an open loop at most, all clients together
 
 
 @dataclass(frozen=True)
 class Seen:
     """What one turn gave. Times in microseconds, `answers` are (payload, status, head, body), each once.
 
-    `rate`: answers a second after the ramp. `client_cpu`: the busiest client's share of a core (an open loop never
-    sleeps). `late_us`: how long after it was due an open loop sent a request at most.
+    `rate`: answers a second after the ramp. `client_cpu`: the busiest client's share of a core. `late_us`: how long
+    after it was due an open loop sent a request at most.
     """
 
     rate: float
@@ -49,18 +51,22 @@ class Seen:
 
 def open_loop(
     address: str, payloads: Sequence[bytes], due_us: Sequence[int], order: Sequence[int], *,
-    connections: int, start_ns: int,
+    connections: int, start_ns: int, made: Sequence[socket.socket] = (),
 ) -> tuple[list[Reply], int]:  # fmt: skip
-    """Sends each payload when it is due, on whichever connection is free; never sleeps. `sent_us` is when it was due.
+    """Sends each payload when it is due, over the connection that was answered last. `sent_us` is when it was due.
 
-    Connections are made while it sends, as a ClosedLoop's with `over_s`. Gives the replies, and how late it sent at
-    most, the ramp left out (where no connection was free, that is waiting and counts).
+    Where none is free one more is made, up to `connections`; those that stand already come first. Gives the replies,
+    and how late it sent at most, the ramp left out (where no connection was free, that is waiting and counts).
     """
-    host, _, port = address.rpartition(":")
-    made: list[_Connection] = []
+    by_number: dict[int, Connection] = {}
     watch = select.epoll()
-    by_number: dict[int, _Connection] = {}
-    free, unsent = deque[_Connection](), set[Any]()
+
+    def added(one: socket.socket) -> Connection:
+        connection = by_number[one.fileno()] = Connection(one)
+        watch.register(one.fileno(), select.EPOLLIN)
+        return connection
+
+    free = [added(one) for one in reversed(made)]
     replies: list[Reply] = []
     late_us = at = 0
     try:
@@ -68,38 +74,35 @@ def open_loop(
             now_us = (time.perf_counter_ns() - start_ns) // 1000
             if now_us > due_us[-1] + 10_000_000:
                 raise TimeoutError(f"{len(due_us) - len(replies)} answers are missing 10 s after the last request")
-            if len(made) < connections and now_us >= len(made) * CONNECTING_S * 1e6 / connections:
-                connection = _Connection(host, int(port))
-                made.append(connection)
-                by_number[connection.socket.fileno()] = connection
-                watch.register(connection.socket.fileno(), select.EPOLLIN)
-                free.appendleft(connection)  # the newest is used first: its thread has work when the next one comes
-            while at < len(due_us) and due_us[at] <= now_us and free:
-                connection = free.popleft()
+            while at < len(due_us) and due_us[at] <= now_us and (free or len(by_number) < connections):
+                connection = free.pop() if free else added(connected(address))
                 connection.payload, connection.sent_us = order[at], due_us[at]
                 connection.unsent = memoryview(payloads[order[at]])
                 if due_us[at] > RAMP_S * 1e6:
                     late_us = max(late_us, now_us - due_us[at])
                 if not connection.write():
-                    unsent.add(connection)
+                    watch.modify(connection.socket.fileno(), select.EPOLLIN | select.EPOLLOUT)
                 at += 1
-            for connection in [one for one in unsent if one.write()]:
-                unsent.discard(connection)
+            # Not epoll's own waiting, which counts in milliseconds.
+            left_us = due_us[at] - now_us if at < len(due_us) and (free or len(by_number) < connections) else 1e5
+            select.select([watch.fileno()], [], [], max(0.0, left_us / 1e6))
             for number, _ in watch.poll(0):
                 connection = by_number[number]
+                if connection.unsent and connection.write():
+                    watch.modify(number, select.EPOLLIN)
                 if (found := connection.read()) is not None:
                     now_us = (time.perf_counter_ns() - start_ns) // 1000
                     replies.append(Reply(connection.payload, connection.sent_us, now_us, *found))
                     free.append(connection)
     finally:
         watch.close()
-        for connection in made:
+        for connection in by_number.values():
             connection.socket.close()
     return replies, late_us
 
 
-def _turn(order: dict[str, Any], kept: dict[str, list[bytes]]) -> dict[str, Any]:
-    """What one client does of a turn."""
+def _turn(order: dict[str, Any], made: list[socket.socket], kept: dict[str, list[bytes]]) -> dict[str, Any]:
+    """What one client does of a turn, over connections that were `made` for it as far as there are."""
     file = order["file"]
     if file not in kept:
         kept[file] = pickle.loads(Path(file).read_bytes())  # noqa: S301 — the parent process has just written it
@@ -112,10 +115,12 @@ def _turn(order: dict[str, Any], kept: dict[str, list[bytes]]) -> dict[str, Any]
         due = np.cumsum(lot.exponential(1e6 / order["rate"], count)).astype(int).tolist()
         which = lot.integers(0, len(payloads), count).tolist()
         _wait_until(start_ns)
-        cpu, more = time.process_time(), {"connections": order["in_flight"], "start_ns": start_ns}
-        replies, late_us = open_loop(order["address"], payloads, due, which, **more)
+        cpu = time.process_time()
+        replies, late_us = open_loop(
+            order["address"], payloads, due, which, connections=order["in_flight"], start_ns=start_ns, made=made
+        )
     else:
-        with ClosedLoop(order["address"], order["in_flight"], over_s=CONNECTING_S) as loop:
+        with ClosedLoop(order["address"], order["in_flight"], over_s=CONNECTING_S, made=made) as loop:
             _wait_until(start_ns)
             cpu = time.process_time()
             replies = loop.run(payloads, endless_order(len(payloads), order["seed"]), order["seconds"])
@@ -140,7 +145,8 @@ def _client(pipe: Pipe, number: int) -> None:
         except (EOFError, OSError, KeyboardInterrupt):
             return
         try:
-            found: dict[str, Any] | str = _turn({**order, "seed": order["seed"] * 64 + number}, kept)
+            made = [socket.socket(fileno=reduction.recv_handle(pipe)) for _ in range(order["made"])]
+            found: dict[str, Any] | str = _turn({**order, "seed": order["seed"] * 64 + number}, made, kept)
         except Exception as error:  # noqa: BLE001 — the parent tells it, and other turns may work
             found = f"{type(error).__name__}: {error}"
         pipe.send((order["turn"], found))
@@ -180,28 +186,42 @@ class Clients:
         file.write_bytes(pickle.dumps(list(payloads)))
         return str(file)
 
-    def turn(self, address: str, file: str, in_flight: int, *, seconds: float, seed: int, rate: float = 0.0) -> Seen:
-        """A closed loop of so many in flight, or with `rate` (requests a second) an open one. ValueError."""
+    def turn(
+        self, address: str, file: str, in_flight: int, *, seconds: float, seed: int, rate: float = 0.0,
+        made: Sequence[socket.socket] = (),
+    ) -> Seen:  # fmt: skip
+        """A closed loop of so many in flight, or with `rate` (requests a second) an open one. ValueError.
+
+        Over connections that were `made` already, where there are as many: they stay open.
+        """
         used = min(self.count, in_flight)
-        self.start(address, [(file, in_flight, rate, used)], seconds, seed)
+        self.start(address, [(file, in_flight, rate, used)], seconds, seed, made)
         return self.end(used, seconds)
 
-    def start(self, address: str, loads: Sequence[tuple[str, int, float, int]], seconds: float, seed: int) -> None:
+    def start(
+        self, address: str, loads: Sequence[tuple[str, int, float, int]], seconds: float, seed: int,
+        made: Sequence[socket.socket] = (),
+    ) -> None:  # fmt: skip
         """Starts loads of (file, in flight, rate, clients) side by side, at one instant. ValueError for too many."""
         if sum(used for *_, used in loads) > self.count:
             raise ValueError(f"{len(loads)} loads side by side need more than {self.count} clients")
         self._turn += 1
-        start_ns = time.perf_counter_ns() + int(LEAD_S * 1e9)
-        pipes = iter(self._pipes)
+        start_ns = time.perf_counter_ns() + int((LEAD_S + len(made) * HANDING_S) * 1e9)
+        theirs = iter(zip(self._processes, self._pipes, strict=True))
         for file, in_flight, rate, used in loads:
+            most = in_flight if not rate else len(made) or CONNECTIONS
+            first = 0
             for number in range(used):
-                own = (in_flight if not rate else CONNECTIONS) // used + (
-                    number < in_flight % used if not rate else 0
-                )
-                next(pipes).send({
+                own = most // used + (number < most % used)
+                given = made[first : first + own]
+                first += own
+                process, pipe = next(theirs)
+                pipe.send({
                     "address": address, "file": file, "in_flight": own, "seconds": seconds, "seed": seed,
-                    "rate": rate / used, "start_ns": start_ns, "turn": self._turn,
+                    "rate": rate / used, "start_ns": start_ns, "turn": self._turn, "made": len(given),
                 })  # fmt: skip
+                for one in given:
+                    reduction.send_handle(pipe, one.fileno(), process.pid)
 
     def end(self, used: int, seconds: float, first: int = 0) -> Seen:
         """What the clients from `first` on saw. ValueError where one failed."""

@@ -9,7 +9,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
@@ -17,25 +17,73 @@ from typing import Any
 
 import gpu_served_jpeg as decoded_on_gpu
 from engines_gpu_plans import interval
-from gpu_served_choices import Choice
+from gpu_served_choices import Choice, for_items
 from gpu_served_models import Model, as_json, profile_file
 from gpu_served_reference import Alone
-from gpu_served_turns import TRANSPORTS, Data, Load, Serving, best, in_turns, judged, middle
+from gpu_served_turns import (
+    EVEN,
+    MARGIN,
+    P99_US,
+    TRANSPORTS,
+    Data,
+    Load,
+    Serving,
+    best,
+    in_turns,
+    judged,
+    middle,
+    ranked,
+)
 
 LeftS = Callable[[], float]
+
+
+# How many requests are in flight, by items a request and transport; and of texts.
+LEVELS: dict[str, Sequence[int]] = {
+    "1 body": (96, 128, 176, 240), f"1 {EVEN}": (192, 256, 320, 384), "1 shared memory": (256, 320, 352, 384),
+    "8 body": (12, 16, 24, 32), f"8 {EVEN}": (24, 32, 40, 48), "8 shared memory": (32, 40, 44, 48),
+    "texts body": (256, 400, 512, 640),
+}  # fmt: skip
+AGAIN = 3  # of the best settings of a sweep are measured again, for longer, and the best of those is taken
 
 
 @dataclass(frozen=True)
 class Pace:
     """How long turns last (seconds), how many rounds, and how many are in flight."""
 
-    sweep_s: float = 0.6
+    sweep_s: float = 0.8
     turn_s: float = 1.0
-    rounds: int = 7
-    ones: Sequence[int] = (128, 192, 256, 320, 360, 400)
-    eights: Sequence[int] = (16, 24, 32, 40, 48)
-    files: Sequence[int] = (64, 128, 256, 512)
+    rounds: int = 5
+    levels: Mapping[str, Sequence[int]] = field(default_factory=LEVELS.copy)
+    files: Sequence[int] = (128, 256, 512)
     quick: bool = False
+
+    @classmethod
+    def short(cls) -> Pace:
+        """As much as a machine with two cores can serve, and a test can wait for."""
+        few = {name: (2, 4) if name.startswith("8") else (8, 16) for name in LEVELS}
+        return cls(0.6, 0.8, 2, few, (8, 16), quick=True)
+
+    @property
+    def most(self) -> int:
+        """Connections that are made evenly."""
+        return max(max(levels) for name, levels in self.levels.items() if name.endswith(EVEN))
+
+
+@dataclass(frozen=True)
+class Asked:
+    """Requests of so many items, the share of the bound that they are to reach, and which `levels` of the pace.
+
+    `small`: items so small that single ones are served as several larger ones are.
+    """
+
+    items: int = 1
+    target: float = 0.95
+    levels: str = "1"
+    small: bool = False
+
+
+ONES, EIGHTS, TEXTS = Asked(), Asked(8, levels="8"), Asked(1, 0.9, "texts", small=True)
 
 
 @dataclass(frozen=True)
@@ -50,38 +98,47 @@ class Bench:
 
 
 def share_of_bounds(
-    bench: Bench, items: int, choices: Sequence[Choice], transports: Sequence[str] = TRANSPORTS, target: float = 0.95
-) -> dict[str, Any]:
-    """Served over the smaller bound, in every transport. A short sweep finds the choice and how many are in flight;
-    both bounds are measured again in each round."""
+    bench: Bench, asked: Asked, choices: Sequence[Choice], transports: Sequence[str]
+) -> dict[str, Any]:  # fmt: skip
+    """Served over the smaller bound, in every transport."""
+    choices = for_items(choices, 8 if asked.small else asked.items)
+    found = {transport: _share(bench, asked, choices, transport) for transport in transports}
+    return {**found, "answers": dict(bench.data.checker.worst) if bench.data.checker else {}}
+
+
+def _share(bench: Bench, asked: Asked, choices: Sequence[Choice], transport: str) -> dict[str, Any]:
+    """A short sweep finds what may be the best choice and how many are in flight, a longer look at the best of it
+    the one that is; in each round both bounds are measured again."""
     serving, data, alone, pace = bench.serving, bench.data, bench.alone, bench.pace
-    levels, found = (pace.ones if items == 1 else pace.eights), {}
-    for transport in transports:
-        loads = {one: serving.load(one.served, transport, data, items) for one in choices}
-        idles = {one.idle: serving.load(one.idle, transport, data, items, checked=False) for one in choices}
-        swept = [
-            {"choice": one, "instances": one.instances, "waits_for": one.waits_for, "shared": one.shared,
-             **serving.turn(load, level, pace.sweep_s)}
-            for one, load in loads.items()
-            for level in levels
-        ]  # fmt: skip
-        chosen = best(swept)
-        one, idle = chosen["choice"], idles[chosen["choice"].idle]
-        answering = [serving.turn(idle, level, pace.sweep_s) for level in levels]
-        cases: dict[str, Callable[[], Any]] = {
-            "served": partial(serving.turn, loads[one], int(chosen["in_flight"]), pace.turn_s),
-            "engine": partial(alone.rate, pace.turn_s / 2),
-        }
-        for level in sorted({int(chosen["in_flight"]), int(best(answering)["in_flight"])}):
-            cases[f"answering alone, {level} in flight"] = partial(serving.turn, idle, level, pace.turn_s)
-        rounds = in_turns(cases, pace.rounds, bench.left_s)
-        found[transport] = {
-            "model": one.served, "instances": one.instances, "waits_for": one.waits_for, "shared": one.shared,
-            "in_flight": chosen["in_flight"], "items_a_request": items,
-            **judged(rounds, target), "engine_batch": alone.best,
-            "sweep": [_short(turn) for turn in swept], "sweep_answering_alone": [_short(turn) for turn in answering],
-        }  # fmt: skip
-    return {**found, "answers": dict(data.checker.worst) if data.checker else {}}
+    items, within, levels = asked.items, MARGIN * P99_US, pace.levels[f"{asked.levels} {transport}"]
+    if transport == EVEN:
+        levels = [level for level in levels if level <= len(serving.made)]
+    loads = {one: serving.load(one.served, transport, data, items) for one in choices}
+    idles = {one.idle: serving.load(one.idle, transport, data, items, checked=False) for one in choices}
+
+    def tried(one: Choice, level: int, seconds: float) -> dict[str, Any]:
+        words = {"choice": one, "instances": one.instances, "waits_for": one.waits_for, "shared": one.shared}
+        return {**words, **serving.turn(loads[one], level, seconds)}
+
+    swept = [tried(one, level, pace.sweep_s) for one in choices for level in levels]
+    again = [tried(turn["choice"], turn["in_flight"], 2 * pace.sweep_s) for turn in ranked(swept, within)[:AGAIN]]
+    chosen = best(again, within)
+    one, level = chosen["choice"], int(chosen["in_flight"])
+    idle = idles[one.idle]
+    answering = [serving.turn(idle, other, pace.sweep_s) for other in levels]
+    cases: dict[str, Callable[[], Any]] = {
+        "served": partial(serving.turn, loads[one], level, pace.turn_s),
+        "engine": partial(alone.rate, pace.turn_s / 2),
+    }
+    for other in sorted({level, int(best(answering)["in_flight"])}):
+        cases[f"answering alone, {other} in flight"] = partial(serving.turn, idle, other, pace.turn_s)
+    rounds = in_turns(cases, pace.rounds, bench.left_s)
+    return {
+        "model": one.served, "instances": one.instances, "waits_for": one.waits_for, "shared": one.shared,
+        "in_flight": level, "items_a_request": items, **judged(rounds, asked.target), "engine_batch": alone.best,
+        "sweep": [_short(turn) for turn in swept], "again": [_short(turn) for turn in again],
+        "sweep_answering_alone": [_short(turn) for turn in answering],
+    }  # fmt: skip
 
 
 def _short(turn: Mapping[str, Any]) -> dict[str, Any]:
@@ -116,12 +173,12 @@ def open_loop(bench: Bench, row: Mapping[str, Any]) -> dict[str, Any]:
     """p99 over p50 of a Poisson open loop at 70 % of what the closed loop came to, latency counted from due time."""
     serving, data, pace = bench.serving, bench.data, bench.pace
     found: dict[str, Any] = {}
-    for transport in TRANSPORTS:
+    for transport in (way for way in row if way != "answers"):
         before = row[transport]
         rate = 0.7 * before["items_per_s"]["served"]["median"]
         load = serving.load(before["model"], transport, data, 1)
         cases = {"served": partial(serving.turn, load, serving.clients.count, 2 * pace.turn_s, rate)}
-        rounds = in_turns(cases, max(3, pace.rounds // 2), bench.left_s)
+        rounds = in_turns(cases, pace.rounds, bench.left_s)
         ratio = interval([one["served"]["p99_us"] / one["served"]["p50_us"] for one in rounds])
         found[transport] = as_json({
             "p99_over_p50": ratio, "rate": rate, "target": 2,

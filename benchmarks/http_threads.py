@@ -2,10 +2,11 @@
 
     python benchmarks/http_threads.py [--connections 64] [--seconds 2] [--out FILE]
 
-Each connection belongs to one of the server's HTTP threads for good. They are made in three ways: one after the other
+Each connection belongs to one of the server's HTTP threads for good. They are made in four ways: one after the other
 to an idle server; one after the other, each with a question at once, as tritonkit's sender makes them; while requests
-are under way. Then the same closed loop sends images of 150 kB over them to a model that only answers. In turns, each
-on connections of its own; told are the requests a second, and how many cores the threads took.
+are under way; and so that every thread has as many, which clients cannot see to (gpu_served_even.py). Then the same
+closed loop sends images of 150 kB over them to a model that only answers. In turns, each on connections of its own;
+told are the requests a second, and how many cores the threads took.
 Writes http_threads.json and the table of http_threads.md.
 """
 
@@ -27,6 +28,7 @@ from _common import HERE, machine, median, put_table, rounds
 sys.path.insert(0, str(HERE.parent))
 sys.path.insert(0, str(HERE.parent / "python_backend"))
 
+from gpu_served_even import Asked, even
 from gpu_served_models import ANSWERS_ALONE
 from gpu_served_requests import request
 from gpu_served_turns import ticks
@@ -53,7 +55,6 @@ class OneByOne(ClosedLoop):
 
     def __init__(self, address: str, in_flight: int) -> None:
         super().__init__(address, 0)
-        self._address = (address.rpartition(":")[0], int(address.rpartition(":")[2]))
         for _ in range(in_flight):
             connection = self._connect()
             if self.greeting:
@@ -75,17 +76,23 @@ class Greeted(OneByOne):
     greeting = b"GET /v2/health/live HTTP/1.1\r\nHost: localhost\r\n\r\n"
 
 
-def while_serving(address: str, in_flight: int) -> ClosedLoop:
-    """Each sends a request as soon as it stands."""
-    return ClosedLoop(address, in_flight, over_s=0.2)
+WAYS = ("one by one, idle", "each with a question", "while it serves", "evenly")
 
 
-WAYS = {"one by one, idle": OneByOne, "each with a question": Greeted, "while it serves": while_serving}
+def connections(way: str, server: EmbeddedServer, in_flight: int) -> ClosedLoop:
+    """As many, made this way."""
+    address = server.http_address
+    if way == "while it serves":  # each sends a request as soon as it stands
+        return ClosedLoop(address, in_flight, over_s=0.2)
+    if way == "evenly":
+        asked = Asked(address, "idle", server.pid, HTTP_THREADS)
+        return ClosedLoop(address, in_flight, made=even(asked, in_flight))
+    return {"one by one, idle": OneByOne, "each with a question": Greeted}[way](address, in_flight)
 
 
-def turn(server: EmbeddedServer, way: str, connections: int, payload: bytes, seconds: float) -> dict[str, Any]:
+def turn(server: EmbeddedServer, way: str, count: int, payload: bytes, seconds: float) -> dict[str, Any]:
     """One way, once. `threads`: shares of the busiest threads of the server, the instances' among them."""
-    with WAYS[way](server.http_address, connections) as loop:
+    with connections(way, server, count) as loop:
         loop.run([payload], endless_order(1, 1), 0.5)
         before = ticks(server.pid)
         replies = loop.run([payload], endless_order(1, 2), seconds)

@@ -80,11 +80,17 @@ def triton_answer(reply: Reply) -> dict[str, Array]:
     return {output["name"]: result.as_numpy(output["name"]) for output in result.get_response()["outputs"]}
 
 
-class _Connection:
-    """One socket with at most one request in flight."""
+def connected(address: str) -> socket.socket:
+    """A socket connected to `address` (`host:port`). Raises OSError."""
+    host, _, port = address.rpartition(":")
+    return socket.create_connection((host.strip("[]"), int(port)))
 
-    def __init__(self, host: str, port: int) -> None:
-        self.socket = socket.create_connection((host.strip("[]"), port))
+
+class Connection:
+    """One connected socket with at most one request in flight."""
+
+    def __init__(self, made: socket.socket) -> None:
+        self.socket = made
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.socket.setblocking(False)
         self.received = bytearray()
@@ -133,24 +139,31 @@ class ClosedLoop:
     A context manager; runs may follow each other over the same connections. With `over_s` they are made one after the
     other within so many seconds of the first run, each sending at once: Triton hands a new connection to the first of
     its HTTP threads that is idle, so those of a server with nothing to do would all be one thread's
-    (benchmarks/gpu.md). Raises OSError when it cannot connect.
+    (benchmarks/gpu.md). `made`: connections that stand already, which come first. Raises OSError when it cannot
+    connect.
     """
 
-    def __init__(self, address: str, in_flight: int, *, over_s: float = 0.0) -> None:
-        host, _, port = address.rpartition(":")
-        self._address, self._in_flight = (host, int(port)), in_flight
+    def __init__(
+        self, address: str, in_flight: int, *, over_s: float = 0.0, made: Iterable[socket.socket] = ()
+    ) -> None:  # fmt: skip
+        self._address, self._in_flight = address, in_flight
         self._gap_us = over_s * 1e6 / in_flight if in_flight else 0.0
         self._selector = selectors.DefaultSelector()
-        self._connections: list[_Connection] = []
+        self._connections: list[Connection] = []
         try:
+            for one in made:
+                self._added(one)
             while not self._gap_us and len(self._connections) < in_flight:
                 self._connect()
         except BaseException:
             self.close()
             raise
 
-    def _connect(self) -> _Connection:
-        connection = _Connection(*self._address)
+    def _connect(self) -> Connection:
+        return self._added(connected(self._address))
+
+    def _added(self, made: socket.socket) -> Connection:
+        connection = Connection(made)
         self._connections.append(connection)
         self._selector.register(connection.socket, selectors.EVENT_READ, connection)
         return connection
@@ -194,7 +207,7 @@ class ClosedLoop:
             if not (events or missing):
                 raise TimeoutError(f"no answer for {timeout_s:g} s with {in_flight} requests in flight")
             for key, _ in events:
-                connection: _Connection = key.data
+                connection: Connection = key.data
                 if connection.unsent:
                     self._continue(connection)
                 answer = connection.read()
@@ -206,9 +219,7 @@ class ClosedLoop:
                     in_flight -= 1
         return replies
 
-    def _send(
-        self, connection: _Connection, payloads: Sequence[bytes], waiting: Iterator[int], start_ns: int
-    ) -> bool:
+    def _send(self, connection: Connection, payloads: Sequence[bytes], waiting: Iterator[int], start_ns: int) -> bool:
         """Starts the connection's next request; whether there was one."""
         payload = next(waiting, None)
         if payload is None:
@@ -220,7 +231,7 @@ class ClosedLoop:
             self._selector.modify(connection.socket, both, connection)
         return True
 
-    def _continue(self, connection: _Connection) -> None:
+    def _continue(self, connection: Connection) -> None:
         if connection.write():
             self._selector.modify(connection.socket, selectors.EVENT_READ, connection)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -16,12 +17,14 @@ import pytest
 from engines_gpu_plans import Results
 from gpu_served_choices import Choice, of_choice
 from gpu_served_clients import Clients
+from gpu_served_even import Asked, even, thread_of
 from gpu_served_models import Model, fitting, make_repository, spec_of
 from gpu_served_reference import Labelled, fitting_batches
 from gpu_served_requests import answer, request
-from gpu_served_turns import Serving, best, judged
+from gpu_served_turns import EVEN, Serving, best, judged
 
-from loadtest.raw_http import ClosedLoop, Reply, triton_answer, triton_request
+from deploy.embedded.server import EmbeddedServer
+from loadtest.raw_http import ClosedLoop, Reply, connected, triton_answer, triton_request
 
 LOT = np.random.default_rng(1)
 OPTIONS = {
@@ -146,9 +149,10 @@ def test_what_is_served_on_a_gpu_renders_from_specs(tmp_path: Path) -> None:
 
 def test_a_row_leaves_time_for_those_after_it(tmp_path: Path) -> None:
     run = object.__new__(gpu_served.Run)
-    run.results, run.asked = Results(tmp_path / "out.json", 200), frozenset({"one_image", "eight_images", "jpeg"})
-    assert run.left_s("one_image")() == pytest.approx(200 - 35 - 85, abs=1)
-    assert run.left_s("jpeg")() == pytest.approx(200, abs=1)
+    run.results, run.asked = Results(tmp_path / "out.json", 400), frozenset({"one_image", "eight_images", "jpeg"})
+    later = gpu_served.LEAST_S["eight_images"] + gpu_served.LEAST_S["jpeg"]
+    assert run.left_s("one_image")() == pytest.approx(400 - later, abs=1)
+    assert run.left_s("jpeg")() == pytest.approx(400, abs=1)
 
 
 def test_a_spec_says_where_it_runs() -> None:
@@ -179,9 +183,11 @@ def serving(run: gpu_served.Run) -> Iterator[Serving]:
 
 
 @pytest.mark.server
-@pytest.mark.parametrize("transport", ["body", "shared memory"])
+@pytest.mark.parametrize("transport", ["body", EVEN, "shared memory"])
 @pytest.mark.parametrize(("items", "rate"), [(1, 0.0), (3, 0.0), (1, 40.0)])
 def test_a_turn_of_every_kind(run: gpu_served.Run, serving: Serving, transport: str, items: int, rate: float) -> None:
+    if transport == EVEN and not serving.made:
+        serving.made = [serving.stack.enter_context(connected(serving.server.http_address)) for _ in range(4)]
     load = serving.load("served", transport, run.images, items)
     found = serving.turn(load, 4, 0.8, rate)
     assert found["requests"] > 4
@@ -190,6 +196,30 @@ def test_a_turn_of_every_kind(run: gpu_served.Run, serving: Serving, transport: 
     assert found["items_per_s"] > 0
     idle = serving.turn(serving.load("idle", transport, run.images, items, checked=False), 4, 0.5)
     assert idle["server"]["mean_batch"] >= items
+
+
+@pytest.mark.server
+def test_connections_that_are_even_over_the_http_threads(run: gpu_served.Run, tmp_path: Path) -> None:
+    made = make_repository([run.model("alone", 1, kind="idle")], tmp_path, on_gpu=False)
+    needs = replace(made.needs, http_threads=2)
+    with EmbeddedServer(made.path, needs) as server:
+        asked = Asked(server.http_address, "alone", server.pid, 2)
+        some = even(asked, 8, limit_s=60)
+        threads = [next(filter(None, (thread_of(asked, one) for _ in range(20)))) for one in some]
+        for one in some:
+            one.close()
+    assert sorted(Counter(threads).values()) == [4, 4]
+    assert all(len({*threads[at : at + 2]}) == 2 for at in range(0, 8, 2))  # any number of the first is even
+
+
+@pytest.mark.server
+def test_there_are_as_many_even_connections_as_are_asked_for(run: gpu_served.Run, serving: Serving) -> None:
+    few, serving.made = serving.made, []
+    try:
+        with pytest.raises(ValueError, match="there are 0 even connections for 4 in flight"):
+            serving.turn(serving.load("served", EVEN, run.images, 1), 4, 0.5)
+    finally:
+        serving.made = few
 
 
 @pytest.mark.server

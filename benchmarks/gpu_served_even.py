@@ -1,0 +1,151 @@
+"""Connections to a Triton server, as many on each of its HTTP threads, which the server by itself never gives.
+
+A new connection goes to the first HTTP thread that is idle, for good (http_threads.md). So here a thread that has
+been given one is kept busy, with a question whose JSON takes long to read, until each of the others has one too; and
+which thread a connection belongs to is seen by whose time grows when it asks something. Clients elsewhere cannot do
+this: it is there to measure what the server does without that unevenness.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import socket
+import time
+from collections import defaultdict
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from loadtest.raw_http import connected, post
+
+_PROBE_BYTES = 500_000
+_PROBES = 6  # at most, until one thread's time has grown far more than any other's, twice
+_CLEARLY = 3.0
+_MOST = 0.8  # of the threads
+_LONG_NUMBERS = 1_500_000  # of a question that keeps its thread busy for about a twentieth of a second
+# Until a thread has read all but the end of it and is idle again: with the end it reads the JSON without a pause.
+_READ_S = 0.004
+_LENGTH = re.compile(rb"\r\ncontent-length:[ \t]*(\d+)", re.IGNORECASE)
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A server on this machine: its HTTP address, any `model` of it, which is asked nonsense, its process's number,
+    and how many HTTP threads it has.
+    """
+
+    address: str
+    model: str
+    process: int
+    threads: int
+
+    def post(self, body: bytes) -> bytes:
+        """The bytes of a question."""
+        return post(self.address, f"/v2/models/{self.model}/infer", body)
+
+
+def even(asked: Asked, count: int, limit_s: float = 30.0) -> list[socket.socket]:
+    """`count` connections, so ordered that as many as one likes from the first on are even over the threads.
+
+    Fewer, of fewer threads, where some have none left to give within `limit_s`; TimeoutError for less than most.
+    """
+    threads, end = asked.threads, time.monotonic() + limit_s
+    each = -(-count // threads)
+    found: dict[str, list[socket.socket]] = defaultdict(list)
+    spare: list[socket.socket] = []
+    long = asked.post(b'{"x":[' + b"1," * _LONG_NUMBERS + b"1]}")
+    try:
+        while len([some for some in found.values() if len(some) == each]) < threads:
+            if time.monotonic() > end:
+                break
+            full = [some[0] for some in found.values() if len(some) == each]
+            made = _round(asked.address, long, full, threads - len(full))
+            spare.extend(made)  # closed at the end, unless one is of use
+            for one in made:
+                thread = thread_of(asked, one)
+                if thread is not None and len(found[thread]) < each:
+                    found[thread].append(one)
+                    spare.remove(one)
+    except BaseException:
+        spare.extend(one for some in found.values() for one in some)
+        raise
+    finally:
+        for one in spare:
+            one.close()
+    whole = [some for some in found.values() if len(some) == each]
+    if len(whole) < _MOST * threads:
+        told = sorted((len(some) for some in found.values()), reverse=True)
+        for one in (one for some in found.values() for one in some):
+            one.close()
+        raise TimeoutError(f"after {limit_s:g} s the server's threads have {told} of {each} connections each")
+    for one in (one for some in found.values() if len(some) < each for one in some):
+        one.close()
+    return [some[place] for place in range(each) for some in whole][:count]
+
+
+def _round(
+    address: str, long: bytes, full: Sequence[socket.socket], count: int
+) -> list[socket.socket]:  # fmt: skip
+    """So many connections, one after the other, each kept busy as soon as it stands; the `full` are all the time."""
+    made: list[socket.socket] = []
+    cores = len(os.sched_getaffinity(0))
+    for one in full:
+        one.sendall(long[:-1])
+    time.sleep(_READ_S * (1 + len(full) / cores))
+    for one in full:
+        one.sendall(long[-1:])
+    time.sleep(_READ_S)
+    for _ in range(count):
+        one = connected(address)
+        one.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        made.append(one)
+        one.sendall(long[:-1])
+        time.sleep(_READ_S)
+        one.sendall(long[-1:])
+        time.sleep(_READ_S / 4)
+    for one in (*full, *made):
+        _answered(one)
+    return made
+
+
+def _answered(one: socket.socket) -> None:
+    """Reads an answer to its end; ConnectionError where the server closes instead."""
+    received = b""
+    while True:
+        data = one.recv(1 << 16)
+        if not data:
+            raise ConnectionError("the server closed a connection")
+        received += data
+        end = received.find(b"\r\n\r\n")
+        length = _LENGTH.search(received)
+        if end >= 0 and length is not None and len(received) >= end + 4 + int(length[1]):
+            return
+
+
+def thread_of(asked: Asked, one: socket.socket) -> str | None:
+    """Which of the server's threads answers this connection: the same one twice; None where that is not clear."""
+    probe = asked.post(b" " * _PROBE_BYTES)
+    seen: list[str] = []
+    for _ in range(_PROBES):
+        before = _times_ns(asked.process)
+        one.sendall(probe)
+        _answered(one)
+        grown = sorted(
+            ((now - before.get(thread, 0), thread) for thread, now in _times_ns(asked.process).items()), reverse=True
+        )
+        if grown[0][0] > _CLEARLY * grown[1][0]:
+            if grown[0][1] in seen:
+                return grown[0][1]
+            seen.append(grown[0][1])
+    return None
+
+
+def _times_ns(process: int) -> dict[str, int]:
+    """Thread → nanoseconds that it has run."""
+    found = {}
+    for task in Path(f"/proc/{process}/task").iterdir():
+        with suppress(OSError):  # it has ended
+            found[task.name] = int((task / "schedstat").read_text().split()[0])
+    return found
