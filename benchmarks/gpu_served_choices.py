@@ -58,9 +58,14 @@ def finer(largest: int) -> tuple[int, ...]:
     return tuple(sorted({*powers, *between, largest}))
 
 
-def for_items(choices: Sequence[Choice], items: int) -> list[Choice]:
-    """What requests of so many items choose from: single ones small batches, larger ones not very many instances."""
-    found = [one for one in choices if (one.shared <= 16 if items == 1 else one.instances <= 16)]
+def for_items(choices: Sequence[Choice], items: int, *, small: bool = False) -> list[Choice]:
+    """What requests of so many items choose from: many instances with small batches, which for one image a request
+    are compared with engines of their own, too; `small` items fewer instances with larger batches.
+    """
+    if small:
+        found = [one for one in choices if one.instances <= 16]
+    else:
+        found = [one for one in choices if one.shared <= 16 and (one.shared or items == 1)]
     return found or list(choices)
 
 

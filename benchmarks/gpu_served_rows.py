@@ -41,7 +41,7 @@ LeftS = Callable[[], float]
 # How many requests are in flight, by items a request and transport; and of texts.
 LEVELS: dict[str, Sequence[int]] = {
     "1 body": (96, 128, 176, 240), f"1 {EVEN}": (192, 256, 320, 384), "1 shared memory": (256, 320, 352, 384),
-    "8 body": (12, 16, 24, 32), f"8 {EVEN}": (24, 32, 40, 48), "8 shared memory": (32, 40, 44, 48),
+    "8 body": (12, 16, 24), f"8 {EVEN}": (24, 32, 40), "8 shared memory": (24, 32, 40),
     "texts body": (256, 400, 512, 640),
 }  # fmt: skip
 AGAIN = 3  # of the best settings of a sweep are measured again, for longer, and the best of those is taken
@@ -74,7 +74,7 @@ class Pace:
 class Asked:
     """Requests of so many items, the share of the bound that they are to reach, and which `levels` of the pace.
 
-    `small`: items so small that single ones are served as several larger ones are.
+    `small`: items of a few bytes, not images.
     """
 
     items: int = 1
@@ -101,7 +101,7 @@ def share_of_bounds(
     bench: Bench, asked: Asked, choices: Sequence[Choice], transports: Sequence[str]
 ) -> dict[str, Any]:  # fmt: skip
     """Served over the smaller bound, in every transport."""
-    choices = for_items(choices, 8 if asked.small else asked.items)
+    choices = for_items(choices, asked.items, small=asked.small)
     found = {transport: _share(bench, asked, choices, transport) for transport in transports}
     return {**found, "answers": dict(bench.data.checker.worst) if bench.data.checker else {}}
 

@@ -16,7 +16,7 @@ import gpu_served
 import gpu_served_choices as choices
 import gpu_served_turns as turns
 import pytest
-from gpu_served_choices import Choice, choices_of, of_choice
+from gpu_served_choices import Choice, choices_of, for_items, of_choice
 from gpu_served_models import Model, spec_of
 
 MODEL = Model("m", Path("x.onnx"), None, gpu_served.PIXELS, gpu_served.BEST, 3, 64)
@@ -183,3 +183,11 @@ def test_a_thread_that_ends_while_it_is_looked_at_is_left_out(
             (tmp_path / name / "stat").write_text(stat)
     monkeypatch.setattr(turns, "Path", lambda _: tmp_path)
     assert turns.ticks(7) == {"11": 11 + 12}
+
+
+def test_requests_choose_from_what_may_suit_them() -> None:
+    own, few, many = Choice(8, "own", "", 64), Choice(12, "few", "", 0, 32), Choice(24, "many", "", 0, 16)
+    assert for_items([own, few, many], 1) == [own, many]
+    assert for_items([own, few, many], 8) == [many]
+    assert for_items([own, few, many], 1, small=True) == [own, few]
+    assert for_items([own], 8) == [own]
