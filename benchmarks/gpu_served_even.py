@@ -1,8 +1,8 @@
 """Connections to a Triton server, as many on each of its HTTP threads, which the server by itself never gives.
 
-A new connection goes to the first HTTP thread that is idle, for good (http_threads.md). So here a thread that has
-been given one is kept busy, with a question whose JSON takes long to read, until each of the others has one too; and
-which thread a connection belongs to is seen by whose time grows when it asks something. Clients elsewhere cannot do
+A new connection goes to the first HTTP thread that is idle, for good (http_threads.md). So here threads that have as
+many as they should are kept busy, with a question whose JSON takes long to read, while connections are made that the
+others get; which thread one belongs to is seen by whose time grows when it asks something. Clients elsewhere cannot do
 this: it is there to measure what the server does without that unevenness.
 """
 
@@ -24,7 +24,7 @@ _PROBE_BYTES = 500_000
 _PROBES = 6  # at most, until one thread's time has grown far more than any other's, twice
 _CLEARLY = 3.0
 _MOST = 0.8  # of the threads
-_LONG_NUMBERS = 1_500_000  # of a question that keeps its thread busy for about a twentieth of a second
+_LONG_NUMBERS = 2_000_000  # of a question that keeps its thread busy for about a twentieth of a second
 # Until a thread has read all but the end of it and is idle again: with the end it reads the JSON without a pause.
 _READ_S = 0.004
 _LENGTH = re.compile(rb"\r\ncontent-length:[ \t]*(\d+)", re.IGNORECASE)
@@ -61,7 +61,7 @@ def even(asked: Asked, count: int, limit_s: float = 30.0) -> list[socket.socket]
             if time.monotonic() > end:
                 break
             full = [some[0] for some in found.values() if len(some) == each]
-            made = _round(asked.address, long, full, threads - len(full))
+            made = _while_busy(asked.address, long, full, each)
             spare.extend(made)  # closed at the end, unless one is of use
             for one in made:
                 thread = thread_of(asked, one)
@@ -85,27 +85,20 @@ def even(asked: Asked, count: int, limit_s: float = 30.0) -> list[socket.socket]
     return [some[place] for place in range(each) for some in whole][:count]
 
 
-def _round(
-    address: str, long: bytes, full: Sequence[socket.socket], count: int
-) -> list[socket.socket]:  # fmt: skip
-    """So many connections, one after the other, each kept busy as soon as it stands; the `full` are all the time."""
-    made: list[socket.socket] = []
-    cores = len(os.sched_getaffinity(0))
-    for one in full:
+def _while_busy(address: str, long: bytes, busy: Sequence[socket.socket], count: int) -> list[socket.socket]:
+    """So many connections, made while the threads of others are kept busy."""
+    for one in busy:
         one.sendall(long[:-1])
-    time.sleep(_READ_S * (1 + len(full) / cores))
-    for one in full:
+    if busy:
+        time.sleep(_READ_S * (1 + len(busy) / len(os.sched_getaffinity(0))))
+    for one in busy:
         one.sendall(long[-1:])
-    time.sleep(_READ_S)
-    for _ in range(count):
-        one = connected(address)
-        one.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        made.append(one)
-        one.sendall(long[:-1])
-        time.sleep(_READ_S)
-        one.sendall(long[-1:])
+    if busy:
         time.sleep(_READ_S / 4)
-    for one in (*full, *made):
+    made = [connected(address) for _ in range(count)]
+    for one in made:
+        one.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    for one in busy:
         _answered(one)
     return made
 
