@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import triton_python_backend_utils as pb_utils
 
@@ -32,6 +32,7 @@ class TritonPythonModel:
             config = json.loads(args["model_config"])
             check_config(config, self._parameters)
             self._anywhere = anywhere(config)
+            self._batched = self._parameters.max_batch_size > 0
             self._ranks = {tensor.name: 1 + len(tensor.dims) for tensor in self._parameters.inputs}
             self._required = [tensor.name for tensor in self._parameters.inputs if not tensor.optional]
             self._exchange = exchange_of(self._parameters, gpu_of(args), anywhere=self._anywhere)
@@ -44,19 +45,24 @@ class TritonPythonModel:
         """One response a request, in order."""
         # request.is_cancelled() is not asked: it is a round trip to the server for every request, which
         # costs more than most programs' work on one, and the server's queue drops what is cancelled there.
+        # From here on there are loops where a comprehension would do, and what can be is found when loading: of one
+        # request alone, which finds the caches cold, each function that is called counts (test_one_request.py).
+        given: list[Any] = []
         if self._exchange is None:
-            given = [_inputs(request, self._anywhere) for request in requests]
-            answers = (
-                answered(given, self._answers) if self._anywhere else self._answers(cast("list[Tensors]", given))
-            )
+            for request in requests:
+                given.append(_inputs(request, self._anywhere))
+            answers = answered(given, self._answers)
         else:
-            with self._exchange.open([request.inputs() for request in requests]) as taken:
-                answers = taken.answers(self._answers)
-        return [_response(request, answer, self._exchange) for request, answer in zip(requests, answers, strict=True)]
+            for request in requests:
+                given.append(request.inputs())
+            answers = self._exchange.answers(given, self._answers)
+        responses = []
+        for request, answer in zip(requests, answers, strict=True):
+            responses.append(_response(request, answer, self._exchange))
+        return responses
 
     def _answers(self, tensors: list[Tensors]) -> list[Tensors | Failure]:
-        batched = self._parameters.max_batch_size > 0
-        return execute(self._program, tensors, batched, self._ranks, self._required)
+        return execute(self._program, tensors, self._batched, self._ranks, self._required)
 
     def finalize(self) -> None:
         """Frees the program."""
@@ -103,11 +109,12 @@ def anywhere(config: Mapping[str, Any]) -> bool:
 
 def _inputs(request: Any, anywhere: bool) -> Tensors | Failure:
     """The tensors of a request; a failure where one lies on a GPU, which the server may leave it on if `anywhere`."""
-    tensors = request.inputs()
-    for tensor in tensors if anywhere else ():
-        if not tensor.is_cpu():
+    found: Tensors = {}
+    for tensor in request.inputs():
+        if anywhere and not tensor.is_cpu():
             return failure(f"input {tensor.name()!r} {ON_HOST}", from_client=True)
-    return {tensor.name(): tensor.as_numpy() for tensor in tensors}
+        found[tensor.name()] = tensor.as_numpy()
+    return found
 
 
 def exchange_of(declared: Parameters, gpu: int | None, *, anywhere: bool = False) -> Exchange | None:
@@ -131,9 +138,12 @@ def _response(request: Any, answer: Tensors | Failure, exchange: Exchange | None
         code = pb_utils.TritonError.INVALID_ARG if answer.from_client else pb_utils.TritonError.INTERNAL
         return pb_utils.InferenceResponse(error=pb_utils.TritonError(answer.message, code))
     wanted = request.requested_output_names()
-    if exchange is not None:
-        made = [exchange.made(name, array, pb_utils.Tensor) for name, array in answer.items() if name in wanted]
-        return pb_utils.InferenceResponse(made)
-    return pb_utils.InferenceResponse(
-        [pb_utils.Tensor(name, array) for name, array in answer.items() if name in wanted]
-    )
+    made = []
+    for name, array in answer.items():
+        if name not in wanted:
+            continue
+        if exchange is None:
+            made.append(pb_utils.Tensor(name, array))
+        else:
+            made.append(exchange.made(name, array, pb_utils.Tensor))
+    return pb_utils.InferenceResponse(made)

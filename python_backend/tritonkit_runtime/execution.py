@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from tritonkit_runtime import batch as batches
-from tritonkit_runtime.batch import Batch, Tensors
+from tritonkit_runtime.batch import Tensors
 from tritonkit_runtime.programs import Program, ProgramError
 
 # gRPC carries a message as metadata, percent-encoded up to three bytes for one, and refuses more than 8 KiB in all.
@@ -38,6 +39,9 @@ def answered(
     given: Sequence[Tensors | Failure], run: Callable[[list[Tensors]], list[Tensors | Failure]]
 ) -> list[Tensors | Failure]:  # fmt: skip
     """What `run` answers to the requests whose tensors could be taken, and the failures of the others, in order."""
+    if Failure not in map(type, given):  # as it mostly is
+        whole: list[Any] = list(given)
+        return run(whole)
     answers = iter(run([tensors for tensors in given if not isinstance(tensors, Failure)]))
     return [tensors if isinstance(tensors, Failure) else next(answers) for tensors in given]
 
@@ -52,53 +56,55 @@ def execute(
     its own. Without a batch axis each request is. `ranks`: input -> its number of axes, the batch axis included.
     `required` are the inputs that a request may not leave out: the server counts them, and no more.
     """
+    if ranks is None:
+        ranks = {}
+    if len(requests) == 1:
+        return _run_group(program, requests, batched, ranks, required, may_wait=True)
     answers: list[Tensors | Failure | None] = [None] * len(requests)
     groups = _groups(requests) if batched else [[index] for index in range(len(requests))]
     for number, members in enumerate(groups):
         group = [requests[index] for index in members]
-        told = _without(required, group) or _run_group(program, group, batched, ranks or {}, may_wait=number == 0)
+        told = _run_group(program, group, batched, ranks, required, may_wait=number == 0)
         for index, answer in zip(members, told, strict=True):
             answers[index] = answer
     return [answer for answer in answers if answer is not None]
 
 
-def _without(required: Sequence[str], group: Sequence[Tensors]) -> list[Tensors | Failure]:
-    """A failure for each request of a group that leaves an input out; empty where none does."""
-    missing = [name for name in required if name not in group[0]]
-    if not missing:
-        return []
-    return [failure(f"input {missing[0]!r} is missing; it is not optional", from_client=True)] * len(group)
-
-
 def _groups(requests: Sequence[Tensors]) -> list[list[int]]:
-    if len(requests) == 1:
-        return [[0]]
     groups: dict[tuple[tuple[str, tuple[int, ...]], ...], list[int]] = {}
     for index, tensors in enumerate(requests):
-        key = tuple(sorted((name, array.shape[1:]) for name, array in tensors.items()))  # clients order as they like
-        groups.setdefault(key, []).append(index)
+        shapes = []
+        for name, array in tensors.items():
+            shapes.append((name, array.shape[1:]))
+        shapes.sort()  # clients order as they like
+        groups.setdefault(tuple(shapes), []).append(index)
     return list(groups.values())
 
 
 def _run_group(
-    program: Program, group: Sequence[Tensors], batched: bool, ranks: Mapping[str, int], *, may_wait: bool
-) -> list[Tensors | Failure]:
-    if not batched:
-        return _run(program, batches.single(group[0], may_wait=may_wait))
-    for name, array in group[0].items():
-        if array.ndim < ranks.get(name, 0):
-            # A batch axis of length 0, or of a multiple of 2^32, is none at all to the server: it passes the tensor
-            # on without one. Taken for a batch, its first axis would count as items and answer wrongly.
-            text = f"input {name!r} has a batch axis of length 0; a request holds at least one item"
-            return [failure(text, from_client=True)] * len(group)
-    return _run(program, batches.concatenate(group, may_wait=may_wait))
-
-
-def _run(program: Program, batch: Batch) -> list[Tensors | Failure]:
+    program: Program, group: Sequence[Tensors], batched: bool, ranks: Mapping[str, int], required: Sequence[str], *,
+    may_wait: bool,
+) -> list[Tensors | Failure]:  # fmt: skip
+    first = group[0]
+    for name in required:
+        if name not in first:
+            return [failure(f"input {name!r} is missing; it is not optional", from_client=True)] * len(group)
+    if batched:
+        for name, array in first.items():
+            if array.ndim < ranks.get(name, 0):
+                # A batch axis of length 0, or of a multiple of 2^32, is none at all to the server: it passes the
+                # tensor on without one. Taken for a batch, its first axis would count as items and answer wrongly.
+                text = f"input {name!r} has a batch axis of length 0; a request holds at least one item"
+                return [failure(text, from_client=True)] * len(group)
+        batch = batches.concatenate(group, may_wait=may_wait)
+    else:
+        batch = batches.single(first, may_wait=may_wait)
     try:
         outputs = program.run(batch)
     except ProgramError as error:
         return [failure(str(error), from_client=False)] * len(batch.counts)
+    if not batch.failed and not batch.broken:
+        return [outputs] if len(group) == 1 else list(batch.split(outputs))
     errors = batch.errors()
     return [
         failure(errors[request], from_client=request not in batch.broken) if request in errors else tensors

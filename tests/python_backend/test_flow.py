@@ -53,6 +53,10 @@ class Single(Strict):
             fail(0, "seven")
         return {"y": tensors["x"] * 2}
 
+class Longer(Strict):
+    def run(self, tensors, fail):
+        return {"y": np.ones((len(tensors["x"]), 5), np.float32)}
+
 class Broken(Strict):
     def run(self, tensors, fail):
         raise LookupError("no such crop")
@@ -191,6 +195,20 @@ def test_a_failing_stage_is_named(flow: Flow, kind: str, message: str, logged: s
     assert str(error.value) == message
     assert logged in log[0]
     assert "stage second" in log[0]
+
+
+@pytest.mark.parametrize("declared", [[4], [-1]])
+def test_what_a_stage_may_give_and_the_model_may_not_is_found(flow: Flow, declared: list[int]) -> None:
+    """The stage says that its output has any length; the model has declared 4, or leaves it open as well."""
+    loose = {**stage("first", "a", "b", "Longer"), "outputs": [{**Y, "dims": [-1]}]}
+    program, _ = flow(loose, outputs={"b": declared})
+    [answer] = execute(program, requests([1]), batched=True)
+    if declared == [4]:
+        told = "model m failed: it gave FP32 [1, 5] for the output 'b', expected FP32 [1, 4]"
+        assert answer == Failure(told, from_client=False)
+    else:
+        assert not isinstance(answer, Failure)
+        assert answer["b"].shape == (1, 5)
 
 
 def test_images_to_labels_in_one_process(document: Document, tmp_path: Path, sums: Path) -> None:

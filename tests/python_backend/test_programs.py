@@ -173,6 +173,12 @@ def test_outputs_are_made_contiguous_and_strings_objects() -> None:
     assert check_outputs({"y": np.zeros(2, np.float32)}, declared[1:], None)["y"].shape == (2,)
 
 
+def test_an_output_of_a_type_by_another_name_passes() -> None:
+    array = np.zeros((1, 2), np.longlong)
+    assert array.dtype is not np.dtype(np.int64)
+    assert check_outputs({"y": array}, [TensorSpec("y", "INT64", (2,))], 1)["y"] is array
+
+
 def test_steps(program: Any, document: Document) -> None:
     base = document()
     steps, log = program(base["program"], inputs=base["inputs"], outputs=base["outputs"])

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import closing
-from types import TracebackType
 from typing import Any, Protocol, cast
 
 import numpy as np
@@ -44,17 +43,45 @@ class Exchange:
     def __init__(self, direct: Direct, inputs: Sequence[TensorSpec], *, batched: bool, gpu: int | None) -> None:
         self._direct, self._batched, self._gpu = direct, batched, gpu
         self._inputs = {tensor.name: tensor for tensor in inputs}
+        self._bf16 = direct.bf16
 
-    def open(self, requests: Sequence[Sequence[ServerTensor]]) -> Taken:
-        """The inputs of one execution's requests; what they lie in is held until the context ends."""
-        return Taken(self, requests)
+    def answers(
+        self, requests: Sequence[Sequence[ServerTensor]], run: Callable[[list[Tensors]], list[Tensors | Failure]]
+    ) -> list[Tensors | Failure]:  # fmt: skip
+        """What `run` answers to the requests whose inputs can be used, and the failures of the others, in order.
 
-    def taken(self, tensor: ServerTensor, held: list[Borrowed]) -> Array:
-        """One input, on the GPU as OnDevice; DLPackError says what is wrong with it, to go behind its name."""
-        name = tensor.name()
+        What the inputs lie in is held until then: nothing reads it any more once a batch was answered or has failed.
+        """
+        held: list[Borrowed] = []
+        given: list[Tensors | Failure] = []
+        try:
+            for tensors in requests:
+                given.append(self._of(tensors, held))
+            return answered(given, run)
+        finally:
+            for lent in held:
+                lent.close()
+
+    def _of(self, tensors: Sequence[ServerTensor], held: list[Borrowed]) -> Tensors | Failure:
+        """The inputs of one request, or why it has none that can be used."""
+        found: Tensors = {}
+        for tensor in tensors:
+            name = tensor.name()
+            try:
+                if tensor.is_cpu() and name not in self._bf16:
+                    found[name] = tensor.as_numpy()
+                else:
+                    found[name] = self._borrowed(name, tensor, held)
+            except DLPackError as error:
+                return failure(f"input {name!r} {error}", from_client=True)
+            except Exception as error:  # noqa: BLE001 — the server's tensors raise what they like
+                told = f"{type(error).__name__}: {error}".removesuffix(": ")
+                return failure(f"input {name!r} could not be read: {told}", from_client=False)
+        return found
+
+    def _borrowed(self, name: str, tensor: ServerTensor, held: list[Borrowed]) -> Array:
+        """An input of BF16, or OnDevice; DLPackError says what is wrong with it, to go behind its name."""
         if tensor.is_cpu():
-            if name not in self._direct.bf16:
-                return tensor.as_numpy()
             with closing(borrow(tensor.to_dlpack())) as lent:
                 return lent.array().copy()
         if name not in self._direct.inputs:
@@ -78,7 +105,7 @@ class Exchange:
 
     def made(self, name: str, array: Array, tensor_class: Any) -> Any:
         """An output as the server takes it; what it lies in is not used again before the server has let go of it."""
-        bfloat16 = name in self._direct.bf16
+        bfloat16 = name in self._bf16
         if isinstance(array, OnDevice):
             lent = Lent(
                 array.pointer, array.shape, array.dtype, array, device_id=self._gpu or 0, bfloat16=bfloat16
@@ -94,45 +121,3 @@ class Exchange:
             return tensor_class.from_dlpack(name, capsule)
         finally:
             settle(capsule)
-
-
-class Taken:
-    """The requests' inputs, or why a request has none that can be used. A context manager."""
-
-    def __init__(self, exchange: Exchange, requests: Sequence[Sequence[ServerTensor]]) -> None:
-        self._held: list[Borrowed] = []
-        try:
-            self.given: list[Tensors | Failure] = [self._of(exchange, request) for request in requests]
-        except BaseException:
-            self._let_go()
-            raise
-
-    def _of(self, exchange: Exchange, request: Sequence[ServerTensor]) -> Tensors | Failure:
-        found: Tensors = {}
-        for tensor in request:
-            try:
-                found[tensor.name()] = exchange.taken(tensor, self._held)
-            except DLPackError as error:
-                return failure(f"input {tensor.name()!r} {error}", from_client=True)
-            except Exception as error:  # noqa: BLE001 — the server's tensors raise what they like
-                told = f"{type(error).__name__}: {error}".removesuffix(": ")
-                return failure(f"input {tensor.name()!r} could not be read: {told}", from_client=False)
-        return found
-
-    def answers(self, run: Callable[[list[Tensors]], list[Tensors | Failure]]) -> list[Tensors | Failure]:
-        """What `run` answers to those that can be used, and the failures of the others, in order."""
-        return answered(self.given, run)
-
-    def __enter__(self) -> Taken:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        """Lets go of what the inputs lie in: nothing reads it any more once a batch was answered or has failed."""
-        self._let_go()
-
-    def _let_go(self) -> None:
-        for lent in self._held:
-            lent.close()
-        self._held.clear()

@@ -70,7 +70,7 @@ class Lane:
     ) -> None:  # fmt: skip
         self._device, self._engine, self.number, self._awake = device, engine, number, awake
         self.fed: Fed | None = None
-        self.inside, self._direct = inside, direct
+        self.inside, self._direct, self.traced = inside, direct, traced
         self._held = Held()
         self._graphs: dict[tuple[Size, bool], int] = {}  # by the size of a batch, and whether its copies are inside
         self._least_us: dict[Size, float] = {}  # that a batch of this size took: others had to wait for the device
@@ -155,7 +155,9 @@ class Lane:
         """The host waits for the batch under way: awake where one of its size was ever short, asleep for others."""
         least_us = self._least_us.get(self.size, math.inf)
         self._device.wait_for(self.done, 2 * least_us if self._awake and least_us <= SHORT_US else 0.0)
-        self._least_us[self.size] = min(least_us, (time.perf_counter() - self._put_at) * 1e6)
+        took_us = (time.perf_counter() - self._put_at) * 1e6
+        if took_us < least_us:
+            self._least_us[self.size] = took_us
 
     def put(self, size: Size, inside: bool) -> None:
         """A batch into the lane's stream, with its copies or without: by its recording, where there is one."""
@@ -196,10 +198,10 @@ class Lane:
         if self._marks is not None:
             self._device.record(self._marks.events[index], stream, outside)
 
-    def span(self, origin: int) -> Span | None:
-        """When the batch that has just been waited for ran; None without a trace."""
+    def span(self, origin: int) -> Span:
+        """When the batch that has just been waited for ran, where times are noted."""
         if self._marks is None:
-            return None
+            raise ValueError("no times are noted")
         return self._marks.span(origin, self.batch, self.number, self.items)
 
     def close(self) -> None:

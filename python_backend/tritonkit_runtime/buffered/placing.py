@@ -7,7 +7,6 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple, cast
 
 from tritonkit_runtime.batch import Array, Joined, Tensors
-from tritonkit_runtime.buffered.errors import ShapeError
 from tritonkit_runtime.buffered.shapes import Fixed
 from tritonkit_runtime.buffered.slot import Slot
 from tritonkit_runtime.device import Device
@@ -53,9 +52,9 @@ def put_together(
 
 def any_placed(tensors: Mapping[str, Array]) -> bool:
     """Whether a tensor of one of the requests lies on the device."""
-    if isinstance(tensors, Joined):
-        return any(isinstance(array, OnDevice) for name in tensors for array in tensors.parts(name))
-    return any(isinstance(array, OnDevice) for array in tensors.values())
+    if type(tensors) is Joined:
+        return any(OnDevice in map(type, tensors.parts(name)) for name in tensors)
+    return OnDevice in map(type, tensors.values())
 
 
 class Lease:
@@ -76,29 +75,18 @@ def run_placed(ring: Ring, tensors: Mapping[str, Array], patience_s: float) -> T
     not used again while anybody holds one of them. The others are copies. For an engine whose tensors have no open
     axis and no shape that depends on the data. ShapeError, BatchError, BrokenError.
     """
-    from tritonkit_runtime.buffered.requests import misfit
+    from tritonkit_runtime.buffered.requests import parts_of
 
-    inputs, batched = ring.engine.inputs, ring.engine.batched
-    if set(tensors) != {tensor.name for tensor in inputs}:
-        wanted = ", ".join(sorted(tensor.name for tensor in inputs))
-        raise ShapeError(f"the inputs are {wanted}; the request has {', '.join(tensors)}")
-    parts = {
-        t.name: tensors.parts(t.name) if isinstance(tensors, Joined) else [tensors[t.name]] for t in inputs
-    }  # fmt: skip
-    for tensor in inputs:
-        for array in parts[tensor.name]:
-            if wrong := misfit(tensor, array, batched):
-                raise ShapeError(wrong)
-    counts = {sum(map(len, arrays)) if batched else 1 for arrays in parts.values()}
-    if len(counts) > 1:
-        raise ShapeError("the inputs of the requests differ in their number of items")
-    [items] = counts
-    ring.buckets.of(items)
+    batched = ring.engine.batched
+    parts, items = parts_of(ring, tensors)
+    size = ring.size(items)
     lane = ring.take(patience_s)
     lease = None
     try:
-        ring.start(lane, items, placed=_staged(lane, inputs, parts, batched))
-        found = {name: array.copy() for name, array in ring.finish(lane).items()}
+        ring.start(lane, items, placed=_staged(lane, parts, batched), size=size)
+        found = ring.finish(lane)
+        for name in found:
+            found[name] = found[name].copy()
         if ring.kept:
             lease = Lease(ring, lane)
             kept = {name: replace(tensor, owner=lease) for name, tensor in ring.kept_of(lane).items()}
@@ -110,13 +98,13 @@ def run_placed(ring: Ring, tensors: Mapping[str, Array], patience_s: float) -> T
 
 
 def _staged(
-    lane: Lane, inputs: Sequence[Fixed], parts: Mapping[str, Sequence[Array]], batched: bool
+    lane: Lane, parts: Sequence[tuple[Fixed, Sequence[Array]]], batched: bool
 ) -> list[Placed]:  # fmt: skip
     """Copies the rows that the host has into the staging; gives the others."""
     placed: list[Placed] = []
-    for tensor in inputs:
+    for tensor, arrays in parts:
         row, staged = 0, lane.slot.staged[tensor.name]
-        for array in parts[tensor.name]:
+        for array in arrays:
             rows = len(array) if batched else 1
             if isinstance(array, OnDevice):
                 placed.append(Placed(tensor.name, row, rows, array))

@@ -129,7 +129,7 @@ class Pending:
             self._answers[member.number] = error
 
     def _fill(self, lane: Lane, members: Sequence[_Member]) -> list[_Place]:
-        engine, staged = self._ring.engine, lane.slot.at(self._ring.bucket(members[0].length))
+        engine, staged = self._ring.engine, lane.slot.at[self._ring.bucket(members[0].length)]
         places, row = [], 0
         for member in members:
             tensors = self._requests[member.number]
@@ -222,33 +222,59 @@ def run_joined(ring: Ring, tensors: Mapping[str, Array]) -> Tensors:
     Rows are copied once, from requests to the staging. Only for an engine with a batch axis whose outputs' shapes do
     not depend on the data. ShapeError, BatchError, BrokenError.
     """
-    inputs = ring.engine.inputs
-    if set(tensors) != {tensor.name for tensor in inputs}:
-        wanted = ", ".join(sorted(tensor.name for tensor in inputs))
-        raise ShapeError(f"the inputs are {wanted}; the request has {', '.join(tensors)}")
-    parts = {t.name: tensors.parts(t.name) if isinstance(tensors, Joined) else [tensors[t.name]] for t in inputs}
-    for tensor in inputs:
-        for array in parts[tensor.name]:
-            if wrong := misfit(tensor, array, batched=True):
-                raise ShapeError(wrong)
-    counts = {sum(map(len, arrays)) for arrays in parts.values()}
-    if len(counts) > 1:
-        raise ShapeError("the inputs of the requests differ in their number of items")
-    [items], length = counts, _common_length(inputs, parts)
-    ring.buckets.of(items)
-    bucket = ring.bucket(length)
+    parts, items = parts_of(ring, tensors)
+    length = _common_length(parts) if ring.lengths else 0
+    size = ring.size(items, length)
     lane = ring.take(PATIENCE_S)
     try:
-        staged = lane.slot.at(bucket)
-        for tensor in inputs:
+        staged = lane.slot.at[size.length]
+        for tensor, arrays in parts:
             rows = staged[tensor.name][:items]
-            if length < bucket and tensor.is_open:
-                rows[...] = 0
-            np.concatenate(parts[tensor.name], out=tensor.cut(rows, length, batched=True))
-        ring.start(lane, items, length)
-        return {name: array.copy() for name, array in ring.finish(lane).items()}
+            if length:
+                if length < size.length and tensor.is_open:
+                    rows[...] = 0
+                rows = tensor.cut(rows, length, batched=True)
+            if len(arrays) == 1:
+                rows[...] = arrays[0]
+            else:
+                np.concatenate(arrays, out=rows)
+        ring.start(lane, items, length, size=size)
+        found = ring.finish(lane)
+        for name in found:
+            found[name] = found[name].copy()
+        return found
     finally:
         ring.give_back(lane)
+
+
+def parts_of(ring: Ring, tensors: Mapping[str, Array]) -> tuple[list[tuple[Fixed, list[Array]]], int]:
+    """Each input with its tensors, request by request, and how many items they have. ShapeError.
+
+    `tensors` are of requests that are joined, or of one.
+    """
+    if tensors.keys() != ring.names:
+        wanted = ", ".join(sorted(ring.names))
+        raise ShapeError(f"the inputs are {wanted}; the request has {', '.join(tensors)}")
+    batched, parts, items, differ = ring.engine.batched, [], -1, False
+    for name, dtype, item, tensor in ring.inputs:
+        arrays = tensors.parts(name) if type(tensors) is Joined else [tensors[name]]
+        parts.append((tensor, arrays))
+        count = 0 if batched else 1
+        for array in arrays:
+            shape = array.shape
+            # As it mostly is; whatever else may fit, and why it does not, is told by `misfit`.
+            fits = array.dtype is dtype and shape[batched:] == item and (shape != item or not batched)
+            if not fits and (wrong := misfit(tensor, array, batched)):
+                raise ShapeError(wrong)
+            if batched:
+                count += shape[0]
+        if items < 0:
+            items = count
+        elif items != count:
+            differ = True
+    if differ:
+        raise ShapeError("the inputs of the requests differ in their number of items")
+    return parts, items
 
 
 def run_apart(
@@ -280,12 +306,13 @@ def run_apart(
     return found, failed
 
 
-def _common_length(inputs: Sequence[Fixed], parts: Mapping[str, Sequence[Array]]) -> int:
+def _common_length(parts: Sequence[tuple[Fixed, Sequence[Array]]]) -> int:
     """The length of all requests' inputs; ShapeError where they differ, which the server's batcher rules out."""
-    found = [tensor for tensor in inputs if tensor.is_open]
+    found = [tensor for tensor, _ in parts if tensor.is_open]
     if not found:
         return 0
-    requests = (dict(zip(parts, arrays, strict=True)) for arrays in zip(*parts.values(), strict=True))
+    names = [tensor.name for tensor, _ in parts]
+    requests = (dict(zip(names, row, strict=True)) for row in zip(*(arrays for _, arrays in parts), strict=True))
     lengths = {length_of(found, tensors, batched=True) for tensors in requests}
     if len(lengths) > 1:
         raise ShapeError(f"the requests differ in their length: {', '.join(map(str, sorted(lengths)))}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from bisect import bisect_left
 from collections.abc import Collection, Sequence
 from functools import partial
 
@@ -62,13 +63,26 @@ class Ring:
         self.lengths = Buckets(lengths, "lengths") if lengths else None
         sizes = sizes_of(self.buckets.sizes, self.lengths.sizes if self.lengths else ())
         _check_lengths(engine, lengths, feeder)
+        # What is asked for with every batch is found once.
+        self._sizes, self._most_items = sizes, self.buckets.largest
+        self.names = frozenset(tensor.name for tensor in engine.inputs)
+        self.inputs = tuple((tensor.name, tensor.dtype, tensor.item, tensor) for tensor in engine.inputs)
         self.kept = frozenset(() if device.unified else kept)
+        # What comes back to the host, and how: the rows of a batch, or (not None) what it takes more than that.
+        self._returned = tuple(
+            (tensor.name, tensor if tensor.is_open or tensor.most_bytes is not None else None)
+            for tensor in engine.outputs if tensor.name not in self.kept
+        )  # fmt: skip
+        self._shaped = tuple(tensor.name for tensor in engine.outputs if tensor.most_bytes is not None)
         inside = _inside(device, engine, sizes, copies, None if feeder is None else feeder.input)
         recorded = graphs and engine.recordable and not device.unified
         self.spans: list[Span] = []
         self.lanes: list[Lane] = []
         self._free: list[Lane] = []
-        self._changed = threading.Condition()
+        # A lane may be given back by whoever lets go of its outputs, in the middle of a call of the same thread.
+        self._lock = threading.RLock()
+        self._changed = threading.Condition(self._lock)
+        self._waiting = 0
         self._starting = threading.Lock()
         self._lost = ""
         self._batches = 0
@@ -93,11 +107,21 @@ class Ring:
 
     def take(self, patience_s: float = 0.0) -> Lane:
         """A lane that nobody uses; FullError when none is free for so long, BrokenError when nothing runs."""
-        with self._changed:
+        with self._lock:
+            if not self._free and not self._lost:
+                self._wait(patience_s)
+            if self._lost:
+                raise BrokenError(self._lost)
+            return self._free.pop(0)
+
+    def _wait(self, patience_s: float) -> None:
+        """Until there is a lane, or nothing runs; FullError."""
+        self._waiting += 1
+        try:
             if not self._changed.wait_for(lambda: self._free or self._lost, patience_s):
                 raise FullError(f"all {len(self.lanes)} slots are in use: finish a batch and give its lane back")
-            self._check()
-            return self._free.pop(0)
+        finally:
+            self._waiting -= 1
 
     @property
     def free(self) -> int:
@@ -108,15 +132,26 @@ class Ring:
         """What a batch of `length` is padded to, 0 without an open axis; ShapeError where no bucket is so great."""
         return self.lengths.of(length) if self.lengths else 0
 
-    def start(self, lane: Lane, items: int, length: int = 0, placed: Sequence[Placed] = ()) -> None:
+    def size(self, items: int, length: int = 0) -> Size:
+        """What a batch of so many items of this length is padded to; ShapeError where nothing is so large."""
+        if self.lengths is None and 0 < items <= self._most_items:
+            return self._sizes[bisect_left(self.buckets.sizes, items)]
+        return Size(self.buckets.of(items), self.bucket(length))
+
+    def start(
+        self, lane: Lane, items: int, length: int = 0, placed: Sequence[Placed] = (), *, size: Size | None = None
+    ) -> None:  # fmt: skip
         """Puts the batch in the lane's staging on its way. ShapeError, BatchError, BrokenError.
 
         `placed`: rows that are not in the staging but in the device's memory, those of a tensor in order. What wrote
-        them is done, and they stay as they are until the batch has been finished or has failed.
+        them is done, and they stay as they are until the batch has been finished or has failed. `size`: what `size`
+        says of this batch, where it has been asked.
         """
-        size = Size(self.buckets.of(items), self.bucket(length))
+        if size is None:
+            size = self.size(items, length)
         with self._starting:
-            self._check()
+            if self._lost:
+                raise BrokenError(self._lost)
             self._device.use()
             self._batches += 1
             lane.items, lane.size, lane.length, lane.batch = items, size, length, self._batches
@@ -129,7 +164,8 @@ class Ring:
         device, slot, items, size, fed = self._device, lane.slot, lane.items, lane.size, lane.fed
         slot.wrote(items, size.length)
         if size in lane.inside and not placed:
-            slot.pad_staged(items, size)
+            if items < size.items:
+                slot.pad_staged(items, size)
             if fed is not None:
                 fed.copy_in(lane.stream)
                 fed.put(size.items, lane.stream)
@@ -163,17 +199,27 @@ class Ring:
         They last until the lane is given back. Those that are kept are told by `kept_of`. BatchError when the batch
         failed; BrokenError when nothing runs.
         """
-        self._check()
+        if self._lost:
+            raise BrokenError(self._lost)
         self._device.use()
+        shapes: dict[str, tuple[int, ...]] = {}
         try:
             lane.wait()
-            span = lane.span(self._origin)
-            shapes = {t.name: lane.session.shape(t.name) for t in self.engine.outputs if t.most_bytes is not None}
+            if lane.traced:
+                self.spans.append(lane.span(self._origin))
+            for name in self._shaped:
+                shapes[name] = lane.session.shape(name)
         except Exception as error:
             raise self._failed(lane, error) from error
-        if span is not None:
-            self.spans.append(span)
-        return {tensor.name: self._output(lane, tensor, shapes) for tensor in lane.slot.returned}
+        arrays, batched = lane.slot.at[lane.size.length], self.engine.batched
+        found: Tensors = {}
+        for name, other in self._returned:
+            rows = arrays[name]
+            if other is not None:
+                found[name] = self._output(lane, other, rows, shapes.get(name))
+            else:
+                found[name] = rows[: lane.items] if batched else rows
+        return found
 
     def kept_of(self, lane: Lane) -> dict[str, OnDevice]:
         """The outputs that stay on the device, of the batch that was finished in the lane."""
@@ -181,8 +227,8 @@ class Ring:
         shapes = {tensor.name: tensor.shape(lane.items, self.engine.batched) for tensor in found}
         return {t.name: OnDevice(lane.slot.addresses[t.name], shapes[t.name], t.dtype, lane) for t in found}
 
-    def _output(self, lane: Lane, tensor: Fixed, shapes: dict[str, tuple[int, ...]]) -> Array:
-        array, shape = lane.slot.at(lane.size.length)[tensor.name], shapes.get(tensor.name)
+    def _output(self, lane: Lane, tensor: Fixed, array: Array, shape: tuple[int, ...] | None) -> Array:
+        """An output of a length of its own, or of the shape that its data gave it."""
         if shape is None:
             rows = array[: lane.items] if self.engine.batched else array
             return tensor.cut(rows, lane.length, self.engine.batched)
@@ -191,11 +237,12 @@ class Ring:
 
     def give_back(self, lane: Lane) -> None:
         """The lane is free again, and what it holds may be written over."""
-        with self._changed:
+        with self._lock:
             if lane in self._free:
                 raise ValueError(f"slot {lane.number} was given back twice")
             self._free.append(lane)
-            self._changed.notify()
+            if self._waiting:
+                self._changed.notify()
 
     def run(self, tensors: Tensors) -> Tensors:
         """One batch from beginning to end, alone; the outputs are copies. ShapeError for tensors that do not fit."""
@@ -205,10 +252,6 @@ class Ring:
         if isinstance(answer, Exception):
             raise answer
         return answer
-
-    def _check(self) -> None:
-        if self._lost:
-            raise BrokenError(self._lost)
 
     def _failed(self, lane: Lane, error: Exception) -> BatchError | BrokenError:
         """What to tell the batch's requests; finds out whether the device still works."""

@@ -7,7 +7,7 @@ what counts of a buffer is how many of its bytes may hold something of an earlie
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -37,12 +37,16 @@ class Slot:
         self._largest = Size(max(size.items for size in sizes), lengths[-1])
         self._held = Held()
         self._flat: dict[str, Array] = {}
-        self._at: dict[int, dict[str, Array]] = {length: {} for length in lengths}
-        self.staged = self._at[lengths[-1]]
+        self.at: dict[int, dict[str, Array]] = {length: {} for length in lengths}
+        self.staged = self.at[lengths[-1]]
         self.hosts: dict[str, int] = {}
         self.addresses: dict[str, int] = {}
         self.copied = tuple(tensor for tensor in engine.inputs if tensor.name != fed)
         self.returned = tuple(tensor for tensor in engine.outputs if tensor.name not in kept)
+        # What is asked for with every batch is found once: the bytes of one item, by length.
+        self._row_bytes = {
+            length: tuple((tensor.name, tensor.item_bytes(length)) for tensor in self.copied) for length in lengths
+        }
         self._dirty = {tensor.name: 0 for tensor in self.copied}
         self._dirty_device = dict(self._dirty)
         with self._held.or_nothing():
@@ -61,17 +65,13 @@ class Slot:
             self.hosts[tensor.name] = host
             flat: Array = np.ctypeslib.as_array((ctypes.c_ubyte * size).from_address(host))
             self._flat[tensor.name] = flat
-            for length, arrays in self._at.items():
+            for length, arrays in self.at.items():
                 arrays[tensor.name] = _array(flat, tensor, Size(most.items, length), self.engine.batched)
             if device.unified:
                 self.addresses[tensor.name] = host
                 return
         pointer = taken(device, device.allocate, size, what)
         self.addresses[tensor.name] = self._held.handle(pointer, device.free)
-
-    def at(self, length: int) -> Mapping[str, Array]:
-        """Tensor -> its pinned memory as an array [most items, ...] of this length, which is one of the sizes'."""
-        return self._at[length]
 
     def zero(self, stream: int) -> None:
         """Makes the inputs on the device zeros, as the staging is."""
@@ -98,14 +98,16 @@ class Slot:
 
     def wrote(self, items: int, length: int = 0) -> None:
         """Notes that so many rows of the staging hold a batch."""
-        for dirty in (self._dirty, self._dirty_device):
-            for tensor in self.copied:
-                dirty[tensor.name] = max(dirty[tensor.name], tensor.bytes_of(items, length))
+        staged, device = self._dirty, self._dirty_device
+        for name, row_bytes in self._row_bytes[length]:
+            size = items * row_bytes
+            staged[name] = max(staged[name], size)
+            device[name] = max(device[name], size)
 
     def close(self) -> None:
         """Gives all memory back."""
         self._flat.clear()
-        for arrays in self._at.values():
+        for arrays in self.at.values():
             arrays.clear()
         self._held.close()
 

@@ -77,6 +77,20 @@ _TAKES: dict[str, tuple[Any, ...]] = {
 }
 
 
+class _Functions(dict[str, Any]):
+    """The driver's functions by name, found when they are first asked for."""
+
+    def __init__(self, library: ctypes.CDLL) -> None:
+        super().__init__()
+        self._library = library
+
+    def __missing__(self, name: str) -> Any:
+        function = getattr(self._library, name)
+        function.argtypes, function.restype = _TAKES[name], c_int
+        self[name] = function  # not before: another thread would call it without
+        return function
+
+
 class Cuda:
     """A GPU's primary context, as TensorRT and ONNX Runtime use it, made current in this thread; a Device.
 
@@ -90,7 +104,7 @@ class Cuda:
             self._lib = ctypes.CDLL("libcuda.so.1")
         except OSError as error:
             raise CudaError("no GPU driver is here (libcuda.so.1 cannot be loaded)") from error
-        self._functions: dict[str, Any] = {}
+        self._functions: dict[str, Any] = _Functions(self._lib)
         self._threads = threading.local()
         self._call("cuInit", 0)
         self._device = c_int()
@@ -99,19 +113,15 @@ class Cuda:
         self._call("cuDevicePrimaryCtxRetain", byref(self._context), self._device)
         self.use()
 
-    def _function(self, name: str) -> Any:
-        function = self._functions.get(name)
-        if function is None:
-            function = self._functions[name] = getattr(self._lib, name)
-            function.argtypes, function.restype = _TAKES[name], c_int
-        return function
-
     def _call(self, name: str, *arguments: Any) -> None:
-        status = self._function(name)(*arguments)
+        status = self._functions[name](*arguments)
         if status:
-            text = c_char_p()
-            self._lib.cuGetErrorString(c_int(status), byref(text))
-            raise CudaError(f"{name} failed with {status}: {(text.value or b'unknown').decode()}", status)
+            raise self._failed(name, status)
+
+    def _failed(self, name: str, status: int) -> CudaError:
+        text = c_char_p()
+        self._lib.cuGetErrorString(c_int(status), byref(text))
+        return CudaError(f"{name} failed with {status}: {(text.value or b'unknown').decode()}", status)
 
     def use(self) -> None:
         """Makes the context current in this thread, once."""
@@ -222,8 +232,8 @@ class Cuda:
         """The event is when everything before it in the stream is done; `outside` of the recording that is made."""
         if outside:
             self._call("cuEventRecordWithFlags", event, stream, _EXTERNAL)
-        else:
-            self._call("cuEventRecord", event, stream)
+        elif status := self._functions["cuEventRecord"](event, stream):  # of every batch, as few others are
+            raise self._failed("cuEventRecord", status)
 
     def wait_in(self, stream: int, event: int) -> None:
         """What is put into the stream from now on waits for the event."""
@@ -232,7 +242,7 @@ class Cuda:
     def wait_for(self, event: int, awake_us: float = 0.0) -> None:
         """Returns when the event has passed."""
         if awake_us:
-            ask, end_ns = self._function("cuEventQuery"), time.perf_counter_ns() + awake_us * 1000
+            ask, end_ns = self._functions["cuEventQuery"], time.perf_counter_ns() + awake_us * 1000
             while (status := ask(event)) == _NOT_READY and time.perf_counter_ns() < end_ns:
                 pass
             if status == 0:
@@ -264,7 +274,8 @@ class Cuda:
 
     def launch(self, graph: int, stream: int) -> None:
         """Runs what was recorded."""
-        self._call("cuGraphLaunch", graph, stream)
+        if status := self._functions["cuGraphLaunch"](graph, stream):
+            raise self._failed("cuGraphLaunch", status)
 
     def free_graph(self, graph: int) -> None:
         """Gives a recording back."""

@@ -36,6 +36,8 @@ class Program:
         self._outputs = parameters.outputs
         self._log = log
         self._runner = _runner(parameters, folder, gpu, log)
+        # What a flow's stages have checked is not checked again, unless rows were put in for requests that failed.
+        self._checked = isinstance(self._runner, FlowRunner) and self._runner.checked
 
     def run(self, batch: Batch) -> Tensors:
         """All declared outputs, contiguous; raises ProgramError. Bad items are in `batch.failed`."""
@@ -46,9 +48,14 @@ class Program:
         except Exception as error:
             # Whatever an engine or a user's class raises: the server goes on, and its log has the details.
             raise self._failed(error) from error
-        for why in set(batch.broken.values()):
-            self._log(f"model {self._model} failed for some requests: {why}")
-        batch.broken.update({request: f"model {self._model} failed: {why}" for request, why in batch.broken.items()})
+        if self._checked and not batch.failed and not batch.broken:
+            return found
+        if batch.broken:
+            for why in set(batch.broken.values()):
+                self._log(f"model {self._model} failed for some requests: {why}")
+            batch.broken.update(
+                {request: f"model {self._model} failed: {why}" for request, why in batch.broken.items()}
+            )
         try:
             return check_outputs(found, self._outputs, batch.size if batch.batched else None)
         except ValueError as error:

@@ -66,6 +66,7 @@ class BufferedRunner:
 
     def __init__(self, program: EngineProgram, buffers: Buffers, signature: Signature, folder: Path) -> None:
         self._loaded = loaded(program, buffers, signature, folder)
+        self._open = tuple(tensor.name for tensor in self._loaded.engine.inputs if tensor.is_open)
         # Where the data decides an output's shape, nobody can tell what is whose, or what is padding's.
         self._alone = any(tensor.most_bytes is not None for tensor in self._loaded.engine.outputs)
         self._direct, self._stays = buffers.inputs == "device", bool(self._loaded.ring.kept)
@@ -77,7 +78,7 @@ class BufferedRunner:
             if self._stays or (self._direct and any_placed(tensors)):
                 return run_placed(ring, tensors, PATIENCE_S if batch.may_wait else 0.0)
             apart = False
-            if lengths := self._lengths(batch):
+            if self._open and (lengths := self._lengths(batch)):
                 outputs = (tensor.name for tensor in ring.engine.outputs if tensor.is_open)
                 batch.lengths.update(dict.fromkeys(outputs, lengths))
                 # A long request makes no other one long, not even if it went no further than to here.
@@ -95,8 +96,7 @@ class BufferedRunner:
 
     def _lengths(self, batch: Batch) -> tuple[int, ...]:
         """The lengths of the batch's requests; empty where they are not told of every input with an open axis."""
-        inputs = self._loaded.ring.engine.inputs
-        told = {batch.lengths.get(tensor.name, ()) for tensor in inputs if tensor.is_open}
+        told = {batch.lengths.get(name, ()) for name in self._open}
         if self._alone or not batch.batched or len(told) != 1:
             return ()
         [lengths] = told

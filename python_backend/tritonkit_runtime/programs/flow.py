@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -27,28 +26,29 @@ from tritonkit_runtime.programs.runners import Runner, Signature, single_runner
 from tritonkit_runtime.steps import StepError
 
 
-@dataclass(frozen=True)
 class _Stage:
     """`copied` are the inputs that somebody else may still read when this stage has written into them."""
 
-    spec: StageSpec
-    runner: Runner
-    copied: frozenset[str]
+    def __init__(self, spec: StageSpec, runner: Runner, copied: frozenset[str]) -> None:
+        self.spec, self.runner, self._copied = spec, runner, copied
+        self._takes, self._gives = tuple(spec.takes.items()), spec.gives
+        self._wanted = frozenset(spec.takes.values())
+        # Whether the flow's names are the stage's own, so that nothing has to be named anew.
+        self._takes_same = not copied and all(inside == name for inside, name in self._takes)
+        self._gives_same = all(spec.gives.get(tensor.name) == tensor.name for tensor in spec.outputs)
 
     def run(self, given: Mapping[str, Array], made: Mapping[str, Array], live: Batch) -> Tensors:
         """The stage's outputs by the flow's names; bad items are in `live.failed`. Raises StageError.
 
         `given` came with the requests, `made` by the stages before. `live.lengths` has the flow's names, too.
         """
-        takes = {inside: name for inside, name in self.spec.takes.items() if name in made or name in given}
-        if isinstance(given, Joined) and not self.copied and made.keys().isdisjoint(takes.values()):
-            live.tensors = given.renamed(takes)
-        else:
-            tensors = {inside: (made if name in made else given)[name] for inside, name in takes.items()}
-            live.tensors = {name: tensors[name].copy() if name in self.copied else tensors[name] for name in tensors}
+        live.tensors = self._taken(given, made)
         told = live.lengths
-        taken = {inside: told[name] for inside, name in takes.items() if name in told}
-        live.lengths = dict(taken)
+        taken: Iterable[str] = ()
+        live.lengths = {}
+        if told:
+            live.lengths = {i: told[name] for i, name in self._takes if name in told and i in live.tensors}
+            taken = frozenset(live.lengths)
         try:
             answer = self.runner.run(live)
         except StageError:  # of one of two stages that run as one
@@ -59,9 +59,34 @@ class _Stage:
             found = check_outputs(answer, self.spec.outputs, live.size if live.batched else None)
         except ValueError as error:
             raise StageError(self.spec.name, StepError(f"it {error}")) from error
-        gives = self.spec.gives
-        live.lengths = told | {gives[n]: live.lengths[n] for n in live.lengths.keys() - taken if n in gives}
-        return {gives[inside]: array for inside, array in found.items() if inside in gives}
+        gives, own = self._gives, live.lengths
+        live.lengths = told | {gives[n]: own[n] for n in own.keys() - taken if n in gives} if own else told
+        if self._gives_same:
+            return found
+        named: Tensors = {}
+        for inside, array in found.items():
+            if inside in gives:
+                named[gives[inside]] = array
+        return named
+
+    def _taken(self, given: Mapping[str, Array], made: Mapping[str, Array]) -> Mapping[str, Array]:
+        """The stage's inputs by its own names, without the optional ones that are not there."""
+        if self._takes_same and not made and given.keys() == self._wanted:
+            return given
+        if type(given) is Joined and not self._copied:
+            takes = {inside: name for inside, name in self._takes if name in made or name in given}
+            if made.keys().isdisjoint(takes.values()):
+                return given.renamed(takes)
+        tensors: Tensors = {}
+        for inside, name in self._takes:
+            if name in made:
+                array = made[name]
+            elif name in given:
+                array = given[name]
+            else:
+                continue
+            tensors[inside] = array.copy() if inside in self._copied else array
+        return tensors
 
 
 class FlowRunner:
@@ -90,20 +115,29 @@ class FlowRunner:
         except BaseException:
             self.close()
             raise
+        # Whether the stages have checked all that the model has declared, if no item has failed.
+        checked = {
+            stage.spec.gives[tensor.name]: (tensor.dtype, tensor.dims)
+            for stage in self._stages for tensor in stage.spec.outputs if tensor.name in stage.spec.gives
+        }  # fmt: skip
+        self.checked = all(checked.get(tensor.name) == (tensor.dtype, tensor.dims) for tensor in self._outputs)
         answers = {tensor.name for tensor in self._outputs}
         taken = [frozenset(stage.spec.takes.values()) for stage in self._stages]
         self._later = [answers.union(*taken[number + 1 :]) for number in range(len(taken))]
 
     def run(self, batch: Batch) -> Tensors:
         """The flow's outputs; rows of failed requests hold zeros or empty texts. Raises StageError."""
-        given, made = batch.tensors, Tensors()
-        live = Batch({}, batch.counts, batch.batched, may_wait=batch.may_wait)
-        items = np.arange(batch.size)  # of `batch`, one for each item of `live`
-        requests = list(range(len(batch.counts)))  # of `batch`, one for each of `live`
+        given: Mapping[str, Array] = batch.tensors
+        made: Tensors = {}
+        live = Batch(given, batch.counts, batch.batched, may_wait=batch.may_wait)
+        items: npt.NDArray[np.intp] | None = None  # of `batch`, one for each item of `live`; None: all of them
+        requests: Sequence[int] = range(len(batch.counts))  # of `batch`, one for each of `live`
         for number, stage in enumerate(self._stages):
             made |= stage.run(given, made, live)
             if not (live.failed or live.broken):
                 continue
+            if items is None:
+                items = np.arange(batch.size)
             for index, message in live.failed.items():
                 batch.fail(int(items[index]), message)
             for index, message in live.broken.items():
@@ -120,16 +154,26 @@ class FlowRunner:
             lengths = {name: tuple(told[index] for index in good) for name, told in live.lengths.items()}
             counts = tuple(live.counts[index] for index in good)
             live = Batch({}, counts, batch.batched, lengths=lengths, may_wait=batch.may_wait)
+        outputs: Tensors = {}
         for tensor in self._outputs:
-            if (told := live.lengths.get(tensor.name)) is not None:
+            name = tensor.name
+            outputs[name] = made[name] if name in made else given[name]
+        if live.lengths:
+            self._tell_lengths(batch, requests, live.lengths)
+        if items is None or len(items) == batch.size:
+            return outputs
+        return {name: _spread(array, items, batch.size) for name, array in outputs.items()}
+
+    def _tell_lengths(
+        self, batch: Batch, requests: Sequence[int], lengths: Mapping[str, tuple[int, ...]]
+    ) -> None:  # fmt: skip
+        """The lengths of outputs, of those of the batch's `requests` that got to the end."""
+        for tensor in self._outputs:
+            if (told := lengths.get(tensor.name)) is not None:
                 own = dict(zip(requests, told, strict=True))
                 batch.lengths[tensor.name] = tuple(own.get(request, 0) for request in range(len(batch.counts)))
                 if -1 in tensor.dims:
                     batch.axes[tensor.name] = 1 + tensor.dims.index(-1)
-        outputs = {t.name: (made if t.name in made else given)[t.name] for t in self._outputs}
-        if len(items) == batch.size:
-            return outputs
-        return {name: _spread(array, items, batch.size) for name, array in outputs.items()}
 
     def close(self) -> None:
         """Frees every stage."""

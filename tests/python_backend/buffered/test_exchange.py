@@ -245,7 +245,8 @@ def test_the_usual_model_asks_no_tensor_where_it_lies(load: Load) -> None:
 def test_text_and_what_no_engine_takes_comes_as_ever() -> None:
     exchange = Exchange(Direct(), [], batched=True, gpu=0)
     array = np.array([b"a"], object)
-    with exchange.open([[Given("text", np.zeros(1))]]) as taken:
-        [given] = taken.given
+    text = np.array([b"b"], object)
+    [given] = exchange.answers([[Given("text", text)]], list)
     assert isinstance(given, dict)
+    np.testing.assert_array_equal(given["text"], text)
     assert exchange.made("text", array, Answer) == Answer("text", array)

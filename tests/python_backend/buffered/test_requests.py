@@ -255,6 +255,41 @@ def test_joined_requests_that_do_not_fit_are_told_and_the_ring_goes_on(spoil: Sp
     check(dict(joined := Joined(requests)), run_joined(ring, joined))
 
 
+def test_a_type_by_another_name_is_the_same() -> None:
+    """numpy has two of 64 bits, which are equal and not one object."""
+    device, lot = FakeDevice(), np.random.default_rng(0)
+    ring = Ring(device, FakeEngine(device), SIZES, slots=2)
+    tensors = request(2, lot)
+    other = {**tensors, "k": tensors["k"].astype(np.longlong)}
+    assert other["k"].dtype == tensors["k"].dtype
+    assert other["k"].dtype is not tensors["k"].dtype
+    check(tensors, run_joined(ring, other))
+    check(tensors, run_joined(ring, Joined([other])))
+
+
+@pytest.mark.parametrize(
+    ("bad", "sentence"),
+    [
+        ({"x": np.zeros((1, 3), np.float32)}, "the inputs are k, x; the request has x"),
+        ({"x": np.zeros((1, 3), np.float32), "k": np.array(7)}, r"input 'k' is int64 \[\], expected INT64 \[items\]"),
+        (
+            {"x": np.zeros((1, 3), np.float32), "z": np.zeros(1, np.int64)},
+            "the inputs are k, x; the request has x, z",
+        ),
+        ({"x": np.zeros((0, 3), np.float32), "k": np.zeros(0, np.int64)}, "a batch of 0 items cannot be run"),
+        ({"x": np.zeros((9, 3), np.float32), "k": np.zeros(9, np.int64)}, "a batch of 9 items has no bucket"),
+        ({"x": np.zeros((2, 3), np.float32), "k": np.zeros(3, np.int64)}, "differ in their number of items"),
+    ],
+)
+def test_a_request_alone_that_does_not_fit_takes_no_lane(bad: Tensors, sentence: str) -> None:
+    device = FakeDevice()
+    ring = Ring(device, FakeEngine(device), SIZES, slots=2)
+    before = device.counts["launch"]
+    with pytest.raises(ShapeError, match=sentence):
+        run_joined(ring, bad)
+    assert (ring.free, device.counts["launch"]) == (2, before)
+
+
 def test_a_joined_batch_that_fails_gives_its_lane_back() -> None:
     device, lot = FakeDevice(), np.random.default_rng(0)
     engine = FakeEngine(device)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
 
 import numpy as np
@@ -252,3 +253,16 @@ def test_a_batch_that_was_short_once_is_waited_for_awake_and_a_long_one_asleep(
         tensors = batch(items, lot)
         finished(ring, started(ring, tensors), tensors)
     assert [us > 0 for us in device.awake_us] == [False, False, awake, awake, False]
+
+
+def test_who_waits_for_a_lane_has_the_next_one() -> None:
+    device = FakeDevice()
+    ring = Ring(device, FakeEngine(device), SIZES, slots=2)
+    first, _ = ring.take(), ring.take()
+    with ThreadPoolExecutor(1) as pool:
+        waiting = pool.submit(ring.take, 60.0)
+        while not ring._waiting:
+            assert not waiting.done()
+        ring.give_back(first)
+        assert waiting.result(60) is first
+    assert ring._waiting == 0

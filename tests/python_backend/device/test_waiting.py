@@ -30,9 +30,14 @@ class Driver:
         self.calls["sleep"] += 1
         return self.end
 
+    def put(self, _what: int, _stream: int) -> int:
+        self.calls["put"] += 1
+        return self.end
+
     def cuda(self) -> Cuda:
         made = Cuda.__new__(Cuda)
         functions: dict[str, Any] = {"cuEventQuery": self.ask, "cuEventSynchronize": self.sleep}
+        functions |= dict.fromkeys(("cuGraphLaunch", "cuEventRecord"), self.put)
         made._functions, made._threads = functions, threading.local()
         made._lib = SimpleNamespace(cuGetErrorString=lambda *_: 0)  # type: ignore[assignment]
         return made
@@ -64,3 +69,15 @@ def test_what_went_wrong_is_raised_either_way(awake_us: float) -> None:
         driver.cuda().wait_for(1, awake_us)
     assert caught.value.lasting
     assert driver.calls["sleep"] == 1
+
+
+def test_what_cannot_be_put_into_a_stream_is_told() -> None:
+    driver = Driver([READY])
+    driver.cuda().launch(1, 2)
+    driver.cuda().record(1, 2)
+    driver.end = FAILED
+    for put, name in ((driver.cuda().launch, "cuGraphLaunch"), (driver.cuda().record, "cuEventRecord")):
+        with pytest.raises(CudaError, match=f"{name} failed with 719") as caught:
+            put(1, 2)
+        assert caught.value.status == FAILED
+    assert driver.calls == {"put": 4}
