@@ -2,8 +2,8 @@
 
 A new connection goes to the first HTTP thread that is idle, for good (http_threads.md). So here threads that have as
 many as they should are kept busy, with a question whose JSON takes long to read, while connections are made that the
-others get; which thread one belongs to is seen by whose time grows when it asks something. Clients elsewhere cannot do
-this: it is there to measure what the server does without that unevenness.
+others get; which thread one belongs to is seen by whose time grows when it asks something. Clients elsewhere cannot
+do this: it is there to measure what the server does without that unevenness.
 """
 
 from __future__ import annotations

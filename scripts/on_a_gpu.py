@@ -45,8 +45,10 @@ _MPS_PLACES = "/usr/local/nvidia/bin"  # where a container finds the driver's pr
 def run(name: str, command: list[str], out: Path, limit_s: float, environment: dict[str, str]) -> int:
     """One part, its output in FOLDER/gpu_<part>.log; its status, or 124 when it had to be ended."""
     start = time.monotonic()
-    paths = [str(ROOT), str(ROOT / "python_backend"), environment.get("PYTHONPATH", "")]
-    everything = {**os.environ, **environment, "PYTHONPATH": os.pathsep.join(filter(None, paths))}
+    everything = {**os.environ, **environment}
+    # The project first, and behind it what the caller has found packages in.
+    paths = [str(ROOT), str(ROOT / "python_backend"), everything.get("PYTHONPATH", "")]
+    everything["PYTHONPATH"] = os.pathsep.join(filter(None, paths))
     with (out / f"gpu_{name}.log").open("wb") as log:
         try:
             status = subprocess.run(

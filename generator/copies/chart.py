@@ -74,8 +74,9 @@ def _arrow(axes: Axes, hop: Hop, ends: tuple[float, float], y: int, most: int) -
     start, end = ends if ends[0] != ends[1] else (ends[0] - 0.12, ends[1] + 0.12)
     style = {"arrowstyle": "-|>", "color": colour, "lw": width, "shrinkA": 0, "shrinkB": 0}
     axes.annotate("", xy=(end, y), xytext=(start, y), arrowprops=style)
+    several = f" in {hop.times}" if hop.times > 1 else ""
     waits = ", waits" if hop.waits else ""
-    axes.text(max(start, end) + 0.06, y, f"{hop.copied_bytes:,}{waits}", va="center", fontsize=7)
+    axes.text(max(start, end) + 0.06, y, f"{hop.copied_bytes:,}{several}{waits}", va="center", fontsize=7)
 
 
 def _name(hop: Hop) -> str:

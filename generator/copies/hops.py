@@ -24,11 +24,14 @@ _LENGTH_PREFIX_BYTES = 4  # in front of each text of a tensor
 class Sizes:
     """How large tensors are: `items` in a request, `requests` in one execution.
 
-    `given` is, by a tensor's name, the length of its variable axes, or of text the bytes of one element.
+    `instances`: so many have an execution like that at the same time, and the engine process that they share runs
+    their batches as one. `given` is, by a tensor's name, the length of its variable axes, or of text the bytes of one
+    element.
     """
 
     items: int = 1
     requests: int = 1
+    instances: int = 1
     given: Mapping[str, int] = field(default_factory=dict)
 
     def shape(self, tensor: Tensor, *, batched: bool) -> tuple[int, ...]:
@@ -63,7 +66,9 @@ class Sizes:
 class Hop:
     """One hop of one tensor in one execution: 0 `copied_bytes` where it is passed on without a copy.
 
-    `model` is where it happens (empty: between client and server), `waits` whether the host waits for a GPU.
+    `model` is where it happens (empty: between client and server), `waits` whether the host waits for a GPU. Of
+    several instances whose batches run as one it happens `times`, for each of them (1: for all of them together):
+    `shape` is that of one time, `copied_bytes` are those of all.
     """
 
     tensor: str
@@ -76,6 +81,7 @@ class Hop:
     copied_bytes: int
     rule: str
     waits: bool = False
+    times: int = 1
 
     @property
     def is_seen(self) -> bool:
@@ -85,7 +91,10 @@ class Hop:
 
 @dataclass(frozen=True)
 class Report:
-    """Every hop of one execution, in order, with what was assumed. `least_*` is the least that is possible."""
+    """Every hop of one execution, in order, with what was assumed. `least_*` is the least that is possible.
+
+    With several instances it is of the executions that one run of the engine process serves.
+    """
 
     pipeline: str
     target: str
@@ -105,14 +114,14 @@ class Report:
     @property
     def copies(self) -> int:
         """How often a tensor is copied."""
-        return sum(hop.copied_bytes > 0 for hop in self.hops)
+        return sum(hop.times for hop in self.hops if hop.copied_bytes)
 
     @property
     def waits(self) -> int:
         """How often the host waits for a GPU."""
-        return sum(hop.waits for hop in self.hops)
+        return sum(hop.times for hop in self.hops if hop.waits)
 
     @property
     def items(self) -> int:
         """Items in the execution."""
-        return self.sizes.items * self.sizes.requests
+        return self.sizes.items * self.sizes.requests * self.sizes.instances

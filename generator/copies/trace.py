@@ -2,38 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from typing import Literal, NamedTuple
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
+from typing import Literal
 
 from generator.copies.hops import Hop, Place, Report, Sizes
+from generator.copies.inside import Pixels, gets_a_copy, is_shared, is_staged_as_it_comes, pixels_of, stages_of
 from generator.copies.rules import RULES
 from generator.elements import ELEMENT_BYTES
-from generator.plan import (
-    EngineProgram,
-    EnsemblePlan,
-    EnsembleStep,
-    FlowProgram,
-    ModelPlan,
-    Plan,
-    PythonProgram,
-    Stage,
-    Steps,
-    StepsProgram,
-    Tensor,
-)
+from generator.plan import EngineProgram, EnsemblePlan, EnsembleStep, FlowProgram, ModelPlan, Plan, Tensor
+from generator.problems import UserError
 from generator.resolve.direct import leaves_on_gpu, takes_from_gpu
-from generator.resolve.preprocessed import decodes_on_gpu, steps_on_gpu
 
 Protocol = Literal["grpc", "http", "system-shm", "cuda-shm"]
 _SHM: dict[Protocol, Place] = {"system-shm": "client's shm", "cuda-shm": "client's GPU"}
 _COPY = {"grpc": 2, "http": 1}  # what a front end copies a tensor on each way
+_TOGETHER = "merged-out"  # once for all instances whose batches run as one; everything else is for each of them
 
 
 def copies_of(plan: Plan, protocol: Protocol, sizes: Sizes) -> Report:
-    """Every hop of one execution of the pipeline, whose requests all run in the same batches.
+    """Every hop of one execution of the pipeline, whose requests all run in the same batches; with several instances
+    those of all executions whose batches an engine process runs as one.
 
-    Models beside each other, without a flow, are reported one after the other, each as called by a client.
+    Models beside each other, without a flow, are reported one after the other, each as called by a client. UserError
+    for several instances where no engine process can run their batches as one.
     """
+    if sizes.instances > 1:
+        _check_instances(plan, sizes)
     tracer = _Tracer(plan, protocol, sizes)
     hops: list[Hop] = []
     unknown: list[str] = []
@@ -55,6 +50,26 @@ def copies_of(plan: Plan, protocol: Protocol, sizes: Sizes) -> Report:
         plan.name, plan.target.name, protocol, sizes, tuple(hops), least_bytes, least_copies, tuple(assumed),
         tuple(unknown),
     )  # fmt: skip
+
+
+def _check_instances(plan: Plan, sizes: Sizes) -> None:
+    instances, items = sizes.instances, sizes.items * sizes.requests
+    shared = [engine for engine in plan.engines() if is_shared(engine.part)]
+    if not shared:
+        raise UserError(
+            f"batches of {instances} instances of `{plan.name}` are not run as one: no engine of it is shared on "
+            f"target `{plan.target.name}`", "say `process: shared` in its `buffers`, or ask for one instance",
+        )  # fmt: skip
+    for model, part, _ in shared:
+        if (there := model.instance_count()) < instances:
+            raise UserError(
+                f"`{model.name}` has {there} instances, and not {instances}", "ask for fewer, or add some"
+            )
+        if (most := part.largest_run) < instances * items:
+            raise UserError(
+                f"{instances} x {items} items are more than the engine process of `{model.name}` runs as one: its "
+                f"`buckets` end at {most}", "ask for fewer instances or items, or let the buckets end later",
+            )  # fmt: skip
 
 
 Kind = Literal["stub", "native", "gpu", "unknown"]
@@ -88,10 +103,13 @@ class _Tracer:
         owner = model or self.plan.ensemble or self.plan.models[0]
         batched = owner.max_batch_size > 0
         self.met.setdefault(tensor.name, tensor)
-        size = self.sizes.size_bytes(tensor, batched=batched) if copies else 0
-        shape = self.sizes.shape(tensor, batched=batched)
+        sizes, times = self.sizes, self.sizes.instances
+        if rule == _TOGETHER:
+            sizes, times = replace(sizes, requests=sizes.requests * times), 1
+        size = times * sizes.size_bytes(tensor, batched=batched) if copies else 0
+        shape = sizes.shape(tensor, batched=batched)
         by = RULES[rule].by or (model.backend if model is not None and isinstance(model, ModelPlan) else "")
-        return Hop(name, model.name if model else "", tensor.dtype, shape, *way, by, size, rule, waits)
+        return Hop(name, model.name if model else "", tensor.dtype, shape, *way, by, size, rule, waits, times)
 
     # Client and front end ------------------------------------------------------------------------------
 
@@ -181,7 +199,7 @@ class _Tracer:
             yield self.hop(tensor, model, name, (lies, "stub's shm"), rule, waits=on_gpu)
             unpack = "as-numpy" if tensor.dtype in ELEMENT_BYTES else "text-in"
             yield self.hop(tensor, model, name, ("stub's shm", "process"), unpack)
-            if several and not (self._in_buffers(model, tensor.name) and _staged_as_it_comes(model, tensor.name)):
+            if several and not (self._in_buffers(model, tensor.name) and is_staged_as_it_comes(model, tensor.name)):
                 yield self.hop(
                     tensor, model, name, ("process", "process"), "concatenate",
                     copies=tensor.dtype in ELEMENT_BYTES,  # of texts it is the references
@@ -195,13 +213,13 @@ class _Tracer:
 
     def _in_buffers(self, model: ModelPlan, name: str) -> bool:
         """Whether the engines that take a model's input have buffers to put each request's rows in."""
-        takers = [stage.model for stage in _stages(model) if name in stage.inputs.values()] or [model]
-        return self.on_gpu(model) or all(map(_is_shared, takers))
+        takers = [stage.model for stage in stages_of(model) if name in stage.inputs.values()] or [model]
+        return self.on_gpu(model) or all(map(is_shared, takers))
 
     def inside(self, model: ModelPlan) -> Iterator[Hop]:
         """Between the stages of a process, and between it and a GPU."""
         if not isinstance(model.program, FlowProgram):
-            if _is_shared(model):
+            if is_shared(model):
                 yield from self._shared(model, model, {}, {})
             elif isinstance(model.program, EngineProgram) and self.on_gpu(model):
                 yield from self._gpu(model, model, {}, {}, {})
@@ -209,24 +227,24 @@ class _Tracer:
         stages = model.program.stages
         sent = {tensor.name for tensor in model.inputs}
         for stage in stages:
-            if _is_shared(stage.model):
+            if is_shared(stage.model):
                 yield from self._shared(model, stage.model, stage.inputs, stage.outputs)
                 continue
             if isinstance(stage.model.program, EngineProgram) and self.on_gpu(model):
-                yield from self._gpu(model, stage.model, stage.inputs, stage.outputs, _pixels(model, stage.model))
+                yield from self._gpu(model, stage.model, stage.inputs, stage.outputs, pixels_of(model, stage.model))
                 continue
             for tensor in stage.model.inputs:
                 name = stage.inputs.get(tensor.name)
                 if name is None:
                     continue
-                if _gets_a_copy(stage, name, stages, model):
+                if gets_a_copy(stage, name, stages, model):
                     yield self.hop(tensor, model, name, ("process", "process"), "own-copy")
                 elif name not in sent:
                     yield self.hop(tensor, model, name, ("process", "process"), "in-process", copies=False)
 
     def _gpu(
         self, model: ModelPlan, part: ModelPlan, inputs: Mapping[str, str], outputs: Mapping[str, str],
-        pixels: Mapping[str, _Pixels],
+        pixels: Mapping[str, Pixels],
     ) -> Iterator[Hop]:  # fmt: skip
         """An engine on the GPU of a Python process: through pinned memory in and out, and the host waits once.
 
@@ -299,95 +317,32 @@ class _Tracer:
         self.lies[name] = response
 
 
-class _Pixels(NamedTuple):
-    """What a kernel before an engine is given: images of any size, under the name of the engine's input; and the
-    `file` that they are decoded from, where the GPU does that.
-    """
-
-    decoded: Tensor
-    file: Tensor | None
-
-    @property
-    def crosses(self) -> Tensor:
-        """What has to get to the GPU."""
-        return self.file or self.decoded
-
-
-def _pixels(model: ModelPlan, part: ModelPlan) -> dict[str, _Pixels]:
-    """Input of the engine -> what a kernel makes it of."""
-    if not isinstance(model.program, FlowProgram):
-        return {}
-    stages, answers = model.program.stages, [tensor.name for tensor in model.outputs]
-    engine = next(stage for stage in stages if stage.model is part)
-    steps = steps_on_gpu(engine, stages, answers)
-    if steps is None:
-        return {}
-    [between], [image] = steps.outputs.values(), steps.model.inputs
-    decoded = [parameters["to"] for name, parameters in _steps(steps) if name == "decode"]
-    channels = {"gray": 1, "rgb": 3}[decoded[0]] if decoded else image.dims[-1]
-    file = image if decodes_on_gpu(engine) else None
-    return {
-        name: _Pixels(Tensor(name, "UINT8", (-1, -1, channels)), file)
-        for name, given in engine.inputs.items() if given == between
-    }  # fmt: skip
-
-
-def _steps(stage: Stage) -> Steps:
-    return stage.model.program.steps if isinstance(stage.model.program, StepsProgram) else ()
-
-
-def _stages(model: ModelPlan) -> tuple[Stage, ...]:
-    return model.program.stages if isinstance(model.program, FlowProgram) else ()
-
-
-def _is_shared(part: ModelPlan) -> bool:
-    """Whether it is an engine that one process has, for all instances."""
-    buffers = part.program.buffers if isinstance(part.program, EngineProgram) else None
-    return buffers is not None and buffers.is_shared
-
-
 def _keeps_gpu_inputs(model: ModelPlan) -> bool:
     return model.parameters.get("FORCE_CPU_ONLY_INPUT_TENSORS") == "no"
-
-
-def _staged_as_it_comes(model: ModelPlan, name: str) -> bool:
-    """Whether the rows of a model's input go from each request straight into pinned memory, on a GPU.
-
-    As the runtime decides it: engines alone take it, together with nothing that an earlier stage made.
-    """
-    if not isinstance(model.program, FlowProgram):
-        return isinstance(model.program, EngineProgram)
-    sent = {tensor.name for tensor in model.inputs}
-    takers = [stage for stage in model.program.stages if name in stage.inputs.values()]
-    return name not in {tensor.name for tensor in model.outputs} and all(
-        isinstance(stage.model.program, EngineProgram) and sent.issuperset(stage.inputs.values()) for stage in takers
-    )
-
-
-def _gets_a_copy(stage: Stage, name: str, stages: tuple[Stage, ...], model: ModelPlan) -> bool:
-    """As the runtime decides it: a class of your own, unless an engine made the array for it alone."""
-    if not isinstance(stage.model.program, PythonProgram):
-        return False
-    made = {n for s in stages if isinstance(s.model.program, EngineProgram) for n in s.outputs.values()}
-    taken = [n for s in stages for n in s.inputs.values()] + [tensor.name for tensor in model.outputs]
-    return name not in made or taken.count(name) > 1
 
 
 def _least(
     plan: Plan, protocol: Protocol, tracer: _Tracer, callers: list[EnsemblePlan | ModelPlan]
 ) -> tuple[int, int]:
-    """Each tensor of the client over the socket once, an engine's tensors to the GPU and back once; no other copy."""
-    found: list[int] = []
-    if protocol in _COPY:
-        for caller in callers:
-            batched = caller.max_batch_size > 0
-            found += [tracer.sizes.size_bytes(t, batched=batched) for t in (*caller.inputs, *caller.outputs)]
-    if protocol != "cuda-shm":
-        for engine in plan.engines():
-            if tracer.kind(engine.model) == "gpu" or tracer.on_gpu(engine.model):
-                batched = engine.model.max_batch_size > 0
-                pixels = _pixels(engine.model, engine.part)
-                given = (pixels[t.name].crosses if t.name in pixels else t for t in engine.part.inputs)
-                tensors = (*given, *engine.part.outputs)
-                found += [tracer.sizes.size_bytes(t, batched=batched) for t in tensors]
-    return sum(found), len(found)
+    """Each tensor of the client over the socket once, an engine's tensors to the GPU and back once; no other copy.
+    What comes back of a batch of several instances is one copy.
+    """
+    found: list[tuple[int, int]] = []  # bytes of a tensor, and in how many copies
+    sizes, instances = tracer.sizes, tracer.sizes.instances
+
+    def add(owner: EnsemblePlan | ModelPlan, tensors: Iterable[Tensor], times: int) -> None:
+        batched = owner.max_batch_size > 0
+        found.extend((instances * sizes.size_bytes(tensor, batched=batched), times) for tensor in tensors)
+
+    for caller in callers if protocol in _COPY else ():
+        add(caller, (*caller.inputs, *caller.outputs), instances)
+    for engine in plan.engines() if protocol != "cuda-shm" else ():
+        if tracer.kind(engine.model) == "gpu" or tracer.on_gpu(engine.model):
+            pixels = pixels_of(engine.model, engine.part)
+            add(
+                engine.model,
+                (pixels[t.name].crosses if t.name in pixels else t for t in engine.part.inputs),
+                instances,
+            )
+            add(engine.model, engine.part.outputs, 1 if is_shared(engine.part) else instances)
+    return sum(size for size, _ in found), sum(times for _, times in found)

@@ -120,3 +120,16 @@ def test_the_tests_need_nothing_that_only_other_tests_do(tmp_path: Path, monkeyp
     )  # fmt: skip
     assert ended.returncode == 0, ended.stdout[-2000:] + ended.stderr[-2000:]
     assert all(Path(command[-1]).name in ended.stdout for command in asked)
+
+
+def test_packages_that_the_caller_brings_are_found_behind_the_project(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An onnxruntime-gpu in a folder of its own, before the interpreter's package of the same name."""
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path / "brought"))
+    told = [sys.executable, "-c", "import os; print(os.environ['PYTHONPATH'], os.environ['PART'])"]
+    assert on_a_gpu.run("part", told, tmp_path, 60, {"PART": "yes"}) == 0
+    places, part = (tmp_path / "gpu_part.log").read_text().split()
+    root = on_a_gpu.ROOT
+    assert places.split(os.pathsep) == [str(root), str(root / "python_backend"), str(tmp_path / "brought")]
+    assert part == "yes"

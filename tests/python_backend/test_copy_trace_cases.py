@@ -144,6 +144,7 @@ def test_the_report_says_what_was_seen_on_a_gpu(served: Served, told: dict[str, 
         told["model"], told["protocol"], told["items"])]  # fmt: skip
     nothing, found = result_of(case, served.report(case), {}), told["seen"]
     assert {" ".join(row): size for row, size in nothing.expected.items()} == found["bytes"]
+    assert {" ".join(row): count for row, count in nothing.expected_counts.items()} == found["copies"]
     assert nothing.expected_waits == {process: sum(kinds.values()) for process, kinds in found["waits"].items()}
 
 

@@ -142,7 +142,7 @@ def test_the_engine_process_copies_each_instances_rows_and_all_answers_at_once(t
     work = open_workspace(make_project(tmp_path / "p", {"small": spec}), target="production")
     [plan] = work.plans["production"]
     [(_, part, _)] = plan.engines()
-    report = copies_of(plan, "http", Sizes(items=3, requests=2))
+    report = copies_of(plan, "http", Sizes(items=3, instances=2))
     device = Counted()
     engine = Still(*(tuple(Fixed(t.name, t.dtype, t.dims) for t in side) for side in (part.inputs, part.outputs)))
     ring = Ring(device, engine, [8, 32], slots=2, copies="beside", direct=True, awake=False)
@@ -152,7 +152,7 @@ def test_the_engine_process_copies_each_instances_rows_and_all_answers_at_once(t
         pointer = memory + instance * tensor.bytes_of(3)
         lies = OnDevice(pointer, tensor.shape(3, batched=True), tensor.dtype, device)
         placed.append(Placed(tensor.name, 3 * instance, 3, lies, on_host=True))
-    before, waits = device.copied.copy(), device.counts["wait_for"]
+    before, calls = device.copied.copy(), device.counts.copy()
     lane = ring.take()
     ring.start(lane, 6, placed=placed)
     answers = ring.finish(lane)
@@ -160,7 +160,9 @@ def test_the_engine_process_copies_each_instances_rows_and_all_answers_at_once(t
     assert done["buffer-in"] == said(report, "shared-to-gpu") == 6 * 64 * 4
     assert done["buffer-out"] == said(report, "merged-out") == 6 * 10 * 4
     assert said(report, "rows-out") == sum(array.nbytes for array in answers.values())
-    assert device.counts["wait_for"] - waits == report.waits == 1
+    times, did = {hop.rule: hop.times for hop in report.hops}, device.counts - calls
+    assert (did["copy_in"], did["copy_out"]) == (times["shared-to-gpu"], times["merged-out"]) == (2, 1)
+    assert did["wait_for"] == report.waits == 1
     ring.give_back(lane)
 
 

@@ -11,6 +11,7 @@ import pytest
 from generator.copies import Place, Report, Sizes, copies_of
 from generator.copies.chart import draw
 from generator.plan import Plan
+from generator.problems import UserError
 from generator.workspace import open_workspace
 from generator_projects import SHORT, make_project
 
@@ -84,6 +85,41 @@ def test_on_the_cpu_batches_are_put_together_by_the_engine_process(tmp_path: Pat
     own = report(tmp_path / "own", OWN, "embedded", items=2)
     assert found.copied_bytes - own.copied_bytes == 4 * (PIXELS + LOGITS)
     assert (found.least_bytes, found.least_copies) == (own.least_bytes, own.least_copies)
+
+
+def test_of_several_instances_the_answers_leave_the_gpu_together(tmp_path: Path) -> None:
+    """Two items of each of four: copies by each instance, and one of all rows by the engine process, which waits once."""
+    alone, found = report(tmp_path / "1", ALONE, items=2), report(tmp_path / "4", ALONE, items=2, instances=4)
+    assert found.items == 8
+    assert ways(found) == [(rule, source, to, 4 * size) for rule, source, to, size in ways(alone)]
+    assert {hop.rule: hop.times for hop in found.hops} == {
+        hop.rule: 1 if hop.rule == "merged-out" else 4 for hop in alone.hops
+    }
+    shapes = {hop.rule: hop.shape for hop in found.hops}
+    assert (shapes["shared-to-gpu"], shapes["merged-out"], shapes["rows-out"]) == ((2, 1, 8, 8), (8, 10), (2, 10))
+    assert (found.copies, found.waits) == (4 * (alone.copies - 1) + 1, 1)
+    assert (found.copied_bytes, found.least_bytes) == (4 * alone.copied_bytes, 4 * alone.least_bytes)
+    assert found.least_copies == 4 * (alone.least_copies - 1) + 1
+
+
+def test_on_the_cpu_rows_of_several_instances_are_copied_each_by_themselves(tmp_path: Path) -> None:
+    alone = report(tmp_path / "1", ALONE, "embedded", items=2)
+    found = report(tmp_path / "4", ALONE, "embedded", items=2, instances=4)
+    assert {hop.times for hop in found.hops} == {4}
+    assert (found.copies, found.copied_bytes) == (4 * alone.copies, 4 * alone.copied_bytes)
+
+
+@pytest.mark.parametrize(
+    ("spec", "instances", "said"),
+    [
+        (OWN, 2, "no engine of it is shared on target `production`"),
+        (ALONE, 5, "`small` has 4 instances, and not 5"),
+        (ALONE.replace("shared}", "shared, buckets: [32]}"), 3, "3 x 16 items are more than"),
+    ],
+)
+def test_what_cannot_run_together_is_refused(tmp_path: Path, spec: str, instances: int, said: str) -> None:
+    with pytest.raises(UserError, match=re.escape(said)):
+        report(tmp_path, spec, items=16, instances=instances)
 
 
 @pytest.mark.parametrize("target", ["production", "embedded"])

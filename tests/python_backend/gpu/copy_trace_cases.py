@@ -41,8 +41,10 @@ PICTURES = "pictures"
 # Three instances, and one process more that has the engine.
 SHARED, SHARED_PICTURES, SHARED_PAIR = "shared", "shared_pictures", "pair_in_shared"
 SHARING, _SHARING_INSTANCES = (SHARED, SHARED_PICTURES, SHARED_PAIR), 3
+# Six, whose batches that process puts together (copy_trace_merged.py).
+MERGED, MERGED_PAIR = "merged", "merged_pair"
 IMAGES = (PICTURES, SHARED_PICTURES)  # they take encoded images
-PAIRS = ("pair_in_host", "pair_in_device", SHARED_PAIR)  # two inputs, two outputs
+PAIRS = ("pair_in_host", "pair_in_device", SHARED_PAIR, MERGED_PAIR)  # two inputs, two outputs
 # What the spec says of each one's buffers beside their sizes.
 _BUFFERS = {
     **{f"{one}_to_{other}": f"inputs: {one}, outputs: {other}" for one in _PLACES for other in _PLACES},
@@ -82,7 +84,8 @@ def _cases() -> list[Case]:
     protocols: tuple[Protocol, ...] = ("grpc", "system-shm", "cuda-shm")
     models = [f"{inputs}_to_{outputs}" for inputs in _PLACES for outputs in _PLACES]
     found = [Case(model, protocol, items) for model in models for protocol in protocols for items in (1, 4)]
-    pairs = [Case(model, protocol, items) for model in PAIRS for protocol in ("grpc", "cuda-shm") for items in (1, 4)]
+    names = [model for model in PAIRS if model != MERGED_PAIR]
+    pairs = [Case(model, protocol, items) for model in names for protocol in ("grpc", "cuda-shm") for items in (1, 4)]
     shared = [Case(SHARED, protocol, items) for protocol in protocols for items in (1, 4)]
     return [*found, *(Case(model, "grpc", items) for model in IMAGES for items in (1, 4)), *pairs, *shared]
 
@@ -99,10 +102,11 @@ class Served:
     plans: dict[str, Plan]
     sides: Mapping[str, Sides]
 
-    def report(self, case: Case) -> Report:
-        """What is to be seen of one request."""
+    def report(self, case: Case, instances: int = 1) -> Report:
+        """What is to be seen of one request, or of one of each of so many instances, run as one batch."""
         lengths = {"image": len(picture(0)), self.sides[case.model][0][0].name: SIDE}
-        return copies_of(self.plans[case.model], case.protocol, Sizes(items=case.items, given=lengths))
+        sizes = Sizes(items=case.items, instances=instances, given=lengths)
+        return copies_of(self.plans[case.model], case.protocol, sizes)
 
 
 def make(folder: Path, plan: Path, given: TensorSpec, made: TensorSpec, pair: Path) -> Served:
@@ -135,7 +139,8 @@ def picture_steps(given: TensorSpec) -> str:
 
 
 def spec_of(
-    name: str, sides: Sides, onnx_file: str, buffers: str, *, before: str = "", instances: int = 1, more: str = ""
+    name: str, sides: Sides, onnx_file: str, buffers: str, *, before: str = "", instances: int = 1, more: str = "",
+    most: int = MOST,
 ) -> str:  # fmt: skip
     """A fused pipeline of one engine, on GPU 0; with steps `before` it takes encoded images."""
     given, made = (
@@ -145,7 +150,7 @@ def spec_of(
     return (
         f"name: {name}\ninputs: {{{'image: {type: bytes}' if before else given}}}\noutputs: {{{made}}}\n"
         f"model: {{onnx: models/{onnx_file}.onnx, buffers: {{{buffers}}}}}\n{before}layout: fused\n"
-        f"batching: {{max_batch_size: {MOST}, max_queue_delay_us: 0, queue: null}}\n"
+        f"batching: {{max_batch_size: {most}, max_queue_delay_us: 0, queue: null}}\n"
         f"instances: [{{kind: gpu, count: {instances}, gpus: [0]}}]\n{more}"
         'targets:\n  production: {server: "26.07", engine: tensorrt, precision: fp16, gpu: h200}\n'
     )
@@ -198,6 +203,19 @@ def write_onnx(path: Path, inputs: Sequence[TensorSpec], outputs: Sequence[Tenso
     onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), path)
 
 
+def build_pair(folder: Path, most: int) -> Path:
+    """A plan with two inputs and two outputs, built here for up to so many items."""
+    from generator.engine.compile.base import Settings, ShapeRange
+    from generator.engine.compile.tensorrt.compiler import TensorRT
+
+    folder.mkdir(parents=True, exist_ok=True)
+    write_onnx(folder / "pair.onnx", *PAIR)
+    shapes = {t.name: ShapeRange((1, *t.dims), (4, *t.dims), (most, *t.dims)) for t in PAIR[0]}
+    made = TensorRT(limit_s=120).compile((folder / "pair.onnx").read_bytes(), Settings("fp32", [shapes]), print)
+    (folder / "pair.plan").write_bytes(made.data)
+    return folder / "pair.plan"
+
+
 def picture(seed: int) -> bytes:
     """A PNG file of SIDE x SIDE pixels without any pattern."""
     rows = np.random.default_rng(seed).integers(0, 256, (SIDE, SIDE * 3), np.uint8)
@@ -210,40 +228,43 @@ def picture(seed: int) -> bytes:
     return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + chunk(b"IDAT", data) + chunk(b"IEND", b"")
 
 
-def tensors_of(served: Served, case: Case) -> list[tuple[str, str, Array]]:
-    """What a client sends, the same every time: names, types and values."""
+def tensors_of(served: Served, case: Case, number: int = 0) -> list[tuple[str, str, Array]]:
+    """What the client of this number sends, the same every time: names, types and values."""
     if case.model in IMAGES:
         return [("image", "BYTES", np.array([[picture(seed)] for seed in range(case.items)], np.object_))]
     found = []
     for tensor in served.sides[case.model][0]:
-        values = np.random.default_rng(case.items).standard_normal((case.items, *tensor.dims), np.float32)
+        values = np.random.default_rng([case.items, number]).standard_normal((case.items, *tensor.dims), np.float32)
         found.append((tensor.name, tensor.dtype, values.astype(NUMPY_DTYPES[tensor.dtype])))
     return found
 
 
 @contextmanager
-def asking(client: Any, device: Cuda, served: Served, case: Case) -> Iterator[Callable[[], Array]]:
+def asking(
+    client: Any, device: Cuda, served: Served, case: Case, number: int = 0
+) -> Iterator[Callable[[], Array]]:  # fmt: skip
     """A function that sends one request and gives its answers, one after the other as numbers; regions are there as
     long as the context.
     """
     import tritonclient.grpc as triton
 
-    sent, made = tensors_of(served, case), served.sides[case.model][1]
+    sent, made = tensors_of(served, case, number), served.sides[case.model][1]
     kinds = [NUMPY_DTYPES[tensor.dtype] for tensor in made]
     sizes = [int(np.prod((case.items, *t.dims))) * kind.itemsize for t, kind in zip(made, kinds, strict=True)]
     tensors = [triton.InferInput(name, list(values.shape), kind) for name, kind, values in sent]
     outputs = [triton.InferRequestedOutput(tensor.name) for tensor in made]
     in_region = b"" if case.model in IMAGES else b"".join(values.tobytes() for _, _, values in sent)
-    with _region(client, device, case, in_region, sum(sizes)) as read:
+    region = f"{case}-{number}"
+    with _region(client, device, case.protocol, region, in_region, sum(sizes)) as read:
         at = 0
         for tensor, (_, _, values) in zip(tensors, sent, strict=True):
             if read is None:
                 tensor.set_data_from_numpy(values)
             else:
-                tensor.set_shared_memory(str(case), values.nbytes, offset=at)
+                tensor.set_shared_memory(region, values.nbytes, offset=at)
                 at += values.nbytes
         for output, size in zip(outputs, sizes, strict=True) if read is not None else ():
-            output.set_shared_memory(str(case), size, offset=at)
+            output.set_shared_memory(region, size, offset=at)
             at += size
 
         def ask() -> Array:
@@ -263,13 +284,13 @@ def asking(client: Any, device: Cuda, served: Served, case: Case) -> Iterator[Ca
 
 @contextmanager
 def _region(
-    client: Any, device: Cuda, case: Case, values: bytes, answer_bytes: int
+    client: Any, device: Cuda, protocol: Protocol, name: str, values: bytes, answer_bytes: int
 ) -> Iterator[Callable[[], bytes] | None]:
     """A registered region that begins with the values; gives what reads the answers behind them."""
     import tritonclient.grpc as triton
 
-    name, size = str(case), len(values) + answer_bytes
-    if case.protocol == "system-shm":
+    size = len(values) + answer_bytes
+    if protocol == "system-shm":
         file = Path("/dev/shm") / f"tritonkit-test-{os.getpid()}-{name}"
         file.write_bytes(values + bytes(answer_bytes))
         try:
@@ -279,7 +300,7 @@ def _region(
             with suppress(triton.InferenceServerException):  # of a server that is gone
                 client.unregister_system_shared_memory(name)
             file.unlink()
-    elif case.protocol == "cuda-shm":
+    elif protocol == "cuda-shm":
         device.use()
         pool = Pool(device)
         pointer = pool.take(size)

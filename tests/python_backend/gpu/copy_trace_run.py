@@ -8,7 +8,7 @@ import subprocess
 import sys
 import threading
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
-from copy_trace_cases import IMAGES, PAIRS, PICTURES, SHARING, TABLE_BYTES, Case, Served, asking
+from copy_trace_cases import IMAGES, MERGED, MERGED_PAIR, PAIRS, PICTURES, SHARING, TABLE_BYTES, Case, Served, asking
 from copy_trace_reader import Copy, Seen, TraceError, Tracing
 
 from deploy.embedded.server import EmbeddedServer, ServerFailedError
@@ -48,10 +48,11 @@ class Row(NamedTuple):
 
 @dataclass(frozen=True)
 class Result:
-    """Of one case, per request: bytes and number of copies by row, small ones beside, and waits by process."""
+    """Of one case, per request or in all: bytes and number of copies by row, small ones beside, waits by process."""
 
     case: Case
     expected: Mapping[Row, int]
+    expected_counts: Mapping[Row, int]
     hops: tuple[str, ...]
     expected_waits: Mapping[str, int]
     seen: Mapping[Row, float]
@@ -59,11 +60,12 @@ class Result:
     small: Mapping[str, float]
     waits: Mapping[str, Mapping[str, float]]
     copies: Mapping[str, tuple[Copy, ...]]
+    requests: int = REQUESTS
 
     @property
     def is_right(self) -> bool:
-        """Whether the same bytes were copied, and no others."""
-        return self.seen == self.expected
+        """Whether the same bytes were copied, in as many copies, and no others."""
+        return self.seen == self.expected and self.counts == self.expected_counts
 
     @property
     def waits_are_right(self) -> bool:
@@ -78,7 +80,7 @@ class Result:
     def table(self) -> str:
         """All of it, for whoever has to find out why the two differ."""
         lines = [
-            f"{self.case}, per request, seen over {REQUESTS}:",
+            f"{self.case}, " + (f"per request, seen over {self.requests}:" if self.requests > 1 else "in all:"),
             "  the report:",
             *(f"    {h}" for h in self.hops),
         ]
@@ -86,7 +88,8 @@ class Result:
         for row in sorted({*self.seen, *self.expected}):
             lines.append(
                 f"    {row.process:14} {row.kind} {row.host:9} {self.seen.get(row, 0):12,.1f} bytes in "
-                f"{self.counts.get(row, 0):.2f} copies; report {self.expected.get(row, 0):12,} bytes"
+                f"{self.counts.get(row, 0):.2f} copies; report {self.expected.get(row, 0):12,} bytes in "
+                f"{self.expected_counts.get(row, 0)}"
             )
         lines += [f"    small: {name}: {count:.2f}" for name, count in self.small.items()]
         lines += [f"  waits seen: {json.dumps(self.waits)}; report {json.dumps(self.expected_waits)}", "  in order:"]
@@ -105,11 +108,14 @@ class Result:
 
         return {
             "model": self.case.model, "protocol": self.case.protocol, "items": self.case.items,
-            "report": {"bytes": rows(self.expected), "waits": dict(self.expected_waits), "hops": list(self.hops)},
+            "report": {
+                "bytes": rows(self.expected), "copies": rows(self.expected_counts),
+                "waits": dict(self.expected_waits), "hops": list(self.hops),
+            },
             "seen": {
                 "bytes": rows(self.seen), "copies": rows(self.counts), "small_copies": dict(self.small),
                 "waits": {process: dict(kinds) for process, kinds in self.waits.items()},
-                "in_a_graph": {p: sum(copy.in_graph for copy in c) / REQUESTS for p, c in self.copies.items()},
+                "in_a_graph": {p: sum(copy.in_graph for copy in c) / self.requests for p, c in self.copies.items()},
             },
             "as_the_report_says": self.is_right,
             "waits_as_the_report_says": self.waits_are_right,
@@ -117,13 +123,15 @@ class Result:
         }  # fmt: skip
 
 
-def expected_of(report: Report, case: Case) -> dict[Row, int]:
-    """Bytes that the report says are copied to, from or on a GPU."""
-    found: Counter[Row] = Counter()
+def expected_of(report: Report, case: Case) -> dict[Row, tuple[int, int]]:
+    """Bytes that the report says are copied to, from or on a GPU, and in how many copies."""
+    found: dict[Row, tuple[int, int]] = {}
     for hop in report.hops:
         if hop.copied_bytes and (hop.source in _ON_GPU or hop.to in _ON_GPU):
-            found[_row_of(hop)] += hop.copied_bytes + (TABLE_BYTES if _is_of_images(hop, case) else 0)
-    return dict(found)
+            size, count = found.get(_row_of(hop), (0, 0))
+            size += hop.copied_bytes + (TABLE_BYTES if _is_of_images(hop, case) else 0)
+            found[_row_of(hop)] = size, count + hop.times
+    return found
 
 
 def _is_of_images(hop: Hop, case: Case) -> bool:
@@ -137,13 +145,31 @@ def _row_of(hop: Hop) -> Row:
     return Row(_BY[hop.by], kind, "GPU" if host == "GPU" else "pinned" if host in _PINNED else "pageable")
 
 
-def expected_waits_of(report: Report) -> dict[str, int]:
-    """Process -> hops at which its host waits."""
-    return dict(Counter(_BY[hop.by] for hop in report.hops if hop.waits))
+def expected_waits_of(report: Report) -> Counter[str]:
+    """Process -> how often its host waits."""
+    found: Counter[str] = Counter()
+    for hop in report.hops:
+        if hop.waits:
+            found[_BY[hop.by]] += hop.times
+    return found
 
 
 def result_of(case: Case, report: Report, seen: Mapping[str, Seen]) -> Result:
-    """Puts the two beside each other. Processes other than the server and those of the case's model keep their names."""
+    """Puts the two beside each other, of REQUESTS that were all alike."""
+    return compared(case, [(report, 1)], seen, REQUESTS)
+
+
+def compared(case: Case, reports: Sequence[tuple[Report, int]], seen: Mapping[str, Seen], requests: int) -> Result:
+    """The reports, each so often, beside what was seen, by the number of requests. Processes other than the server and
+    those of the case's model keep their names.
+    """
+    expected, expected_counts, expected_waits = Counter[Row](), Counter[Row](), Counter[str]()
+    for report, often in reports:
+        for row, (copied_bytes, count) in expected_of(report, case).items():
+            expected[row] += often * copied_bytes
+            expected_counts[row] += often * count
+        for process, waited in expected_waits_of(report).items():
+            expected_waits[process] += often * waited
     size: Counter[Row] = Counter()
     counts: Counter[Row] = Counter()
     small: Counter[str] = Counter()
@@ -159,16 +185,17 @@ def result_of(case: Case, report: Report, seen: Mapping[str, Seen]) -> Result:
             size[row] += copy.size
             counts[row] += 1
         if found := did.host_waits():
-            waits[process] = {what: count / REQUESTS for what, count in found.items()}
+            waits[process] = {what: count / requests for what, count in found.items()}
     hops = tuple(
         f"{h.rule}: {h.source} to {h.to}, {h.copied_bytes:,} bytes{', waits' if h.waits else ''}"
-        for h in report.hops if {h.source, h.to} & {*_ON_GPU, "pinned"}
+        + (f", {often} times" if often > 1 else "")
+        for report, often in reports for h in report.hops if {h.source, h.to} & {*_ON_GPU, "pinned"}
     )  # fmt: skip
     return Result(
-        case, expected_of(report, case), hops, expected_waits_of(report),
-        {row: n / REQUESTS for row, n in size.items()}, {row: n / REQUESTS for row, n in counts.items()},
-        {what: n / REQUESTS for what, n in small.items()}, waits,
-        {name: tuple(did.copies) for name, did in seen.items()},
+        case, dict(expected), dict(expected_counts), hops, dict(expected_waits),
+        {row: n / requests for row, n in size.items()}, {row: n / requests for row, n in counts.items()},
+        {what: n / requests for what, n in small.items()}, waits,
+        {name: tuple(did.copies) for name, did in seen.items()}, requests,
     )  # fmt: skip
 
 
@@ -271,7 +298,8 @@ def traced_server(served: Served, library: Path, cupti: Path, folder: Path) -> I
             raise TraceError(f"the server does not start with {cupti.name}: {error}") from error
         tracing = Tracing(folder / "trace")
         ready = tracing.taken()
-        having = [f"{'engine process' if name in SHARING else 'stub'} of {name}" for name in served.plans]
+        shared = {*SHARING, MERGED, MERGED_PAIR}
+        having = [f"{'engine process' if name in shared else 'stub'} of {name}" for name in served.plans]
         if silent := [name for name in having if not ready.get(name, Seen()).copies]:
             told = sorted(process.name for process in tracing.processes.values())
             raise TraceError(

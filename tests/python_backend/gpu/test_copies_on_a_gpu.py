@@ -11,7 +11,7 @@ import os
 from pathlib import Path
 
 import pytest
-from copy_trace_cases import CASES, MOST, PAIR, Case, make, write_onnx
+from copy_trace_cases import CASES, MOST, Case, build_pair, make
 from copy_trace_reader import TraceError
 from copy_trace_run import REQUESTS, Result, ask_all, traced_server
 
@@ -25,16 +25,7 @@ Specs = tuple[list[TensorSpec], list[TensorSpec]]
 
 @pytest.fixture(scope="module")
 def pair(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A plan with two inputs and two outputs, built here."""
-    from generator.engine.compile.base import Settings, ShapeRange
-    from generator.engine.compile.tensorrt.compiler import TensorRT
-
-    folder = tmp_path_factory.mktemp("pair")
-    write_onnx(folder / "pair.onnx", *PAIR)
-    shapes = {t.name: ShapeRange((1, *t.dims), (4, *t.dims), (MOST, *t.dims)) for t in PAIR[0]}
-    made = TensorRT(limit_s=120).compile((folder / "pair.onnx").read_bytes(), Settings("fp32", [shapes]), print)
-    (folder / "pair.plan").write_bytes(made.data)
-    return folder / "pair.plan"
+    return build_pair(tmp_path_factory.mktemp("pair"), MOST)
 
 
 @pytest.fixture(scope="module")

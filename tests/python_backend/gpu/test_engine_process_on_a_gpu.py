@@ -5,12 +5,15 @@ from __future__ import annotations
 import ctypes
 import json
 import os
+import queue
 import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +22,7 @@ import pytest
 
 from tritonkit_runtime.batch import Tensors
 from tritonkit_runtime.buffered.engine import BufferedEngine
+from tritonkit_runtime.buffered.loading import Loaded
 from tritonkit_runtime.buffered.ring import Ring
 from tritonkit_runtime.buffered.tensorrt import TensorRT
 from tritonkit_runtime.device.cuda import Cuda
@@ -32,6 +36,9 @@ pytestmark = pytest.mark.gpu
 
 ROOT = Path(__file__).resolve().parents[3]
 SIZES, MOST, MIB = (1, 4, 16, 64), 16, 1 << 20
+# An engine is ready in a second, an instance has its batches in less, and a context is gone in one.
+READY_S, BATCHES_S, GONE_S = 40.0, 20.0, 10.0
+TEST_S = 60.0  # of a whole one
 Specs = tuple[list[TensorSpec], list[TensorSpec]]
 INSTANCE = """
 import json, sys
@@ -56,6 +63,8 @@ for line in sys.stdin:
         except BatchError as error:
             failed.append(str(error))
             continue
+        if number == 0:
+            print(json.dumps("begun"), flush=True)
         if folder:
             np.savez(Path(folder, f"{seed}-{number}.npz"), **asked, **found)
     print(json.dumps(failed), flush=True)
@@ -64,7 +73,7 @@ loaded.close()
 
 
 class Instance:
-    """An instance in a process of its own."""
+    """An instance in a process of its own. Whoever waits for it does so for a time."""
 
     def __init__(self, work: Work) -> None:
         self._process = subprocess.Popen(
@@ -72,14 +81,30 @@ class Instance:
             stdin=subprocess.PIPE, stdout=subprocess.PIPE,
             env={**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT / "python_backend"), *filter(None, sys.path)])},
         )  # fmt: skip
+        self._lines: queue.Queue[str] = queue.Queue()
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
 
-    def heard(self) -> Any:
-        """What it says next."""
+    def _read(self) -> None:
         assert self._process.stdout is not None
-        return json.loads(self._process.stdout.readline())
+        with self._process.stdout as lines:
+            for line in lines:
+                self._lines.put(line)
+        self._lines.put("")
+
+    def heard(self, patience_s: float = BATCHES_S) -> Any:
+        """What it says next."""
+        try:
+            line = self._lines.get(timeout=patience_s)
+        except queue.Empty:
+            raise AssertionError(f"an instance says nothing for {patience_s:g} s") from None
+        assert line, f"an instance ended with status {self._process.wait(GONE_S)}"
+        return json.loads(line)
 
     def ask(self, seed: int, batches: int, folder: Path | None = None) -> None:
-        """Random batches, kept in the folder with their answers."""
+        """Random batches, kept in the folder with their answers. It says when the first was answered, and at the end
+        what failed.
+        """
         assert self._process.stdin is not None
         self._process.stdin.write(json.dumps([seed, batches, str(folder or "")]) + "\n")
         self._process.stdin.flush()
@@ -87,14 +112,41 @@ class Instance:
     def leave(self) -> None:
         """It is told to."""
         assert self._process.stdin is not None
-        self._process.stdin.close()
+        with suppress(BrokenPipeError):  # it is gone
+            self._process.stdin.close()
 
     def close(self) -> None:
-        """It has left. Its output may end later: the engine process that it has started has it too."""
+        """It has left; one that does not is ended, and told of."""
         self.leave()
-        self._process.wait(timeout=60)
-        assert self._process.stdout is not None
-        self._process.stdout.close()
+        try:
+            status = self._process.wait(timeout=GONE_S)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+            raise AssertionError(f"an instance does not leave within {GONE_S:g} s") from None
+        finally:
+            self._reader.join(GONE_S)
+        assert status == 0
+
+
+def failed(instances: list[Instance]) -> list[list[str]]:
+    """What each of them says of its batches, once all are through."""
+    assert [one.heard() for one in instances] == ["begun"] * len(instances)
+    return [one.heard() for one in instances]
+
+
+@pytest.fixture(autouse=True)
+def limited() -> Iterator[None]:
+    """A batch of this process that waits for an engine process is ended too."""
+
+    def late(number: int, frame: Any) -> None:
+        raise AssertionError(f"the test takes longer than {TEST_S:g} s")
+
+    before = signal.signal(signal.SIGALRM, late)
+    signal.setitimer(signal.ITIMER_REAL, TEST_S)
+    yield
+    signal.setitimer(signal.ITIMER_REAL, 0)
+    signal.signal(signal.SIGALRM, before)
 
 
 @pytest.fixture
@@ -104,21 +156,52 @@ def work(plan: Path, specs: Specs) -> Work:
 
 
 @pytest.fixture
-def instances(work: Work) -> Iterator[Callable[[int], list[Instance]]]:
+def alone(plan: Path) -> Iterator[None]:
+    """No engine process of the plan is there before the test, and none afterwards; one that stays is ended."""
+    assert within(lambda: not engine_processes(plan)), "an engine process of another test is still there"
+    yield
+    stayed = [] if within(lambda: not engine_processes(plan)) else engine_processes(plan)
+    for process in stayed:
+        with suppress(ProcessLookupError):
+            os.kill(process, signal.SIGKILL)
+    assert not stayed, f"{len(stayed)} engine processes stayed"
+
+
+@pytest.fixture
+def instances(work: Work, alone: None) -> Iterator[Callable[[int], list[Instance]]]:
     """Starts so many at once and waits until they are ready; they leave at the end."""
     started: list[Instance] = []
 
     def start(count: int) -> list[Instance]:
         some = [Instance(work) for _ in range(count)]
         started.extend(some)
-        assert [one.heard() for one in some] == ["ready"] * count
+        assert [one.heard(READY_S) for one in some] == ["ready"] * count
         return some
 
     yield start
     for one in started:
         one.leave()
-    for one in started:
-        one.close()
+    wrong = []
+    for one in started:  # each, or those behind one that hangs would stay
+        try:
+            one.close()
+        except AssertionError as error:
+            wrong.append(str(error))
+    assert not wrong
+
+
+@pytest.fixture
+def load(work: Work, alone: None) -> Iterator[Callable[[], Loaded]]:
+    """Loads an instance in this process, which leaves at the end."""
+    loaded: list[Loaded] = []
+
+    def one() -> Loaded:
+        loaded.append(worker.load(work, MOST))
+        return loaded[-1]
+
+    yield one
+    for found in loaded:
+        found.close()
 
 
 def engine_processes(plan: Path) -> list[int]:
@@ -134,11 +217,23 @@ def engine_processes(plan: Path) -> list[int]:
     return found
 
 
-def within(true: Callable[[], bool], patience_s: float = 10.0) -> bool:
+def within(true: Callable[[], bool], patience_s: float = GONE_S) -> bool:
     until = time.monotonic() + patience_s
-    while not true() and time.monotonic() < until:
+    while not (found := true()) and time.monotonic() < until:
         time.sleep(0.02)
-    return true()
+    return found
+
+
+def settled(device: Cuda) -> int:
+    """Free bytes, once nothing comes back any more: a process is gone before what it had of the GPU is."""
+    since, free = time.monotonic(), device.memory()[0]
+    until = since + GONE_S
+    while (now_s := time.monotonic()) < since + 0.5:
+        assert now_s < until, "the GPU's memory does not come to rest"
+        time.sleep(0.05)
+        if (now := device.memory()[0]) != free:
+            since, free = now_s, now
+    return free
 
 
 def apart(one: Any, other: Any) -> float:
@@ -157,7 +252,7 @@ def test_answers_of_three_instances_are_those_of_a_ring(
     three = instances(3)
     for seed, one in enumerate(three):
         one.ask(seed, 10, tmp_path)
-    assert [one.heard() for one in three] == [[]] * 3
+    assert failed(three) == [[]] * 3
     assert len(engine_processes(plan)) == 1
     engine = TensorRT(warmed, plan, *specs, SIZES)
     ring = Ring(warmed, engine, SIZES, slots=2)
@@ -172,9 +267,9 @@ def test_answers_of_three_instances_are_those_of_a_ring(
 
 
 def test_alone_an_instance_has_the_rings_answers_to_the_bit(
-    warmed: Cuda, plan: Path, specs: Specs, work: Work
+    warmed: Cuda, plan: Path, specs: Specs, load: Callable[[], Loaded]
 ) -> None:
-    shared = worker.load(work, MOST)
+    shared = load()
     engine = TensorRT(warmed, plan, *specs, SIZES)
     ring = Ring(warmed, engine, SIZES, slots=2, copies="beside")
     for items in (1, 3, 4, 16, 2):
@@ -184,7 +279,6 @@ def test_alone_an_instance_has_the_rings_answers_to_the_bit(
             np.testing.assert_array_equal(found[name], array)
     ring.close()
     engine.close()
-    shared.close()
 
 
 def test_memory_of_instances_is_locked_and_let_go(device: Cuda) -> None:
@@ -211,50 +305,47 @@ def test_memory_of_instances_is_locked_and_let_go(device: Cuda) -> None:
 def test_three_instances_take_what_one_does_and_give_all_of_it_back(
     warmed: Cuda, plan: Path, instances: Callable[[int], list[Instance]]
 ) -> None:
-    assert within(lambda: not engine_processes(plan))
-    before = warmed.memory()[0]
+    before = settled(warmed)
     [first] = instances(1)
     first.ask(0, 5)
-    assert first.heard() == []
-    of_one = before - warmed.memory()[0]
-    others = instances(2)
-    for seed, one in enumerate([first, *others]):
+    assert failed([first]) == [[]]
+    of_one = before - settled(warmed)
+    three = [first, *instances(2)]
+    for seed, one in enumerate(three):
         one.ask(seed, 10)
-    assert [one.heard() for one in (first, *others)] == [[]] * 3
-    of_three = before - warmed.memory()[0]
-    assert of_one > 100 * MIB, "a context and an engine"
+    assert failed(three) == [[]] * 3
+    of_three = before - settled(warmed)
+    assert of_one > 100 * MIB, f"{of_one:,} bytes; a context and an engine take more"
     assert of_three < of_one + 32 * MIB, f"{of_one:,} bytes of one instance, {of_three:,} of three"
-    for one in (first, *others):
+    for one in three:
         one.close()
     assert within(lambda: not engine_processes(plan))
     assert within(lambda: warmed.memory()[0] >= before - 32 * MIB), "the driver keeps a little, and no buffers"
 
 
 def test_when_the_engine_process_is_killed_the_next_batch_has_another(
-    warmed: Cuda, plan: Path, work: Work, instances: Callable[[int], list[Instance]]
+    plan: Path, instances: Callable[[int], list[Instance]]
 ) -> None:
     two = instances(2)
     [process] = engine_processes(plan)
     for seed, one in enumerate(two):
         one.ask(seed, 300)
-    time.sleep(0.1)
+    assert [one.heard() for one in two] == ["begun"] * 2
     os.kill(process, signal.SIGKILL)
-    for failed in [one.heard() for one in two]:
-        assert len(failed) <= 1, failed
-        assert all("ended with this batch; the next one starts it again" in words for words in failed)
+    for words in [one.heard(READY_S) for one in two]:
+        assert len(words) <= 1, words
+        assert all("ended with this batch; the next one starts it again" in one for one in words)
     for one in two:
         one.ask(0, 2)
-    assert [one.heard() for one in two] == [[]] * 2
+    assert failed(two) == [[]] * 2
     [after] = engine_processes(plan)
     assert after != process
 
 
-def test_no_room_is_told_to_the_instance(warmed: Cuda, plan: Path, work: Work) -> None:
-    free = warmed.memory()[0]
-    taken = warmed.allocate(free - 128 * MIB)
+def test_no_room_is_told_to_the_instance(warmed: Cuda, load: Callable[[], Loaded]) -> None:
+    taken = warmed.allocate(settled(warmed) - 128 * MIB)
     try:
         with pytest.raises(ParameterError, match=r"memory|room"):
-            worker.load(work, MOST).close()
+            load()
     finally:
         warmed.free(taken)
-    assert within(lambda: not engine_processes(plan))

@@ -62,9 +62,34 @@ def test_the_picture_is_written(project: Path) -> None:
     assert "digits_postprocess" in (project / "copies.svg").read_text()
 
 
+def test_instances_whose_batches_run_as_one(project: Path) -> None:
+    """Two items in each of three: what goes in is told for each, what comes out of the engine process for all."""
+    spec = project / "specs" / "digits.yaml"
+    text = spec.read_text().replace("layout: ensemble", "layout: fused").replace("count: 1}", "count: 4}")
+    spec.write_text(
+        text.replace("  engine: onnxruntime\n", "  engine: onnxruntime\n  buffers: {process: shared}\n", 1)
+    )
+    asked = ["--target", "production", "--batch", "2", "--instances"]
+    rows = [line.rstrip() for line in run(*asked, "3").splitlines()]
+    first = " ".join(" ".join(rows[:2]).split())
+    assert first.endswith("2 items in 1 request, in each of 3 instances, whose batches are run as one")
+    assert any(row.endswith(" 1,536 in 3") for row in rows), "pixels: 3 x 2 x 64 x 4"
+    assert any(row.endswith(" 240 w") for row in rows), "logits: 3 x 2 x 10 x 4"
+    found = json.loads(run(*asked, "3", "--json"))
+    assert (found["items"], found["sizes"]["instances"]) == (6, 3)
+    hops = {hop["rule"]: hop for hop in found["hops"]}
+    assert (hops["shared-to-gpu"]["times"], hops["shared-to-gpu"]["shape"]) == (3, [2, 1, 8, 8])
+    assert (hops["merged-out"]["times"], hops["merged-out"]["shape"]) == (1, [6, 10])
+    assert "`digits` has 4 instances, and not 5" in refused(*asked, "5")
+    assert "2 x 32 items are more than the engine process of `digits` runs as one: its `buckets` end at 32" in (
+        refused("--target", "embedded", "--batch", "32", "--instances", "2")
+    )
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
+        (["--instances", "2"], "no engine of it is shared on target `embedded`"),
         (["--batch", "33"], "33 x 1 items are more than one execution of `digits` takes: max_batch_size is 32"),
         (["--protocol", "cuda-shm"], "target `embedded` has no GPU for --protocol cuda-shm"),
         (["--length", "imag=5"], "no tensor is called `imag`; there are image, label, logits, pixels, score"),

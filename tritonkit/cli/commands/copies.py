@@ -30,6 +30,10 @@ _COLUMNS = ("tensor", "model", "from", "to", "by", "bytes")
     "--requests", type=click.IntRange(1, 65536), default=1, show_default=True, help="Requests in one execution."
 )
 @click.option(
+    "--instances", type=click.IntRange(1, 65536), default=1, show_default=True,
+    help="With `process: shared`: instances whose batches the engine process runs as one.",
+)  # fmt: skip
+@click.option(
     "--length", "lengths", type=Length(), multiple=True, metavar="TENSOR=N",
     help="Length of a tensor's variable axes; of text the bytes of one element.",
 )  # fmt: skip
@@ -37,7 +41,7 @@ _COLUMNS = ("tensor", "model", "from", "to", "by", "bytes")
 @click.option("--json", "as_json", is_flag=True, help="Print everything as JSON.")
 def command(
     spec: Path, target: str | None, layout: Literal["ensemble", "fused", "folded"] | None, protocol: Any, batch: int,
-    requests: int, lengths: tuple[tuple[str, int], ...], chart: Path | None, as_json: bool,
+    requests: int, instances: int, lengths: tuple[tuple[str, int], ...], chart: Path | None, as_json: bool,
 ) -> None:  # fmt: skip
     """Show every tensor at every hop of a request: where it lies, who copies it, how many bytes.
 
@@ -61,7 +65,7 @@ def command(
         )  # fmt: skip
     if protocol == "cuda-shm" and plan.target.gpu is None:
         raise UserError(f"target `{plan.target.name}` has no GPU for --protocol cuda-shm", "use system-shm")
-    report = copies_of(plan, protocol, Sizes(batch, requests, dict(lengths)))
+    report = copies_of(plan, protocol, Sizes(batch, requests, instances, dict(lengths)))
     known = {hop.tensor for hop in report.hops}
     if unknown := sorted({name for name, _ in lengths} - known):
         raise UserError(f"no tensor is called `{unknown[0]}`; there are {', '.join(sorted(known))}")
@@ -98,14 +102,19 @@ def _show(report: Report) -> None:
     from tritonkit.cli.output import make_table, print_line, print_table
 
     sizes = report.sizes
-    items = f"{report.items} {'item' if report.items == 1 else 'items'} in {sizes.requests} " + (
+    of_one = sizes.items * sizes.requests
+    items = f"{of_one} {'item' if of_one == 1 else 'items'} in {sizes.requests} " + (
         "request" if sizes.requests == 1 else "requests"
     )
-    print_line(f"{report.pipeline}, target {report.target}, {report.protocol}: {items}, one execution", 2)
+    run = "one execution"
+    if sizes.instances > 1:
+        run = f"in each of {sizes.instances} instances, whose batches are run as one"
+    print_line(f"{report.pipeline}, target {report.target}, {report.protocol}: {items}, {run}", 2)
     click.echo()
     rows = [
         (hop.tensor, hop.model, hop.source, hop.to, hop.by + ("" if hop.is_seen else " *"),
-         (f"{hop.copied_bytes:,}" if hop.copied_bytes else "no copy") + (" w" if hop.waits else ""))
+         (f"{hop.copied_bytes:,}" if hop.copied_bytes else "no copy")
+         + (f" in {hop.times}" if hop.copied_bytes and hop.times > 1 else "") + (" w" if hop.waits else ""))
         for hop in report.hops
     ]  # fmt: skip
     print_table(make_table(_COLUMNS, rows, right={"bytes"}, breaks={"tensor", "model", "by"}))
