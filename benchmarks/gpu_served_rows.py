@@ -40,7 +40,7 @@ LeftS = Callable[[], float]
 
 # How many requests are in flight, by items a request and transport; and of texts.
 LEVELS: dict[str, Sequence[int]] = {
-    "1 body": (96, 128, 176, 240), f"1 {EVEN}": (192, 256, 320, 384), "1 shared memory": (256, 320, 352, 384),
+    "1 body": (96, 128, 176, 240), f"1 {EVEN}": (192, 256, 320, 384), "1 shared memory": (256, 336, 352, 368, 384),
     "8 body": (12, 16, 24), f"8 {EVEN}": (24, 32, 40), "8 shared memory": (24, 32, 40),
     "texts body": (256, 400, 512, 640),
 }  # fmt: skip

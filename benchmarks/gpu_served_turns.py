@@ -27,8 +27,8 @@ from loadtest.turns import rounds
 EVEN = "body, connections even"
 TRANSPORTS = ("body", "shared memory")
 P99_US = 15_000.0
-# A setting that comes closer to it than this in a sweep goes beyond it as often as not when it is measured again.
-MARGIN = 0.93
+# A setting that comes closer to it than this in a sweep may well be beyond it when it is measured again.
+MARGIN = 0.98
 
 
 @dataclass(frozen=True)

@@ -131,7 +131,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--only", default=",".join(PARTS))
     parser.add_argument("--torch", default="", help="an interpreter with PyTorch, for a comparison")
-    parser.add_argument("--served-s", type=float, default=330)
+    parser.add_argument("--served-s", type=float, default=540)
     parser.add_argument("--mps-s", type=float, default=150)
     parser.add_argument("served", nargs="*", help="further options of benchmarks/gpu_served.py, after --")
     options = parser.parse_args()
