@@ -327,13 +327,19 @@ def jpeg_row(run: Run, alone: Alone) -> None:
             run.results.step("jpeg_decoded_on_the_gpu", lambda: {"left out": why})
         else:
             # The GPU's engines are shared by all: few instances keep them busy, with large batches.
-            way = on_gpu.Way({n: f"jpeg_gpu_{n}" for n in (2, 4, 6)}, replace(data, name="jpeg_gpu"))
+            decoders = {n: f"jpeg_gpu_{n}" for n in (2, 4, 6)}
+            together = [Choice(n, f"jpeg_gpu_shared_{n}_16", "", 0, 16) for n in (8, 16, 24)]
+            names = decoders | {one.instances: one.served for one in together}
+            way = on_gpu.Way(names, replace(data, name="jpeg_gpu"))
             way.data.checker = Labelled(own, None)
+            files, steps = {"image": ("bytes", ())}, {"preprocess": "gpu", "decode": "gpu"}
             models += [
-                replace(run.model(name, n), inputs={"image": ("bytes", ())}, before=DECODE,
-                        buffers={"preprocess": "gpu", "decode": "gpu"})
-                for n, name in way.names.items()
+                replace(run.model(name, n), inputs=files, before=DECODE, buffers=steps)
+                for n, name in decoders.items()
             ]  # fmt: skip
+            for one in together:
+                model = of_choice(run.model(one.served, one.instances), one, run.most)
+                models.append(replace(model, inputs=files, before=DECODE, buffers={"process": "shared", **steps}))
     with run.serving("jpeg", models) as serving:
         bench = rows.Bench(serving, data, alone, pace, run.left_s("jpeg"))
         run.row("jpeg", lambda: rows.jpeg(bench, choices, photographs, way))

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 from generator.engine.install.facts import facts_of
 from generator.engine.install.store import installed
+from generator.instances import ON_A_GPU, in_tritons_words
 from generator.plan import EnginePart, ModelPlan, Plan
 from generator.problems import Place
 from generator.project import Project
 
 _OF_ONE_GPU = {"tensorrt", "inductor"}
-_ON_ALL_GPUS = {"gpu", "auto"}
 # How the driver's names begin. `h200` is shorter: there are several GPUs that people call so.
 _WHOLE_NAMES = ("NVIDIA ", "NVIDIA-", "Tesla ", "Tesla-", "Quadro ", "Quadro-")
 
@@ -45,7 +45,7 @@ def on_gpus(plans: Sequence[Plan], count: int) -> tuple[Plan, ...]:
 
 def _named(model: ModelPlan, numbers: list[int]) -> ModelPlan:
     instances = tuple(
-        group.model_copy(update={"gpus": numbers}) if group.kind in _ON_ALL_GPUS and not group.gpus else group
+        group.model_copy(update={"gpus": numbers}) if group.kind in ON_A_GPU and not group.gpus else group
         for group in model.instances
     )
     said = model.config.get("instance_group")
@@ -57,10 +57,10 @@ def _named(model: ModelPlan, numbers: list[int]) -> ModelPlan:
 
 def _named_group(group: Any, numbers: list[int]) -> Any:
     """One in Triton's own words."""
-    if not isinstance(group, Mapping) or group.get("gpus"):
+    found = in_tritons_words(group)
+    if found is None or found.gpus or found.kind not in ON_A_GPU:
         return group
-    kind = str(group.get("kind", "KIND_AUTO")).removeprefix("KIND_").lower()
-    return {**group, "gpus": numbers} if kind in _ON_ALL_GPUS else group
+    return {**group, "gpus": numbers}
 
 
 def built_for(plans: Sequence[Plan], project: Project) -> Iterator[BuiltFor]:

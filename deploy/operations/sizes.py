@@ -6,8 +6,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from generator.copies import Sizes
+from generator.instances import groups_of
 from generator.memory import PINNED_POOL_BYTES, Memory, memory_of_all, placed
-from generator.memory.gpu import Placed, groups
+from generator.memory.gpu import Placed
 from generator.memory.parts import CUDA_POOL_FLAG, PINNED_POOL_FLAG
 from generator.plan import ModelPlan, Plan, StepsProgram, Tensor
 from generator.project import Project
@@ -18,7 +19,9 @@ LEAST_SHM_BYTES = 64 * MIB  # what a container has without being asked
 LEAST_BODY_BYTES = 64 * MIB  # the server's own --http-max-input-size
 SERVER_BYTES = 512 * MIB  # the process with its backends, before any model; on a GPU also CUDA's host side
 PYTHON_BYTES = 64 * MIB  # a Python model's process with its imports: 17 to 30 MiB of its own were seen, 62 resident
-CHANNELS = 3  # bytes of a decoded pixel
+# Of each pixel of an image, by what `decode` makes of it, while it is decoded and the one before it is still there.
+# Seen with progressive JPEG files of four colours: other files take less, 9 to 12 and 3 to 8.
+DECODING_BYTES = {"rgb": 14, "gray": 10}
 _STEP_BYTES = 256 * MIB  # what a request for memory is rounded up to
 PLUGIN_FOLDER = "/opt/tritonkit"  # in an image: plugin libraries lie there by their paths in the project
 _HEADER_BYTES = 64 << 10  # of a request, beside its tensors
@@ -78,7 +81,7 @@ def pod_memory(
         ),
         Part("engine files", memory.file_bytes + _built_bytes(plans, project)),
         Part("the pinned pool", max(PINNED_POOL_BYTES, memory.pinned_pool_bytes) if gpus_of(plans) else 0),
-        Part("pinned memory of engines in Python models", memory.staging_bytes),
+        Part("buffers of engines in Python models", memory.staging_bytes),
         Part("the response cache", response_cache_bytes),
     ]
     on_host = [engine.part.name for plan in plans for engine in plan.engines() if _is_on_cpu(engine.model)]
@@ -99,7 +102,9 @@ def gpus_of(plans: Sequence[Plan]) -> int:
     where = placed(plans)
     numbers = [number for plan in plans for number in where.gpus(plan)]
     models = [model for plan in plans if plan.target.gpu for model in plan.models]
-    places_itself = any(group.kind == "model" for model in models for group in groups(model))
+    places_itself = any(
+        group.kind == "model" for model in models for group in groups_of(model.instances, model.config)
+    )
     return max((number + 1 for number in numbers), default=int(places_itself))
 
 
@@ -153,12 +158,16 @@ def engine_file_bytes(plan: Plan, project: Project, *, built: bool = False) -> i
 
 def _decoded_bytes(plan: Plan, where: Placed) -> int:
     """Of the largest image that `limits` lets through, in every instance that decodes: one after the other."""
-    decoding = sum(where.instances(plan, model) for model in plan.models if any(map(_decodes, model.parts())))
-    return decoding * plan.limits.max_pixels * CHANNELS
+    return sum(
+        where.instances(plan, model) * max(map(_decoding_bytes, model.parts()), default=0) * plan.limits.max_pixels
+        for model in plan.models
+    )
 
 
-def _decodes(part: ModelPlan) -> bool:
-    return isinstance(part.program, StepsProgram) and any(name == "decode" for name, _ in part.program.steps)
+def _decoding_bytes(part: ModelPlan) -> int:
+    """Of each pixel; 0 where nothing is decoded."""
+    steps = part.program.steps if isinstance(part.program, StepsProgram) else ()
+    return max((DECODING_BYTES[given["to"]] for name, given in steps if name == "decode"), default=0)
 
 
 def _built_bytes(plans: Sequence[Plan], project: Project) -> int:
@@ -168,4 +177,4 @@ def _built_bytes(plans: Sequence[Plan], project: Project) -> int:
 
 def _is_on_cpu(model: ModelPlan) -> bool:
     """Whether all of its instances compute there: a Python model's processes do, on a GPU too."""
-    return is_python(model) or all(group.kind == "cpu" for group in groups(model))
+    return is_python(model) or all(group.kind == "cpu" for group in groups_of(model.instances, model.config))

@@ -51,6 +51,7 @@ RULES: dict[str, Rule] = {
     "staged-out": Rule("runtime", "out of it, which the next batch needs", "tritonkit_runtime/buffered"),
     "shared-in": Rule("runtime", "a batch is put into memory that the engine process sees", _PROCESS),
     "shared-to-gpu": Rule("engine process", "from there to the GPU, each instance's batch by itself", _TRACED),
+    "file-taken": Rule("engine process", "a file is taken out, so that nobody else writes to it", _PROCESS),
     "merged-in": Rule("engine process", "batches of all instances are put together", _PROCESS),
     "merged-out": Rule("engine process", "answers of all of them, from the GPU to its own pinned memory", _TRACED),
     "rows-out": Rule("engine process", "an instance's rows go back to where it sees them", _PROCESS),

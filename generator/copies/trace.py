@@ -220,7 +220,7 @@ class _Tracer:
         """Between the stages of a process, and between it and a GPU."""
         if not isinstance(model.program, FlowProgram):
             if is_shared(model):
-                yield from self._shared(model, model, {}, {})
+                yield from self._shared(model, model, {}, {}, {})
             elif isinstance(model.program, EngineProgram) and self.on_gpu(model):
                 yield from self._gpu(model, model, {}, {}, {})
             return
@@ -228,7 +228,8 @@ class _Tracer:
         sent = {tensor.name for tensor in model.inputs}
         for stage in stages:
             if is_shared(stage.model):
-                yield from self._shared(model, stage.model, stage.inputs, stage.outputs)
+                pixels = pixels_of(model, stage.model)
+                yield from self._shared(model, stage.model, stage.inputs, stage.outputs, pixels)
                 continue
             if isinstance(stage.model.program, EngineProgram) and self.on_gpu(model):
                 yield from self._gpu(model, stage.model, stage.inputs, stage.outputs, pixels_of(model, stage.model))
@@ -272,15 +273,19 @@ class _Tracer:
             yield self.hop(tensor, model, name, ("pinned", "process"), "staged-out")
 
     def _shared(
-        self, model: ModelPlan, part: ModelPlan, inputs: Mapping[str, str], outputs: Mapping[str, str]
-    ) -> Iterator[Hop]:
+        self, model: ModelPlan, part: ModelPlan, inputs: Mapping[str, str], outputs: Mapping[str, str],
+        pixels: Mapping[str, Pixels],
+    ) -> Iterator[Hop]:  # fmt: skip
         """An engine in a process that all instances share: through memory that both see, in and out. That process
-        waits for the GPU once, for all batches that it has put together.
+        waits for the GPU once, for all batches that it has put together. `pixels` as above.
         """
         on_gpu = self.on_gpu(model)
         merged: Place = "pinned" if on_gpu else "engine process"
         for tensor in part.inputs:
             name = inputs.get(tensor.name, tensor.name)
+            if tensor.name in pixels:
+                yield from self._handed_over(tensor, model, name, pixels[tensor.name])
+                continue
             yield self.hop(tensor, model, name, ("process", "engine's shm"), "shared-in")
             if on_gpu:
                 yield self.hop(tensor, model, name, ("engine's shm", "GPU"), "shared-to-gpu")
@@ -292,6 +297,17 @@ class _Tracer:
                 yield self.hop(tensor, model, name, ("GPU", "pinned"), "merged-out", waits=i == 0)
             yield self.hop(tensor, model, name, (merged, "engine's shm"), "rows-out")
             yield self.hop(tensor, model, name, ("engine's shm", "process"), "shared-out")
+
+    def _handed_over(self, tensor: Tensor, model: ModelPlan, name: str, pixels: Pixels) -> Iterator[Hop]:
+        """Images of which a kernel in the engine's process makes its input: decoded there, or before."""
+        yield self.hop(pixels.crosses, model, name, ("process", "engine's shm"), "shared-in")
+        if pixels.file is not None:
+            yield self.hop(pixels.file, model, name, ("engine's shm", "engine process"), "file-taken")
+            yield self.hop(pixels.file, model, name, ("engine process", "GPU"), "file-in")
+            yield self.hop(pixels.decoded, model, name, ("GPU", "GPU"), "decoded", copies=False)
+        else:
+            yield self.hop(pixels.decoded, model, name, ("engine's shm", "GPU"), "shared-to-gpu")
+        yield self.hop(tensor, model, name, ("GPU", "GPU"), "kernel", copies=False)
 
     def out_of(self, model: ModelPlan, tensor: Tensor, name: str, kind: Kind, answers: set[str]) -> Iterator[Hop]:
         """An output from the program to where the next one, or the client, finds it."""

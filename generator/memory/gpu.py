@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from generator.engine.install.facts import facts_of
 from generator.engine.install.store import Installed, installed
+from generator.instances import ON_A_GPU, Group, groups_of
 from generator.memory.parts import CUDA_POOL_BYTES, GpuPart
 from generator.memory.rings import rings_of
 from generator.plan import EnginePart, ModelPlan, Plan
@@ -15,22 +16,12 @@ from generator.project import Project
 # What a process takes that has a context and nothing in it: at most, since the driver's own share is in it. Seen on
 # an H200 with driver 580: 611,123,200 bytes of its memory were not free then.
 CONTEXT_BYTES = 583 << 20
-_GPU_KINDS = ("gpu", "auto")
 _MOST_GPUS = 1 << 10  # of a server: a number beyond is a slip of the pen, and nothing is counted up to it
 
 
 def is_python(model: ModelPlan) -> bool:
     """Whether it runs in processes of the Python backend; of a model of `files` only `config` says so."""
     return "python" in (model.backend, model.config.get("backend"))
-
-
-@dataclass(frozen=True)
-class Group:
-    """Instances of a model: `kind` in the spec's words, `count` on each GPU, `gpus` their numbers (none: all)."""
-
-    kind: str
-    count: int
-    gpus: tuple[int, ...]
 
 
 @dataclass(frozen=True)
@@ -61,9 +52,8 @@ class Placed:
 
     def instances(self, plan: Plan, model: ModelPlan) -> int:
         """Everywhere."""
-        elsewhere = sum(
-            group.count for group in groups(model) if not (plan.target.gpu and group.kind in _GPU_KINDS)
-        )  # fmt: skip
+        groups = groups_of(model.instances, model.config)
+        elsewhere = sum(group.count for group in groups if not (plan.target.gpu and group.kind in ON_A_GPU))
         return sum(self.on(plan, model).values()) + elsewhere or 1
 
     def places(self, plan: Plan, model: ModelPlan) -> int:
@@ -72,30 +62,9 @@ class Placed:
         return len(on) + (self.instances(plan, model) > sum(on.values()))
 
 
-def groups(model: ModelPlan) -> Iterator[Group]:
-    """Its instance groups, those in Triton's own words too; a group without a count is one instance.
-
-    A group whose values Triton does not know is left out as a whole: rendering the model refuses it.
-    """
-    if "instance_group" not in model.config:
-        for own in model.instances:
-            yield Group(own.kind, own.count, tuple(own.gpus))
-        return
-    said = model.config["instance_group"]
-    for group in said if isinstance(said, list) else ():
-        if isinstance(group, Mapping):
-            kind, count, gpus = group.get("kind", "KIND_AUTO"), group.get("count", 1), group.get("gpus", [])
-            if isinstance(kind, str) and _is_whole(count) and isinstance(gpus, list) and all(map(_is_whole, gpus)):
-                yield Group(kind.removeprefix("KIND_").lower(), max(1, count), tuple(gpus))
-
-
-def _is_whole(value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value >= 0
-
-
 def _on_gpus(plan: Plan, model: ModelPlan) -> Iterator[Group]:
-    for group in groups(model) if plan.target.gpu else ():
-        if group.kind in _GPU_KINDS and all(number < _MOST_GPUS for number in group.gpus):
+    for group in groups_of(model.instances, model.config) if plan.target.gpu else ():
+        if group.kind in ON_A_GPU and all(number < _MOST_GPUS for number in group.gpus):
             yield group
 
 

@@ -23,10 +23,10 @@ Source = Literal["derived", "file", "measured", "seen"]
 class ModelMemory:
     """What the instances of one model need together. `region_bytes` is of one instance's shared memory (0: none).
 
-    `file_bytes` are its files, once; `copies` says how often they are loaded. `pinned_bytes`: memory of its own on
-    the host, in each instance, for its engines' batches; page-locked where they run on a GPU, ordinary elsewhere.
-    `engine_processes` have an engine each for all instances of a GPU, or of the CPU; what those have together are
-    `process_pinned_bytes` of memory for batches likewise, and `process_file_bytes` of files.
+    `file_bytes` are its files, once; `copies` says how often they are loaded. For its engines' batches each instance
+    has memory of its own on the host: `pinned_bytes`, page-locked, where it is on a GPU; `plain_bytes`, ordinary, in
+    each of the `on_cpu` others. `engine_processes` have an engine each, for all instances of a GPU or of the CPU;
+    together they have `process_pinned_bytes` of memory for batches likewise, and `process_file_bytes` of files.
     """
 
     model: str
@@ -39,11 +39,14 @@ class ModelMemory:
     engine_processes: int = 0
     process_pinned_bytes: int = 0
     process_file_bytes: int = 0
+    on_cpu: int = 0
+    plain_bytes: int = 0
 
     @property
-    def all_pinned_bytes(self) -> int:
+    def all_buffer_bytes(self) -> int:
         """Memory for batches on the host, of all its processes."""
-        return self.instances * self.pinned_bytes + self.process_pinned_bytes
+        on_gpu = self.instances - self.on_cpu
+        return on_gpu * self.pinned_bytes + self.on_cpu * self.plain_bytes + self.process_pinned_bytes
 
     @property
     def all_file_bytes(self) -> int:
@@ -121,7 +124,7 @@ class Memory:
     @property
     def staging_bytes(self) -> int:
         """Memory on the host that the models' processes allocate for batches themselves: it is in no pool."""
-        return sum(model.all_pinned_bytes for model in self.models)
+        return sum(model.all_buffer_bytes for model in self.models)
 
     @property
     def region_bytes(self) -> int:

@@ -56,7 +56,8 @@ def _round_up(size: int) -> int:
 def _model(
     plan: Plan, model: ModelPlan, where: Placed, project: Project, given: Mapping[str, int]
 ) -> ModelMemory:  # fmt: skip
-    instances = where.instances(plan, model)
+    instances, on = where.instances(plan, model), where.on(plan, model)
+    on_cpu = instances - sum(on.values())
     rings = {ring.engine.key: ring for ring in rings_of(plan, model)}
     shared = {key: ring for key, ring in rings.items() if ring.is_shared}
     places = where.places(plan, model)
@@ -68,8 +69,12 @@ def _model(
     return ModelMemory(
         model.name, instances, batch_bytes(model, given), region_bytes(model, given), files,
         instances if is_python(model) else 1,
-        sum(ring.rows_bytes if ring.is_shared else ring.pinned_bytes for ring in rings.values()),
-        places * len(shared), places * sum(ring.pinned_bytes for ring in shared.values()), places * shared_files,
+        sum(ring.rows_bytes if ring.is_shared else ring.pinned_bytes for ring in rings.values()) if on else 0,
+        places * len(shared),
+        sum(len(on) * ring.pinned_bytes + (on_cpu > 0) * ring.plain_bytes for ring in shared.values()),
+        places * shared_files,
+        on_cpu,
+        sum(ring.rows_bytes if ring.is_shared else ring.plain_bytes for ring in rings.values()) if on_cpu else 0,
     )  # fmt: skip
 
 

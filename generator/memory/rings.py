@@ -24,9 +24,9 @@ class Ring:
     """Of one engine: how many `slots`, and what each has on the GPU and page-locked on the host. Each instance has
     one; `is_shared`: one process has it, for all instances of a GPU, or of the CPU.
 
-    `staged_bytes`: in a slot, of pixels for a kernel that fills an input; it is on both sides. `decoded_bytes`: in a
-    slot, of images that the GPU decodes, at most: they are there once large ones have come. `rows_bytes`: what each
-    instance shares with that process.
+    `staged_bytes`: in a slot, of pixels for a kernel that fills an input, on the GPU; `host_bytes` of them are on the
+    host too. `decoded_bytes`: in a slot, of images that the GPU decodes, at most: they are there once large ones have
+    come. `rows_bytes`: what each instance shares with that process.
     """
 
     engine: ModelPlan
@@ -37,6 +37,7 @@ class Ring:
     decoded_bytes: int = 0
     is_shared: bool = False
     rows_bytes: int = 0
+    host_bytes: int = 0
 
     @property
     def device_bytes(self) -> int:
@@ -46,7 +47,12 @@ class Ring:
     @property
     def pinned_bytes(self) -> int:
         """On the host, of all slots."""
-        return self.slots * (self.pinned_slot_bytes + self.staged_bytes)
+        return self.slots * (self.pinned_slot_bytes + self.host_bytes)
+
+    @property
+    def plain_bytes(self) -> int:
+        """Of all slots where the engine runs on the CPU: all tensors in ordinary memory, and no kernel's pixels."""
+        return self.slots * self.device_slot_bytes
 
 
 def rings_of(plan: Plan, model: ModelPlan) -> Iterator[Ring]:
@@ -59,19 +65,34 @@ def rings_of(plan: Plan, model: ModelPlan) -> Iterator[Ring]:
             continue
         slot = {t.name: _bytes(t, stage.model) for t in (*stage.model.inputs, *stage.model.outputs)}
         steps = steps_on_gpu(stage, stages, answers)
-        fed, staged, decoded = _staged(stage, steps, plan) if steps is not None else ("", 0, 0)
+        found = _staged(stage, steps, plan) if steps is not None else _Staged()
         stays = {t.name for t in stage.model.outputs} if program.buffers.outputs == "device" else set()
         yield Ring(
             stage.model, program.buffers.slots, sum(slot.values()),
-            sum(size for name, size in slot.items() if name not in {fed, *stays}), staged, decoded,
-            program.buffers.is_shared, _rows_bytes(stage.model) if program.buffers.is_shared else 0,
+            sum(size for name, size in slot.items() if name not in {found.fed, *stays}), found.staged_bytes,
+            found.decoded_bytes, program.buffers.is_shared,
+            _rows_bytes(stage.model, found) if program.buffers.is_shared else 0, found.host_bytes,
         )  # fmt: skip
 
 
-def _rows_bytes(model: ModelPlan) -> int:
+@dataclass(frozen=True)
+class _Staged:
+    """The input that a kernel fills, and the bytes of a slot: of the pixels that it reads, of those on the host, of
+    images that the GPU has decoded for it, and of images that an instance hands over.
+    """
+
+    fed: str = ""
+    staged_bytes: int = 0
+    host_bytes: int = 0
+    decoded_bytes: int = 0
+    parcel_bytes: int = 0
+
+
+def _rows_bytes(model: ModelPlan, staged: _Staged) -> int:
     """What an instance shares with the process that has the engine: batches that one instance hands over."""
-    tensors = (*model.inputs, *model.outputs)
-    slot = sum(_whole(_bytes(tensor, model, items=model.max_batch_size), _ALIGNMENT_BYTES) for tensor in tensors)
+    tensors = [tensor for tensor in (*model.inputs, *model.outputs) if tensor.name != staged.fed]
+    sizes = [_bytes(tensor, model, items=model.max_batch_size) for tensor in tensors]
+    slot = sum(_whole(size, _ALIGNMENT_BYTES) for size in (*sizes, staged.parcel_bytes))
     return _whole(_SHARED_SLOTS * slot, _PAGE_BYTES)
 
 
@@ -90,11 +111,8 @@ def _bytes(tensor: Tensor, model: ModelPlan, items: int = 0) -> int:
     return (items or buffers.buckets[-1]) * elements * ELEMENT_BYTES[tensor.dtype]
 
 
-def _staged(engine: Stage, steps: Stage, plan: Plan) -> tuple[str, int, int]:
-    """The input that a kernel fills, and the bytes of a slot: of the pixels that it reads, and of images that the GPU
-    has decoded for it.
-    """
-    from generator.engine.kernels import decoded_bytes, staging_bytes
+def _staged(engine: Stage, steps: Stage, plan: Plan) -> _Staged:
+    from generator.engine.kernels import decoded_bytes, parcel_bytes, staging_bytes, table_bytes
 
     assert isinstance(steps.model.program, StepsProgram)  # noqa: S101  (as `steps_on_gpu` says)
     assert isinstance(engine.model.program, EngineProgram)  # noqa: S101
@@ -103,5 +121,11 @@ def _staged(engine: Stage, steps: Stage, plan: Plan) -> tuple[str, int, int]:
     buffers = engine.model.program.buffers
     assert buffers is not None  # noqa: S101
     decodes, largest, given = decodes_on_gpu(engine), buffers.buckets[-1], steps.model.program.steps
-    size = staging_bytes(given, steps.model.inputs[0].dims, plan.limits.max_pixels, largest, decoded=decodes)
-    return fed, size, decoded_bytes(given, largest) if decodes else 0
+    most = plan.limits.max_pixels
+    image = steps.model.inputs[0].dims
+    size = staging_bytes(given, image, most, largest, decoded=decodes)
+    decoded = decoded_bytes(given, most, largest) if decodes else 0
+    if not buffers.is_shared:
+        return _Staged(fed, size, size, decoded)
+    parcel = parcel_bytes(given, image, most, engine.model.max_batch_size)
+    return _Staged(fed, size, table_bytes(largest, decoded=decodes), decoded, parcel)

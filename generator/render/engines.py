@@ -49,10 +49,13 @@ def _problem(
     if there is None:
         if program.engine == "tensorrt":
             return None
-        message = (
-            f"on target `{plan.target.name}`, model `{part.name}` runs in {program.precision}, and it is not built"
-        )
-        return Problem("TK980", place, "precision", message, build)
+        # ONNX Runtime serves a file as it is in fp32 alone; Inductor never does.
+        field, runs = ("precision", f"in {program.precision}")
+        if program.engine == "inductor":
+            field, runs = ("engine", "what Inductor compiles of it")
+            place = plan.places(*plan.path_of(part.source, field))
+        message = f"on target `{plan.target.name}`, model `{part.name}` runs {runs}, and it is not built"
+        return Problem("TK980", place, field, message, build)
     request = request_of(plan, part, version, project)
     if there.key != key_of_request(request, program.asked):
         changed = differences(there.manifest.get("request", {}), request) or ["how it is asked for"]

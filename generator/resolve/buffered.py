@@ -11,9 +11,10 @@ from dataclasses import replace
 from typing import Any
 
 from generator.collector import Collector, Path
+from generator.instances import ON_A_GPU
 from generator.plan import EngineBuffers, EngineProgram, ModelPlan, TargetPlan, Tensor
 from generator.project import EMBEDDED
-from generator.resolve.shared_process import ON_A_GPU, check_lengths, fitting, instances_in, sizes_together
+from generator.resolve.shared_process import check_lengths, fitting, instances_in, sizes_together
 from generator.spec.models import Model
 from generator.spec.serving import Batching, Buffers, InstanceGroup
 

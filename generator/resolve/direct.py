@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from generator.collector import Collector
+from generator.instances import groups_of
 from generator.plan import EngineBuffers, EngineProgram, EnsemblePlan, FlowProgram, ModelPlan, Stage
 from generator.spec.serving import InstanceGroup
 
@@ -58,12 +59,9 @@ def check_direct(
 
 def on_one_gpu(groups: Sequence[InstanceGroup], config: Mapping[str, Any]) -> bool:
     """Whether all instances run on one GPU, whose number is said, in the spec's words or (`config`) Triton's."""
-    said = config.get("instance_group")
-    placed: list[tuple[object, object]] = [(f"KIND_{group.kind.upper()}", group.gpus) for group in groups]
-    if isinstance(said, list):
-        placed = [(group.get("kind"), group.get("gpus")) for group in said if isinstance(group, Mapping)]
-    numbers = {tuple(gpus) if isinstance(gpus, list) else () for _, gpus in placed}
-    return {kind for kind, _ in placed} == {"KIND_GPU"} and [len(gpus) for gpus in numbers] == [1]
+    found = list(groups_of(groups, config))
+    numbers = {group.gpus for group in found}
+    return {group.kind for group in found} == {"gpu"} and [len(gpus) for gpus in numbers] == [1]
 
 
 def takes_from_gpu(model: ModelPlan) -> bool:

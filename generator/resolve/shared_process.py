@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence, Set
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 from typing import Any
 
 from generator.collector import Collector, names
+from generator.instances import ON_A_GPU, groups_of
 from generator.plan import ModelPlan
 from generator.spec.serving import Buffers, InstanceGroup
 
-ON_A_GPU = frozenset({"gpu", "auto"})  # kinds of instances
 _TOGETHER, _FINE = 128, 16
 # What a spec may say beside it, by field: what does not go with it, why, and what goes.
 _APART = (
-    (
-        "preprocess", ("gpu", "auto"), "cpu",
-        "a kernel before the engine fills its memory on the GPU, which is another process's",
-    ),
-    ("decode", ("gpu", "auto"), "cpu", "what is decoded on the GPU is in the memory of another process"),
+    ("preprocess", ("auto",), "gpu", "each instance has to know whether it hands over images or what they become"),
     ("inputs", ("device",), "host", "the engine's process takes rows from memory of the host"),
     ("outputs", ("device",), "host", "the engine's process gives rows back in memory of the host"),
     ("copies", ("inside",), "auto", "rows of several instances are copied to the GPU each by itself"),
@@ -39,32 +35,16 @@ def instances_in(groups: Sequence[InstanceGroup], config: Mapping[str, Any], *, 
     kinds: set[str] = set()
     cpu = everywhere = 0
     named: dict[int, int] = {}
-    for kind, count, gpus in _said(groups, config):
-        kinds.add(kind)
-        if not has_gpu or kind not in ON_A_GPU:
-            cpu += count
-        elif gpus:
-            for number in gpus:
-                named[number] = named.get(number, 0) + count
+    for group in groups_of(groups, config):
+        kinds.add(group.kind)
+        if not has_gpu or group.kind not in ON_A_GPU:
+            cpu += group.count
+        elif group.gpus:
+            for number in group.gpus:
+                named[number] = named.get(number, 0) + group.count
         else:
-            everywhere += count
+            everywhere += group.count
     return Instances(kinds, cpu, everywhere + max(named.values(), default=0))
-
-
-def _said(groups: Sequence[InstanceGroup], config: Mapping[str, Any]) -> Iterator[tuple[str, int, tuple[int, ...]]]:
-    said = config.get("instance_group")
-    if not isinstance(said, list):
-        for own in groups:
-            yield own.kind, own.count, tuple(own.gpus)
-        return
-    for group in said:
-        if isinstance(group, Mapping):
-            count, gpus = group.get("count", 1), group.get("gpus", [])
-            yield (
-                str(group.get("kind", "KIND_AUTO")).removeprefix("KIND_").lower(),
-                max(1, count) if isinstance(count, int) else 1,
-                tuple(number for number in gpus if isinstance(number, int)) if isinstance(gpus, list) else (),
-            )
 
 
 def fitting(model: ModelPlan, said: Buffers, placed: Instances, target: str, collect: Collector) -> Buffers:

@@ -222,8 +222,9 @@ class Buffers(Strict):
         "own",
         description="Whose process runs the engine: each instance's `own`, or one more that is `shared` by all "
         "instances on a GPU (and one by those on the CPU). They hand it their batches, which it runs together, and "
-        "do the work of the host: taking requests, the steps, and answers. Not with `preprocess` or `decode` on the "
-        "GPU, `inputs: device`, `outputs: device`, `copies: inside` or several `lengths`.",
+        "do the work of the host: taking requests, the steps, and answers. Steps that run on the GPU run in that "
+        "process, too. Not with `preprocess: auto`, `inputs: device`, `outputs: device`, `copies: inside` or several "
+        "`lengths`.",
     )
 
     @model_validator(mode="after")

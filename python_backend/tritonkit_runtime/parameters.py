@@ -282,11 +282,11 @@ def _buffers(fields: dict[str, Any], where: str) -> Buffers:
     if lengths and "device" in (inputs, outputs):
         raise ParameterError(f"{where}lengths is given, and tensors with an open axis do not stay on the device")
     process = _one_of(PROCESS, _get({"process": "own", **fields}, "process", str, where), f"{where}process")
-    alone = {"preprocess": preprocess != "cpu", "lengths": bool(lengths), "copies": copies == "inside"}
+    alone = {"preprocess": preprocess == "auto", "lengths": bool(lengths), "copies": copies == "inside"}
     alone |= {side: place == "device" for side, place in (("inputs", inputs), ("outputs", outputs))}
     if process == "shared" and any(alone.values()):
         said = ", ".join(word for word, wanted in alone.items() if wanted)
-        raise ParameterError(f"{where}process is 'shared', which goes with host memory alone; found {said}")
+        raise ParameterError(f"{where}process is 'shared', and does not go with all that is said; found {said}")
     return Buffers(buckets, slots, copies, preprocess, lengths, inputs, outputs, decode, process)
 
 

@@ -14,6 +14,8 @@ _APART = ("buffered", "device", "programs/buffered.py", "programs/direct.py")
 _PREPROCESS = ("preprocess", "programs/pairs.py", "programs/preprocessed.py")
 # The process that runs an engine for all instances.
 _SHARED = ("engine_process",)
+# What joins the two.
+_BOTH = ("engine_process/decoding.py", "programs/handed_over.py")
 _OF_ENGINE = {
     "onnxruntime": ("buffered/onnxruntime.py",),
     "tensorrt": ("buffered/tensorrt.py", "buffered/tensorrt_bindings.py"),
@@ -42,6 +44,7 @@ def sources(
     unused += [] if buffered else _APART
     unused += [] if preprocess else _PREPROCESS
     unused += [] if shared else _SHARED
+    unused += [] if preprocess and shared else _BOTH
     found = {}
     for path in sorted(package.rglob("*.py")):
         relative = PurePosixPath(path.relative_to(package).as_posix())

@@ -67,6 +67,22 @@ def test_on_a_gpu_one_process_has_a_context_and_a_ring_whatever_the_instances(tm
     assert found.shm_bytes == count * model.region_bytes, "what they share with it is not in /dev/shm"
 
 
+@pytest.mark.parametrize("decode", ["cpu", "gpu"])
+def test_of_images_an_instance_shares_parcels_and_the_process_has_the_rest(tmp_path: Path, decode: str) -> None:
+    spec = SHARED.replace("process: shared", f"process: shared, preprocess: gpu, decode: {decode}")
+    found = memory(tmp_path, spec)
+    # Tables of 32 rows of 32 bytes, or of 128 of 32 or 40; an image has 524,288 gray pixels.
+    image, row = 524_288, 40 if decode == "gpu" else 32
+    [model] = found.models
+    rows = 2 * (32 * 32 + 32 * image + 32 * LOGITS)
+    assert model.pinned_bytes == -(-rows // 4096) * 4096
+    assert model.process_pinned_bytes == 2 * (128 * row + 128 * LOGITS), "its own memory holds no pixels"
+    parts = by_what(found)
+    assert parts["pixels for the kernel"] == (2, 128 * row + 128 * image)
+    assert parts["buffers, slots of a ring"] == (2, 128 * (PIXELS + LOGITS))
+    assert ("decoded images, at most" in parts) == (decode == "gpu")
+
+
 def test_each_gpu_has_a_process_of_its_own(tmp_path: Path) -> None:
     groups = "[{kind: gpu, count: 3, gpus: [0, 1]}, {kind: gpu, count: 1, gpus: [1]}]"
     found = memory(tmp_path, SHARED.replace("[{kind: gpu, count: 2}]", groups))
@@ -92,6 +108,7 @@ def test_on_the_cpu_a_session_is_there_once(tmp_path: Path) -> None:
     assert (model.instances, model.engine_processes) == (4, 1)
     assert found.file_bytes == onnx_bytes(tmp_path)
     assert found.staging_bytes == 4 * ROWS + 2 * 128 * (PIXELS + LOGITS)
+    assert (model.on_cpu, model.pinned_bytes, model.plain_bytes) == (4, 0, ROWS), "it is ordinary memory"
     own = memory(tmp_path / "own", spec.replace("process: shared, buckets: [32, 128]", ""), "embedded")
     assert own.file_bytes == 4 * onnx_bytes(tmp_path)
 

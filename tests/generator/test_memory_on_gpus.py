@@ -25,6 +25,7 @@ from fake_device import FakeDevice
 
 from tritonkit_runtime.buffered.ring import Ring
 from tritonkit_runtime.buffered.shapes import Fixed
+from tritonkit_runtime.device.host import Host
 
 FUSED = SHORT.replace("gpu: h200}", "gpu: h200, layout: fused}")
 ROW = 64 * 4 + 10 * 4  # bytes of one item: pixels FP32 [1, 8, 8] in, logits FP32 [10] out
@@ -214,12 +215,33 @@ def test_pipelines_on_one_gpu_share_the_servers_own(tmp_path: Path) -> None:
     assert together.shm_bytes == sum(found.shm_bytes for found in apart)
 
 
+@pytest.mark.parametrize("feeds", ["cpu", "auto"])
+def test_an_instance_on_the_cpu_has_no_pinned_memory_and_no_pixels_for_a_kernel(tmp_path: Path, feeds: str) -> None:
+    """It has all tensors once, in ordinary memory; one on a GPU has pixels instead of the input that they become."""
+    spec = FUSED.replace("net.onnx}", f"net.onnx, buffers: {{preprocess: {feeds}}}}}")
+    spec = spec.replace("engine: tensorrt, precision: fp16, ", "")
+
+    def instances(*groups: str) -> Memory:
+        said = "[" + ", ".join(f"{{{group}}}" for group in groups) + "]"
+        return memory(tmp_path / str(len(groups)), spec.replace("[{kind: gpu, count: 2}]", said))
+
+    alone, mixed = instances("kind: gpu, count: 2"), instances("kind: gpu, count: 2", "kind: cpu, count: 3")
+    [model] = mixed.models
+    assert (model.instances, model.on_cpu, model.plain_bytes) == (5, 3, 2 * 32 * ROW)
+    assert model.pinned_bytes == alone.models[0].pinned_bytes
+    assert mixed.staging_bytes == alone.staging_bytes + 3 * 2 * 32 * ROW
+    assert (model.pinned_bytes == model.plain_bytes) is (feeds == "cpu")
+
+
 def test_images_that_the_gpu_decodes_are_counted_by_their_bound(tmp_path: Path) -> None:
     """32 images of 2,097,152 gray pixels in each of two slots of two instances; the decoder's own is an estimate."""
     spec = FUSED.replace("net.onnx}", "net.onnx, buffers: {preprocess: gpu, decode: gpu}}")
     found = memory(tmp_path / "gpu", spec)
     assert by_what(found)["decoded images, at most"] == (2 * 2, 32 << 21)
     assert any(text.startswith("what nvImageCodec and nvJPEG allocate for themselves") for text in found.estimates)
+    for most, pixels in ((1_000_000, 1_000_000 // 256 * 256 + 256), (1 << 21, 1 << 21), (1 << 22, 1 << 21)):
+        few = memory(tmp_path / str(most), spec + f"limits: {{max_pixels: {most}}}\n")
+        assert by_what(few)["decoded images, at most"] == (2 * 2, 32 * pixels)
     other = memory(tmp_path / "cpu", spec.replace("decode: gpu", "decode: cpu"))
     assert "decoded images, at most" not in by_what(other)
     assert not any("nvImageCodec" in text for text in other.estimates)
@@ -257,6 +279,16 @@ def test_pools_hold_what_an_ensemble_keeps_between_its_steps(tmp_path: Path) -> 
     assert (fused.cuda_pool_bytes, fused.pinned_pool_bytes) == (0, 0), "nothing goes between models, nor through them"
 
 
+class Plain(Host):
+    """Where an engine on the CPU is: counts what is taken."""
+
+    taken_bytes = 0
+
+    def allocate(self, size_bytes: int) -> int:
+        self.taken_bytes += size_bytes
+        return super().allocate(size_bytes)
+
+
 ALONE = """\
 name: alone
 inputs: {pixels: {type: fp32, dims: [1, 8, 8]}}
@@ -280,3 +312,6 @@ def test_a_ring_allocates_what_was_derived(tmp_path: Path, spec: str) -> None:
     Ring(device, engine, buffers.buckets, slots=buffers.slots, lengths=buffers.open_lengths, kept=kept)
     held = {pinned: sum(b.size for b in device.live.values() if b.pinned is pinned) for pinned in (True, False)}
     assert held == {True: ring.pinned_bytes, False: ring.device_bytes}
+    plain = Plain()
+    Ring(plain, engine, buffers.buckets, slots=buffers.slots, lengths=buffers.open_lengths, kept=kept)
+    assert plain.taken_bytes == ring.plain_bytes

@@ -92,7 +92,7 @@ def test_whose_process_runs_the_engine(document: Document, fields: dict[str, Any
     [
         ({"process": "other"}, r"program\.buffers\.process is 'other'; valid are own, shared"),
         ({"process": 1}, r"program\.buffers\.process is 1; it must be a string"),
-        ({"preprocess": "gpu"}, r"program\.buffers\.process is 'shared', which goes with host memory alone; found preprocess$"),
+        ({"preprocess": "auto"}, r"buffers\.process is 'shared', and does not go with all that is said; found preprocess$"),
         ({"preprocess": "auto", "decode": "auto"}, r"found preprocess$"),
         ({"inputs": "device"}, r"found inputs$"),
         ({"outputs": "device", "inputs": "device"}, r"found inputs, outputs$"),
@@ -105,7 +105,10 @@ def test_what_a_shared_process_does_not_go_with(document: Document, fields: dict
         parameters.parse(document(program=buffered(**{"process": "shared", **fields})))
 
 
-@pytest.mark.parametrize("fields", [{"copies": "beside"}, {"preprocess": "cpu", "decode": "cpu", "inputs": "host"}])
+@pytest.mark.parametrize("fields", [
+    {"copies": "beside"}, {"preprocess": "cpu", "decode": "cpu", "inputs": "host"},
+    {"preprocess": "gpu"}, {"preprocess": "gpu", "decode": "gpu"}, {"preprocess": "gpu", "decode": "auto"},
+])  # fmt: skip
 def test_what_a_shared_process_goes_with(document: Document, fields: dict[str, Any]) -> None:
     program = parameters.parse(document(program=buffered(process="shared", **fields))).program
     assert isinstance(program, EngineProgram)

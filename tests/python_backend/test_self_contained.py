@@ -61,10 +61,13 @@ def test_steps_on_the_gpu_bring_the_kernel_and_no_others_do(tmp_path: Path) -> N
     assert {path.split("/", 1)[1] for path in set(kernel) - set(plain)} == {
         "programs/pairs.py", "programs/preprocessed.py",
         *(f"preprocess/{name}.py" for name in (
-            "__init__", "decoder", "errors", "filling", "jpeg", "kernel", "nvimgcodec", "nvrtc", "pattern", "recipe",
-            "source", "staging",
+            "__init__", "decoder", "errors", "filling", "jpeg", "kernel", "nvimgcodec", "nvrtc", "packing", "parcel",
+            "pattern", "recipe", "source", "staging", "wanted",
         )),
     }  # fmt: skip
+    shared, both = (sources((), {"tensorrt"}, preprocess=asked, shared=True) for asked in (False, True))
+    added = {path.split("/", 1)[1] for path in set(both) - set(kernel) - set(shared)}
+    assert added == {"engine_process/decoding.py", "programs/handed_over.py"}, "what joins the two"
     for path, content in kernel.items():
         (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / path).write_bytes(content)

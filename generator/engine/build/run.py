@@ -100,7 +100,7 @@ class Builder:
         """Every stage. Raises StageError, and Stop after the last one that is wanted."""
         job = record.job
         model, graph, profiles = _inspected(record)
-        judge = _judge(record, graph, profiles)
+        judge = _judge(record, model, graph, profiles)
         lowerer = Lowerer(job, model, judge, self.project, self.cache)
         here = [choice for choice in choices(job) if not is_missing(choice, record)]
         if not here:
@@ -125,7 +125,7 @@ class Builder:
         one = brought(job, file, model, profiles, self.project.root)
         for stage in BEFORE_THE_GATE:
             record.done(stage, {})
-        return self._best([one], _judge(record, graph, profiles), graph, record)
+        return self._best([one], _judge(record, model, graph, profiles), graph, record)
 
     def _best(self, built: Sequence[Built], judge: Judge, graph: bytes, record: Record) -> Outcome:
         """The fastest of those that pass, installed. Raises StageError and Stop."""
@@ -176,8 +176,11 @@ def _inspected(record: Record) -> tuple[onnx.ModelProto, bytes, tuple[Profile, .
     return model, graph, profiles
 
 
-def _judge(record: Record, graph: bytes, profiles: Sequence[Profile]) -> Judge:
+def _judge(record: Record, model: onnx.ModelProto, graph: bytes, profiles: Sequence[Profile]) -> Judge:
     """What judges the engines, with what is worth knowing of it noted. Raises StageError."""
+    from generator.engine.inspect import require_reference
+
+    require_reference(model)
     record.tell("the gate set through FP32")
     judge = Judge(record.job, graph, record.project, profiles)
     record.notes += judge.notes

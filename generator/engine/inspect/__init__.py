@@ -11,7 +11,13 @@ if TYPE_CHECKING:
     from generator.engine.inspect.layers import Layer, layer_names
     from generator.engine.inspect.read import read_graph
     from generator.engine.inspect.report import Inspection, Signature, Weights, inspect
-    from generator.engine.inspect.suspicion import Suspicion, require, suspicious, without_batch_axis
+    from generator.engine.inspect.suspicion import (
+        Suspicion,
+        require,
+        require_reference,
+        suspicious,
+        without_batch_axis,
+    )
 
 _MODULES = {
     "Inspection": "report",
@@ -23,6 +29,7 @@ _MODULES = {
     "layer_names": "layers",
     "read_graph": "read",
     "require": "suspicion",
+    "require_reference": "suspicion",
     "suspicious": "suspicion",
     "without_batch_axis": "suspicion",
 }
@@ -37,6 +44,7 @@ __all__ = [
     "layer_names",
     "read_graph",
     "require",
+    "require_reference",
     "suspicious",
     "without_batch_axis",
 ]

@@ -80,6 +80,12 @@ def require(model: onnx.ModelProto, engine: str, precision: str, *, batched: boo
         raise StageError(found)
 
 
+def require_reference(model: onnx.ModelProto) -> None:
+    """Raises StageError where ONNX Runtime does not take the model: with its FP32 every engine is compared."""
+    if found := [*_onnxruntime(model)]:
+        raise StageError(found)
+
+
 def without_batch_axis(model: onnx.ModelProto) -> list[Finding]:
     """The inputs and outputs whose first axis is not a batch of any size."""
     named = set(batch_axes(model))

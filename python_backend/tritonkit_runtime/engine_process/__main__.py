@@ -9,13 +9,20 @@ import socket
 import sys
 import time
 import traceback
+from functools import partial
+from typing import TYPE_CHECKING
 
+from tritonkit_runtime.buffered.feed import Feeder
 from tritonkit_runtime.buffered.loading import Loaded, load
+from tritonkit_runtime.device import Kernels
 from tritonkit_runtime.device.errors import CudaError, OutOfMemoryError
 from tritonkit_runtime.engine_process import wire
 from tritonkit_runtime.engine_process.serving import Serving
 from tritonkit_runtime.engine_process.work import Work
 from tritonkit_runtime.parameters import ParameterError
+
+if TYPE_CHECKING:
+    from tritonkit_runtime.engine_process.decoding import Decoding
 
 _FIRST_S = 30.0  # an instance connects at once; one that was ended meanwhile never does
 _LAST_WORDS_S = 2.0  # how long those who come are told why there is no engine
@@ -31,7 +38,7 @@ def main(listener: socket.socket, work: Work) -> int:
     listener.set_inheritable(False)  # a process that outlives this one would keep its address
     try:
         loaded = _loaded(work)
-        serving = Serving(loaded)
+        serving = Serving(loaded, _decoding(loaded))
     except Exception as error:  # noqa: BLE001 — libraries raise what they like, and the instances have to be told
         if not isinstance(error, (ParameterError, OutOfMemoryError, CudaError, ImportError, OSError)):
             traceback.print_exc()
@@ -55,6 +62,7 @@ def _loaded(work: Work) -> Loaded:
     loaded = load(
         work.engine, work.path, work.inputs, work.outputs, work.buckets, gpu=work.gpu, batched=work.batched,
         threads=work.threads, slots=work.slots, copies="beside", direct=True, awake=False,
+        feed=None if work.kernel is None else partial(_kernel, work),
     )  # fmt: skip
     if any(tensor.most_bytes is not None for tensor in loaded.engine.outputs):
         about = loaded.engine.about
@@ -64,6 +72,31 @@ def _loaded(work: Work) -> Loaded:
             "apart: leave out `process: shared`"
         )
     return loaded
+
+
+def _kernel(work: Work, device: Kernels) -> Feeder:
+    from tritonkit_runtime.preprocess.errors import NotOnGpuError
+
+    wanted = work.kernel
+    if wanted is None or work.gpu is None:
+        raise ParameterError("a kernel makes an input on a GPU, and there is none")
+    try:
+        return wanted.kernel(device, work.gpu, lambda text: _say(work, f"stage {wanted.stage}: {text}"), apart=True)
+    except NotOnGpuError as error:
+        raise ParameterError(
+            f"the steps of stage {wanted.stage} cannot run on the GPU: {error}; `preprocess: cpu` would run them on "
+            "the CPU"
+        ) from error
+
+
+def _decoding(loaded: Loaded) -> Decoding | None:
+    if loaded.feeder is None:
+        return None
+    # Models that carry the runtime have this part of it where they need it alone.
+    from tritonkit_runtime.engine_process.decoding import Decoding
+    from tritonkit_runtime.preprocess.kernel import Kernel
+
+    return Decoding(loaded.feeder) if isinstance(loaded.feeder, Kernel) else None
 
 
 def _refuse(listener: socket.socket, words: str) -> None:

@@ -6,9 +6,11 @@ import contextlib
 import ctypes
 import os
 import socket
+import sys
 import threading
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from tritonkit_runtime.batch import Tensors
 from tritonkit_runtime.buffered.placing import Placed
@@ -18,6 +20,9 @@ from tritonkit_runtime.device.errors import CudaError
 from tritonkit_runtime.engine_process import wire
 from tritonkit_runtime.engine_process.memory import ALIGNMENT_BYTES, Mapped, is_sealed
 from tritonkit_runtime.placed import OnDevice
+
+if TYPE_CHECKING:
+    from tritonkit_runtime.preprocess.parcel import Packed
 
 _HELLO_S = 10.0  # an instance says it at once, before the engine is ready to listen
 
@@ -50,8 +55,12 @@ class Member:
             device.use()
             device.register(self.memory.address, size)
             self._registered = True
-        except CudaError:  # it is copied through memory of the driver's then, slower
-            pass
+        except CudaError as error:
+            sys.stderr.write(
+                f"tritonkit: engine process: {size:,} bytes that an instance shares cannot be page-locked ({error}): "
+                "its batches are copied through memory of the driver's, slower\n"
+            )
+            sys.stderr.flush()
 
     @property
     def registered(self) -> bool:
@@ -80,10 +89,18 @@ class Member:
         with contextlib.suppress(OSError):
             wire.send_words(self.connection, words)
 
+    def refuse(self, rows: Sequence[int]) -> None:
+        """Its batch was run, but for files that were not decoded."""
+        with contextlib.suppress(OSError):
+            wire.send_refused(self.connection, rows)
+
 
 @dataclass
 class Job:
-    """A batch of one instance, in its memory."""
+    """A batch of one instance, in its memory.
+
+    `images` are what a kernel makes an input of, and `refused` the rows of those whose files were not decoded.
+    """
 
     member: Member
     items: int
@@ -91,6 +108,8 @@ class Job:
     outputs: tuple[int, ...]
     size_bytes: int  # of the inputs
     alone: bool = False  # it was in a batch that failed, and may not be why
+    images: list[Packed] = field(default_factory=list)
+    refused: list[int] = field(default_factory=list)
 
     def placed(self, inputs: Sequence[Fixed], row: int, *, batched: bool) -> list[Placed]:
         """Its inputs, as rows of a batch from `row` on."""
@@ -108,14 +127,26 @@ class Job:
             ctypes.memmove(pointer, rows.ctypes.data, rows.nbytes)
 
 
-def job_of(member: Member, asked: wire.Asked, inputs: Sequence[Fixed], outputs: Sequence[Fixed], largest: int) -> Job:
-    """What an instance asks for, checked against its memory; ValueError for what does not lie in it."""
+# Images at an offset of an instance's memory (its address and size), so many; ValueError for what cannot be there.
+Unpack = Callable[[tuple[int, int], int, int], "list[Packed]"]
+
+
+def job_of(
+    member: Member, asked: wire.Asked, inputs: Sequence[Fixed], outputs: Sequence[Fixed], largest: int, *,
+    unpack: Unpack | None = None,
+) -> Job:  # fmt: skip
+    """What an instance asks for, checked against its memory; ValueError for what does not lie in it.
+
+    `unpack` takes images for a kernel out of it, which the last offset is of.
+    """
     if not 1 <= asked.items <= largest:
         raise ValueError(f"a batch of {asked.items} items, where the engine takes 1 to {largest}")
     sizes = [tensor.bytes_of(asked.items) for tensor in (*inputs, *outputs)]
-    for offset, size in zip(asked.offsets, sizes, strict=True):
+    for offset, size in zip(asked.offsets, sizes, strict=unpack is None):
         if offset % ALIGNMENT_BYTES or offset + size > member.memory.size_bytes:
             raise ValueError(f"{size} bytes at {offset} are not in the {member.memory.size_bytes} that were shared")
-    addresses = [member.memory.address + offset for offset in asked.offsets]
-    cut = len(inputs)
-    return Job(member, asked.items, tuple(addresses[:cut]), tuple(addresses[cut:]), sum(sizes[:cut]))
+    addresses = [member.memory.address + offset for offset, _ in zip(asked.offsets, sizes, strict=False)]
+    cut, whole = len(inputs), (member.memory.address, member.memory.size_bytes)
+    images = [] if unpack is None else unpack(whole, asked.offsets[-1], asked.items)
+    copied = sum(sizes[:cut]) + sum(image.size_bytes for image in images if not image.orientation)
+    return Job(member, asked.items, tuple(addresses[:cut]), tuple(addresses[cut:]), copied, images=images)

@@ -26,11 +26,12 @@ _LOOKS = 3
 class Times:
     """How long batches of each bucket compute, learnt from those that did.
 
-    `bytes_a_second`: how fast rows get to the device.
+    `bytes_a_second`: how fast rows get to the device. `preparing_s`: what the host needs of an item before that.
     """
 
     def __init__(self, bytes_a_second: float = math.inf) -> None:
         self.bytes_a_second = bytes_a_second
+        self.preparing_s = 0.0
         self._known_s: dict[int, float] = {}
         self._least_s: dict[int, float] = {}
 
@@ -44,6 +45,11 @@ class Times:
         took_s = max(took_s, _LEAST * self._least_s[bucket])
         # What is faster than known was not held up by anything else.
         self._known_s[bucket] = took_s if took_s < before else before + _WEIGHT * (took_s - before)
+
+    def learn_preparing(self, items: int, took_s: float) -> None:
+        """The host took so long to prepare so many items."""
+        one = took_s / items
+        self.preparing_s += (_WEIGHT if self.preparing_s else 1.0) * (one - self.preparing_s)
 
     def of(self, bucket: int) -> float | None:
         """Seconds; None for a bucket that never ran."""
@@ -61,7 +67,7 @@ def measured(ring: Ring, device: Device) -> Times:
         largest = Size(ring.buckets.largest)
         copied_bytes = sum(tensor.bytes_of(*largest) for tensor in lane.slot.copied)
         copy_s = min(_timed(device, lane, partial(lane.copy_in, largest, lane.stream)) for _ in range(looks))
-        times = Times(math.inf if device.unified else copied_bytes / copy_s)
+        times = Times(math.inf if device.unified or not copied_bytes else copied_bytes / copy_s)
         for bucket in ring.buckets.sizes:
             run = partial(lane.put, Size(bucket), inside=False)
             times.learn(bucket, min(_timed(device, lane, run) for _ in range(looks)))
@@ -99,10 +105,10 @@ def chosen(waiting: Sequence[int], buckets: Buckets, times: Times) -> int:
     return best
 
 
-def hold_s(waiting_items: int, largest: int, until_done_s: float, copy_s: float) -> float:
+def hold_s(waiting_items: int, largest: int, until_done_s: float, ready_s: float) -> float:
     """How long what waits may wait for more, so that it still begins when the device has nothing to do any more.
 
-    `until_done_s`: until all that was started is done, as far as is known; `copy_s`: what the rows need to get there.
-    A full bucket waits for nothing.
+    `until_done_s`: until all that was started is done, as far as is known; `ready_s`: what the rows need until they
+    are there. A full bucket waits for nothing.
     """
-    return 0.0 if waiting_items >= largest else max(0.0, until_done_s - _AHEAD_S - copy_s)
+    return 0.0 if waiting_items >= largest else max(0.0, until_done_s - _AHEAD_S - ready_s)

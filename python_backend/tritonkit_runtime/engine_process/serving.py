@@ -12,13 +12,18 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from time import perf_counter
+from typing import TYPE_CHECKING
 
 from tritonkit_runtime.buffered.errors import BatchError, BrokenError, ShapeError
 from tritonkit_runtime.buffered.lane import Lane
 from tritonkit_runtime.buffered.loading import Loaded
+from tritonkit_runtime.device.errors import CudaError
 from tritonkit_runtime.engine_process import wire
 from tritonkit_runtime.engine_process.members import Job, Member, job_of
 from tritonkit_runtime.engine_process.merging import chosen, hold_s, measured
+
+if TYPE_CHECKING:
+    from tritonkit_runtime.engine_process.decoding import Decoding
 
 _LOOK_S = 0.01  # how often it is looked for what nobody tells: a batch that was still being started, a free file
 
@@ -36,12 +41,15 @@ class _Started:
 class Serving:
     """Takes instances, runs their batches, and ends when the last one has left or nothing runs any more.
 
-    A thread listens to each instance, one merges and starts, one waits for the device and answers.
+    A thread listens to each instance, one merges and starts, one waits for the device and answers. With `decoding`
+    the second also has files decoded, while the device computes the batch before.
     """
 
-    def __init__(self, loaded: Loaded) -> None:
-        self._loaded, self._ring = loaded, loaded.ring
+    def __init__(self, loaded: Loaded, decoding: Decoding | None = None) -> None:
+        self._loaded, self._ring, self._decoding = loaded, loaded.ring, decoding
         self._engine = loaded.engine
+        made = None if decoding is None else decoding.input
+        self._inputs = tuple(tensor for tensor in self._engine.inputs if tensor.name != made)
         self._changed = threading.Condition()
         self._waiting: deque[Job] = deque()
         self._under_way: deque[_Started] = deque()
@@ -102,6 +110,8 @@ class Serving:
         try:
             member = Member(connection, self._loaded.device)
             member.tell("")
+            if self._decoding is not None:
+                wire.send_kinds(connection, self._decoding.kinds)
             self._take_jobs(member)
         except (EOFError, OSError, ValueError):
             pass  # it is gone, or none of ours
@@ -118,10 +128,11 @@ class Serving:
                 connection.close()
 
     def _take_jobs(self, member: Member) -> None:
-        inputs, outputs, largest = self._engine.inputs, self._engine.outputs, self._ring.buckets.largest
+        inputs, outputs, largest = self._inputs, self._engine.outputs, self._ring.buckets.largest
+        unpack = None if self._decoding is None else self._decoding.unpacked
         while message := member.connection.recv(wire.LONGEST_BYTES):
-            asked = wire.Asked.unpacked(message, len(inputs) + len(outputs))
-            job = job_of(member, asked, inputs, outputs, largest)
+            asked = wire.Asked.unpacked(message, len(inputs) + len(outputs) + (unpack is not None))
+            job = job_of(member, asked, inputs, outputs, largest, unpack=unpack)
             member.hold()
             with self._changed:
                 if not self.lost:
@@ -152,8 +163,8 @@ class Serving:
         if not self._under_way:
             return False
         items, size = sum(job.items for job in self._waiting), sum(job.size_bytes for job in self._waiting)
-        copy_s = size / self._times.bytes_a_second
-        wait_s = hold_s(items, self._ring.buckets.largest, self._done_at - perf_counter(), copy_s)
+        ready_s = size / self._times.bytes_a_second + items * self._times.preparing_s
+        wait_s = hold_s(items, self._ring.buckets.largest, self._done_at - perf_counter(), ready_s)
         if wait_s > 0:
             self._changed.wait(wait_s)
         return wait_s > 0
@@ -163,13 +174,14 @@ class Serving:
         lane: Lane | None = None
         placed, row = [], 0
         for job in jobs:
-            placed += job.placed(self._engine.inputs, row, batched=batched)
+            placed += job.placed(self._inputs, row, batched=batched)
             row += job.items
         # The rows of a tensor come one after the other.
         placed.sort(key=lambda part: (part.name, part.row))
-        since = perf_counter()
         try:
             lane = ring.take()
+            self._prepare(lane, jobs, row)
+            since = perf_counter()
             ring.start(lane, row, placed=placed)
         except (BatchError, ShapeError, BrokenError) as error:
             if lane is not None:
@@ -182,6 +194,20 @@ class Serving:
             self.batches += 1
             self.jobs += len(jobs)
             self._changed.notify_all()
+
+    def _prepare(self, lane: Lane, jobs: list[Job], items: int) -> None:
+        """Has the images of a batch decoded into its lane; BatchError, BrokenError."""
+        if self._decoding is None:
+            return
+        began = perf_counter()
+        try:
+            self._loaded.device.use()
+            self._decoding.fill(lane.number, jobs)
+        except CudaError as error:
+            if error.lasting:
+                raise BrokenError(str(error)) from error
+            raise BatchError(f"the batch was not run: {error}") from error
+        self._times.learn_preparing(items, perf_counter() - began)
 
     def _finish(self) -> None:
         before = 0.0
@@ -217,7 +243,10 @@ class Serving:
             self._changed.notify_all()
 
     def _answer(self, job: Job, words: str) -> None:
-        job.member.tell(words)
+        if job.refused and not words:
+            job.member.refuse(job.refused)
+        else:
+            job.member.tell(words)
         job.member.release()
 
     def _failed(self, jobs: list[Job], error: Exception) -> None:

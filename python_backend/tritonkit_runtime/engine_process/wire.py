@@ -1,15 +1,17 @@
 """What instances and the engine process say to each other: messages over a Unix socket that keeps their borders.
 
 An instance says hello, with the descriptor of its shared memory; the answer comes when the engine is ready, and says
-that it is, or why it never will be. After that: batches to run, one at a time, and how each went.
+that it is, or why it never will be. After that: batches to run, one at a time, and how each went. A process that has
+the kernel before the engine too says which files it decodes as soon as it is ready, and which it could not.
 """
 
 from __future__ import annotations
 
+import json
 import os
 import socket
 import struct
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any, NamedTuple
 
 # Larger than any message: a batch of many tensors, an error's whole text.
@@ -17,11 +19,14 @@ LONGEST_BYTES = 1 << 16
 _HEAD, _OFFSET = struct.Struct("<I"), struct.Struct("<Q")
 _HELLO = struct.Struct("<8sQ")
 _NAME = b"tritkit1"
+_WORDS, _REFUSED = b"\0", b"\1"  # what an answer begins with
 _OWNER = struct.Struct("3i")  # process, user, group, as the kernel has them
 
 
 class Asked(NamedTuple):
-    """A batch to run: its items, and where each input and then each output begins in the instance's memory."""
+    """A batch to run: its items, and where each input, each output and, for a kernel, the images begin in the
+    instance's memory.
+    """
 
     items: int
     offsets: tuple[int, ...]
@@ -68,7 +73,7 @@ def user_of(connection: socket.socket) -> int:
 
 def send_words(connection: socket.socket, words: str) -> None:
     """What became of a hello or of a batch: no words where all went well. Who reads no answers holds nobody up."""
-    message = b"\0" + words.encode(errors="replace")[: LONGEST_BYTES // 2]
+    message = _WORDS + words.encode(errors="replace")[: LONGEST_BYTES // 2]
     connection.send(message, socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL)
 
 
@@ -78,6 +83,35 @@ def receive_words(connection: socket.socket) -> str:
     if not message:
         raise EOFError
     return message[1:].decode(errors="replace")
+
+
+def send_refused(connection: socket.socket, rows: Sequence[int]) -> None:
+    """Instead of words: a batch was run, but files of these rows were not decoded. Nobody is held up."""
+    message = _REFUSED + b"".join(map(_HEAD.pack, rows))
+    connection.send(message, socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL)
+
+
+def receive_answer(connection: socket.socket) -> str | tuple[int, ...]:
+    """What became of a batch: words as above, or the rows whose files were not decoded. EOFError, ValueError."""
+    message = connection.recv(LONGEST_BYTES)
+    if not message:
+        raise EOFError
+    if message.startswith(_REFUSED):
+        return tuple(row for (row,) in _HEAD.iter_unpack(message[1:]))
+    return message[1:].decode(errors="replace")
+
+
+def send_kinds(connection: socket.socket, kinds: Collection[tuple[int, bytes]]) -> None:
+    """Which kinds of JPEG the process decodes: the frame's marker, and how components are sampled."""
+    connection.send(json.dumps([[marker, sampling.hex()] for marker, sampling in kinds]).encode())
+
+
+def receive_kinds(connection: socket.socket) -> frozenset[tuple[int, bytes]]:
+    """The same; EOFError when the other side is gone."""
+    message = connection.recv(LONGEST_BYTES)
+    if not message:
+        raise EOFError
+    return frozenset((marker, bytes.fromhex(sampling)) for marker, sampling in json.loads(message))
 
 
 def shown(tensors: Sequence[Any]) -> list[dict[str, Any]]:

@@ -8,14 +8,18 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from tritonkit_runtime.engine_process import wire
 from tritonkit_runtime.parameters import TensorSpec
 
+if TYPE_CHECKING:
+    from tritonkit_runtime.preprocess.wanted import Wanted
+
 
 @dataclass(frozen=True)
 class Work:
-    """An engine and how it is loaded; the fields are those of `buffered.loading.load`."""
+    """An engine and how it is loaded; the fields are those of `buffered.loading.load`. A `kernel` makes one input."""
 
     model: str
     engine: str
@@ -27,6 +31,7 @@ class Work:
     batched: bool
     threads: int
     slots: int
+    kernel: Wanted | None = None
 
     def text(self) -> str:
         """As JSON, for the command line of the process."""
@@ -34,6 +39,7 @@ class Work:
             "model": self.model, "engine": self.engine, "path": str(self.path), "inputs": wire.shown(self.inputs),
             "outputs": wire.shown(self.outputs), "buckets": self.buckets, "gpu": self.gpu, "batched": self.batched,
             "threads": self.threads, "slots": self.slots,
+            "kernel": None if self.kernel is None else self.kernel.shown(),
         })  # fmt: skip
 
     @classmethod
@@ -45,7 +51,13 @@ class Work:
             for side in ("inputs", "outputs")
         )
         path, buckets = Path(fields.pop("path")), tuple(fields.pop("buckets"))
-        return cls(**fields, path=path, inputs=inputs, outputs=outputs, buckets=buckets)
+        kernel: Wanted | None = None
+        if (said := fields.pop("kernel")) is not None:
+            # Models that carry the runtime have this part of it where they need it alone.
+            from tritonkit_runtime.preprocess.wanted import Wanted
+
+            kernel = Wanted.of(said)
+        return cls(**fields, path=path, inputs=inputs, outputs=outputs, buckets=buckets, kernel=kernel)
 
     @property
     def about(self) -> str:

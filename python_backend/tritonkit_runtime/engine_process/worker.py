@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 import threading
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 from tritonkit_runtime.buffered.errors import BatchError
 from tritonkit_runtime.buffered.loading import Loaded
@@ -16,6 +17,9 @@ from tritonkit_runtime.engine_process.starting import NoEngineError, connected
 from tritonkit_runtime.engine_process.work import Work
 from tritonkit_runtime.parameters import ParameterError
 
+if TYPE_CHECKING:
+    from tritonkit_runtime.preprocess.parcel import Parcel
+
 _LEAVE_S = 30.0  # how long the engine process may take to end; then it is left to do so
 SLOTS = 2  # as few as a ring has; an instance hands over one batch after the other
 
@@ -23,11 +27,14 @@ SLOTS = 2  # as few as a ring has; an instance hands over one batch after the ot
 def load(work: Work, most: int) -> Loaded:
     """The engine process of this work, started where it is not there yet, behind a ring of batches up to `most`.
 
-    ParameterError for what it cannot load.
+    An input that a kernel makes there is none of the ring's: what it is made of goes into the parcel of the lane's
+    session. ParameterError for what it cannot load.
     """
-    inputs, outputs = fixed(work.inputs), fixed(work.outputs)
-    memory = Shared(SLOTS * sum(aligned(tensor.bytes_of(most)) for tensor in (*inputs, *outputs)))
-    engine = RemoteEngine(work, inputs, outputs, memory)
+    made = None if work.kernel is None else work.kernel.input
+    inputs, outputs = fixed(tuple(tensor for tensor in work.inputs if tensor.name != made)), fixed(work.outputs)
+    slot = sum(aligned(tensor.bytes_of(most)) for tensor in (*inputs, *outputs))
+    memory = Shared(SLOTS * (slot + aligned(_parcel_bytes(work, most))))
+    engine = RemoteEngine(work, inputs, outputs, memory, most)
     try:
         engine.connect()
         # Batches are padded where they are run: here every size is one.
@@ -40,21 +47,31 @@ def load(work: Work, most: int) -> Loaded:
         raise
 
 
+def _parcel_bytes(work: Work, most: int) -> int:
+    if work.kernel is None:
+        return 0
+    # Models that carry the runtime have this part of it where they need it alone.
+    from tritonkit_runtime.preprocess.parcel import parcel_bytes
+
+    return parcel_bytes(work.kernel.recipe().item_shape, most, work.kernel.limits.max_pixels)
+
+
 class RemoteEngine:
     """A BufferedEngine in another process, on tensors in shared memory.
 
     When that process has ended, the batch that it had fails, and the next one starts it again and waits until it is
-    ready. Threads take turns.
+    ready. Threads take turns. `kinds` of JPEG files are those that it decodes.
     """
 
     recordable = False
 
     def __init__(
-        self, work: Work, inputs: tuple[Fixed, ...], outputs: tuple[Fixed, ...], memory: Shared
+        self, work: Work, inputs: tuple[Fixed, ...], outputs: tuple[Fixed, ...], memory: Shared, most: int
     ) -> None:  # fmt: skip
         self.inputs, self.outputs, self.batched = inputs, outputs, work.batched
         self.about = f"the engine process of {work.about}"
-        self._work, self._memory = work, memory
+        self.kinds = frozenset[tuple[int, bytes]]()
+        self._work, self._memory, self._most = work, memory, most
         self._turn = threading.Lock()
         self._connection: socket.socket | None = None
 
@@ -62,17 +79,34 @@ class RemoteEngine:
         """Finds the process or starts it; NoEngineError."""
         memory = self._memory
         self._connection = connected(self._work, memory.descriptor, memory.mapped.size_bytes)
+        if self._work.kernel is not None:
+            try:
+                self.kinds = wire.receive_kinds(self._connection)
+            except (EOFError, OSError) as error:
+                self._drop()
+                raise NoEngineError(f"{self.about} ended as soon as it was ready") from error
         return self._connection
 
     def session(self, stream: int) -> RemoteSession:  # noqa: ARG002 — plain memory has none
         """One for each slot."""
-        return RemoteSession(self, self._memory.mapped.address)
+        return RemoteSession(self, self._memory.mapped.address, self._parcel())
 
-    def run(self, asked: wire.Asked) -> None:
-        """Has a batch run; its outputs are in the shared memory then. BatchError."""
+    def _parcel(self) -> Parcel | None:
+        kernel, memory = self._work.kernel, self._memory
+        if kernel is None:
+            return None
+        from tritonkit_runtime.preprocess.parcel import Parcel
+
+        address = memory.pinned(_parcel_bytes(self._work, self._most))
+        return Parcel(address, memory.mapped.address, self._most, kernel.recipe(), kernel.limits.max_pixels)
+
+    def run(self, asked: wire.Asked) -> tuple[int, ...]:
+        """Has a batch run; its outputs are in the shared memory then, but for the rows that are given: their files
+        were not decoded. BatchError.
+        """
         with self._turn:
             try:
-                words = wire.receive_words(self._sent(asked.packed()))
+                answer = wire.receive_answer(self._sent(asked.packed()))
             except NoEngineError as error:
                 raise BatchError(f"{self.about} cannot be started again: {error}") from error
             except (EOFError, OSError) as error:
@@ -81,8 +115,11 @@ class RemoteEngine:
             except BaseException:  # the answer that is still to come would be taken for the next batch's
                 self._drop()
                 raise
-        if words:
-            raise BatchError(words)
+        if isinstance(answer, tuple):
+            return answer
+        if answer:
+            raise BatchError(answer)
+        return ()
 
     def _sent(self, message: bytes) -> socket.socket:
         """The connection that has the message. A process that ended without a batch of ours is started again."""
@@ -116,20 +153,25 @@ class RemoteEngine:
 
 
 class RemoteSession:
-    """What a slot needs of it: where its tensors lie; a Session."""
+    """What a slot needs of it: where its tensors lie, and its images for a kernel; a Session.
 
-    def __init__(self, engine: RemoteEngine, base: int) -> None:
-        self._engine, self._base = engine, base
+    `refused`: the rows of the last batch whose files were not decoded.
+    """
+
+    def __init__(self, engine: RemoteEngine, base: int, parcel: Parcel | None) -> None:
+        self._engine, self._base, self.parcel = engine, base, parcel
+        self.refused: tuple[int, ...] = ()
         self._offsets: tuple[int, ...] = ()
 
     def warm(self, size: Size, addresses: Mapping[str, int], stream: int) -> None:  # noqa: ARG002
         """Notes where the tensors lie; the engine has been warm since it was loaded."""
         tensors = (*self._engine.inputs, *self._engine.outputs)
-        self._offsets = tuple(addresses[tensor.name] - self._base for tensor in tensors)
+        images = () if self.parcel is None else (self.parcel.offset,)
+        self._offsets = (*(addresses[tensor.name] - self._base for tensor in tensors), *images)
 
     def run(self, size: Size, stream: int) -> None:  # noqa: ARG002
         """Has the batch run and waits for it; BatchError."""
-        self._engine.run(wire.Asked(size.items, self._offsets))
+        self.refused = self._engine.run(wire.Asked(size.items, self._offsets))
 
     def shape(self, name: str) -> tuple[int, ...]:
         """None has a shape of its own."""

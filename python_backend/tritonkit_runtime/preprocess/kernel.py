@@ -17,9 +17,6 @@ from tritonkit_runtime.preprocess.recipe import Recipe
 from tritonkit_runtime.preprocess.source import NAME, SOURCE
 from tritonkit_runtime.preprocess.staging import Staging
 
-# Staged for each image of the largest batch, on average: 800x600 and a little more. A batch shares what it has, and
-# an image that finds no room is resized on the CPU before it is staged.
-STAGED_PIXELS = 1 << 19
 # Without fused multiply-add, as OpenCV is compiled.
 _OPTIONS = ("--fmad=false", "--std=c++17")
 
@@ -35,15 +32,16 @@ class Kernel:
     """Fills the input of an engine from images; a Feeder. `input` is the engine's name of that tensor.
 
     `max_pixels` is the most that an image can have, `compiled` what stands for NVRTC; `decoder` decodes files on the
-    GPU, and belongs to the kernel from then on. Raises NotOnGpuError where the kernel cannot be compiled or loaded.
+    GPU, and belongs to the kernel from then on. `apart`: images come from memory of other processes alone. Raises
+    NotOnGpuError where the kernel cannot be compiled or loaded.
     """
 
     def __init__(
         self, device: Kernels, recipe: Recipe, name: str, max_pixels: int, *, compiled: Compile | None = None,
-        decoder: Decoder | None = None,
+        decoder: Decoder | None = None, apart: bool = False,
     ) -> None:  # fmt: skip
         self.device, self.recipe, self.input, self.decoder = device, recipe, name, decoder
-        self.item_pixels = min(max_pixels, STAGED_PIXELS)
+        self.max_pixels, self.apart = max_pixels, apart
         self.stagings: list[Staging] = []
         self._held = Held()
         start = time.perf_counter()

@@ -34,7 +34,8 @@ BACKENDS = {
 # edges than photographs: chroma that is repeated and not interpolated is 34 levels apart there, and 1.6 in the mean,
 # a coarser transform 5 and 1.0. Of photographs the two backends were 0.0002 and 0.04 apart in the mean.
 _MORE_LEVELS, _MEAN_LEVELS = 2, 0.25
-THREADS = 4  # of the host, that read headers; an instance is one of several
+# Of the host. With the JPEG engines they read headers; without, they decode, in an instance that is one of several.
+THREADS = 4
 _ALIGNMENT_BYTES = 256
 # OpenCV's number of this setting of its encoder, which older versions do not name, and what it takes.
 _SAMPLING = 7
@@ -59,18 +60,20 @@ class NvImageCodec:
     """A Decoder on the GPU of this `index`, of images with so many `channels`.
 
     At start it decodes a made-up photograph of every kind that the CPU's encoder writes, and compares: `kinds` are
-    those whose pixels are as close as they have to be. `about` says which backend it is and what it takes. Raises
-    NotOnGpuError where nothing comes out as it should.
+    those whose pixels are as close as they have to be. `about` says which backend it is and what it takes. `threads`
+    of the host decode where the GPU has no such engines. Raises NotOnGpuError where nothing comes out as it should.
     """
 
     def __init__(
-        self, device: Device, index: int, channels: int, log: Callable[[str], None], *, codec: Any = None
-    ) -> None:
+        self, device: Device, index: int, channels: int, log: Callable[[str], None], *, codec: Any = None,
+        threads: int = THREADS,
+    ) -> None:  # fmt: skip
         self.codec = codec or package()
         self.device, self.channels, self._index, self._told = device, channels, index, log
         spec = self.codec.ColorSpec.GRAY if channels == 1 else self.codec.ColorSpec.SRGB
         # What EXIF says is done while the pixels are read (`decoder.turned`).
         self._params = self.codec.DecodeParams(apply_exif_orientation=False, color_spec=spec)
+        self._threads = threads
         self._refused = False
         self.probe: Header
         reasons = []
@@ -88,8 +91,9 @@ class NvImageCodec:
     def _begin(self, backend: str) -> None:
         what, levels = BACKENDS[backend]
         kinds = [self.codec.Backend(getattr(self.codec.BackendKind, backend))]
+        threads = self._threads if backend == "HYBRID_CPU_GPU" else THREADS
         with Quiet():
-            self.decoder = self.codec.Decoder(device_id=self._index, max_num_cpu_threads=THREADS, backends=kinds)
+            self.decoder = self.codec.Decoder(device_id=self._index, max_num_cpu_threads=threads, backends=kinds)
         found = self._tried(levels)
         self.kinds = frozenset(found)
         names = ", ".join(dict.fromkeys(found.values()))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from tritonkit_runtime.batch import Batch, Tensors
 from tritonkit_runtime.buffered.errors import BatchError, BrokenError, ShapeError
@@ -17,20 +18,18 @@ from tritonkit_runtime.parameters import Buffers, EngineProgram, ParameterError
 from tritonkit_runtime.programs.runners import Signature
 from tritonkit_runtime.steps import StepError
 
+if TYPE_CHECKING:
+    from tritonkit_runtime.preprocess.wanted import Wanted
+
 
 def loaded(
     program: EngineProgram, buffers: Buffers, signature: Signature, folder: Path,
     feed: Callable[[Kernels], Feeder] | None = None,
 ) -> Loaded:  # fmt: skip
     """The engine in its ring, an input filled by what `feed` makes; raises ParameterError, and what `feed` raises."""
-    most = max(1, signature.max_batch_size)
-    shared = buffers.process == "shared"
-    if buffers.buckets[-1] < most or (buffers.buckets[-1] > most and not shared):
-        raise ParameterError(
-            f"buckets ends at {buffers.buckets[-1]}, and the largest batch is {most}: render the repository again"
-        )
-    if shared:
-        return _elsewhere(program, buffers, signature, folder)
+    check_buckets(buffers, signature)
+    if buffers.process == "shared":
+        return elsewhere(program, buffers, signature, folder)
     try:
         return load(
             program.engine, folder / program.file, signature.inputs, signature.outputs, buffers.buckets,
@@ -43,7 +42,17 @@ def loaded(
         raise ParameterError(f"{program.file} cannot be made ready {where}: {error}") from error
 
 
-def _elsewhere(program: EngineProgram, buffers: Buffers, signature: Signature, folder: Path) -> Loaded:
+def check_buckets(buffers: Buffers, signature: Signature) -> None:
+    """ParameterError unless they end at the largest batch, or beyond where batches of several instances are run."""
+    most, end = max(1, signature.max_batch_size), buffers.buckets[-1]
+    if end < most or (end > most and buffers.process != "shared"):
+        raise ParameterError(f"buckets ends at {end}, and the largest batch is {most}: render the repository again")
+
+
+def elsewhere(
+    program: EngineProgram, buffers: Buffers, signature: Signature, folder: Path, kernel: Wanted | None = None
+) -> Loaded:  # fmt: skip
+    """The engine in a process that all instances share, which has the `kernel` before it too. ParameterError."""
     # Models that carry the runtime have this part of it where they need it alone.
     from tritonkit_runtime.engine_process.work import Work
     from tritonkit_runtime.engine_process.worker import load as reached
@@ -53,7 +62,7 @@ def _elsewhere(program: EngineProgram, buffers: Buffers, signature: Signature, f
         raise ParameterError(f"the engine's file {path} does not exist: build or render the model again")
     work = Work(
         signature.model, program.engine, path, signature.inputs, signature.outputs, buffers.buckets, signature.gpu,
-        signature.max_batch_size > 0, program.intra_op_threads, buffers.slots,
+        signature.max_batch_size > 0, program.intra_op_threads, buffers.slots, kernel,
     )  # fmt: skip
     try:
         return reached(work, max(1, signature.max_batch_size))

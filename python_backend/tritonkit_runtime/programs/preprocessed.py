@@ -5,7 +5,7 @@ Files are decoded by the CPU, or by the GPU where it takes them.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -17,7 +17,6 @@ from tritonkit_runtime.buffered.lane import Lane
 from tritonkit_runtime.buffered.loading import Loaded
 from tritonkit_runtime.buffered.requests import PATIENCE_S, misfit
 from tritonkit_runtime.buffered.ring import Ring
-from tritonkit_runtime.device import Kernels
 from tritonkit_runtime.dtypes import BUFFER_DTYPES
 from tritonkit_runtime.parameters import (
     Buffers,
@@ -28,25 +27,36 @@ from tritonkit_runtime.parameters import (
     StepsProgram,
     TensorSpec,
 )
-from tritonkit_runtime.preprocess import recipe as recipes
-from tritonkit_runtime.preprocess.decoder import Decoder
 from tritonkit_runtime.preprocess.errors import NotOnGpuError
 from tritonkit_runtime.preprocess.filling import from_files, from_images
 from tritonkit_runtime.preprocess.kernel import Kernel
-from tritonkit_runtime.preprocess.nvimgcodec import NvImageCodec
+from tritonkit_runtime.preprocess.recipe import Recipe
 from tritonkit_runtime.preprocess.staging import Staging
+from tritonkit_runtime.preprocess.wanted import Wanted
 from tritonkit_runtime.programs.buffered import loaded
 from tritonkit_runtime.programs.errors import StageError
 from tritonkit_runtime.programs.pairs import Pair, pairs
 from tritonkit_runtime.programs.runners import Signature
 from tritonkit_runtime.steps import StepError
 
+# Puts a batch's images where a lane has them, but for those that have failed, and gives the items that have a row
+# there. It is told the items whose files were refused before.
+Fill = Callable[[Lane, Collection[int]], list[int]]
+
 
 class PreprocessedRunner:
-    """Runs a batch of encoded or raw images through the ring; `kernel` fills the ring's lanes."""
+    """Runs a batch of encoded or raw images through the ring.
 
-    def __init__(self, pair: Pair, ring: Ring, kernel: Kernel, close: Callable[[], None]) -> None:
-        self._pair, self._ring, self._kernel, self.close = pair, ring, kernel, close
+    `filling` gives what puts a batch into a lane, or raises StepError; `refused` the rows of a lane whose files were
+    not decoded there.
+    """
+
+    def __init__(
+        self, pair: Pair, ring: Ring, close: Callable[[], None], *, filling: Callable[[Batch, Array], Fill],
+        refused: Callable[[Lane], Sequence[int]] = lambda _: (),
+    ) -> None:  # fmt: skip
+        self._pair, self._ring, self.close = pair, ring, close
+        self._filling, self._refused = filling, refused
         self._others = [tensor for tensor in ring.engine.inputs if tensor.name != pair.input]
 
     def run(self, batch: Batch) -> Tensors:
@@ -66,22 +76,18 @@ class PreprocessedRunner:
         except (ShapeError, BatchError, BrokenError) as error:
             raise StepError(str(error)) from error
 
-    def _filling(self, batch: Batch, given: Array) -> Callable[[Staging], list[int]]:
-        """What puts the batch's images into a staging, and gives the items that have a row there. StepError."""
-        recipe, decoder = self._kernel.recipe, self._kernel.decoder
-        if decoder is None or recipe.decode is None:
-            images = recipe.images(batch, given)
-            return lambda staging: from_images(staging, batch, images)
-        decode, headers, kinds = recipe.decode, recipe.headers(batch, given), decoder.kinds
-        return lambda staging: from_files(staging, batch, headers, decode, kinds)
+    def _run(self, lane: Lane, batch: Batch, values: Tensors, fill: Fill) -> Tensors:
+        refused: set[int] = set()
+        while good := fill(lane, refused):
+            answers = self._answers(lane, batch, values, good)
+            if not (rows := self._refused(lane)):
+                return {name: _spread(array, good, batch) for name, array in answers.items()}
+            refused.update(good[row] for row in rows)
+        shapes = {t.name: (t.shape(batch.size, batch.batched), t.dtype) for t in self._ring.engine.outputs}
+        return {name: np.zeros(shape, dtype) for name, (shape, dtype) in shapes.items()}
 
-    def _run(self, lane: Lane, batch: Batch, values: Tensors, fill: Callable[[Staging], list[int]]) -> Tensors:
-        staging = self._kernel.stagings[lane.number]
-        staging.clear()
-        good = fill(staging)
-        if not good:
-            shapes = {t.name: (t.shape(batch.size, batch.batched), t.dtype) for t in self._ring.engine.outputs}
-            return {name: np.zeros(shape, dtype) for name, (shape, dtype) in shapes.items()}
+    def _answers(self, lane: Lane, batch: Batch, values: Tensors, good: Sequence[int]) -> Tensors:
+        """What the engine answers to the items in the lane, as views."""
         for tensor in self._others:
             array = values[self._pair.engine.takes[tensor.name]]
             if wrong := misfit(tensor, array, batched=True):
@@ -92,7 +98,7 @@ class PreprocessedRunner:
             else:
                 staged[...] = array[0]
         self._ring.start(lane, len(good))
-        return {name: _spread(array, good, batch) for name, array in self._ring.finish(lane).items()}
+        return self._ring.finish(lane)
 
 
 def _spread(array: Array, rows: Sequence[int], batch: Batch) -> Array:
@@ -137,25 +143,6 @@ def _engine(pair: Pair) -> tuple[EngineProgram, Buffers]:
     return program, program.buffers
 
 
-def _decoder(
-    buffers: Buffers, recipe: recipes.Recipe, device: Kernels, gpu: int, told: Callable[[str], None]
-) -> Decoder | None:
-    """What decodes JPEG files on the GPU, if that was asked for; `told` what it is. ParameterError, where it must."""
-    if buffers.decode == "cpu" or recipe.decode is None:
-        return None
-    try:
-        found = NvImageCodec(device, gpu, recipe.channels, told)
-    except NotOnGpuError as error:
-        if buffers.decode == "gpu":
-            raise ParameterError(
-                f"JPEG files cannot be decoded on the GPU: {error}; `decode: auto` would decode them on the CPU"
-            ) from error
-        told(f"JPEG files cannot be decoded on the GPU: {error}. They are decoded on the CPU.")
-        return None
-    told(f"JPEG files are decoded by {found.about}; all other files by the CPU.")
-    return found
-
-
 def _loaded(
     pair: Pair, parameters: Parameters, folder: Path, gpu: int | None, log: Callable[[str], None]
 ) -> PreprocessedRunner:
@@ -163,28 +150,47 @@ def _loaded(
     if gpu is None:
         raise NotOnGpuError("the instance has none")
     specs = pair.steps.program.steps if isinstance(pair.steps.program, StepsProgram) else ()
-    recipe = recipes.read(specs, pair.steps.inputs[0], parameters.limits, folder)
-    taken = next(tensor for tensor in pair.engine.inputs if tensor.name == pair.input)
-    check_fits(recipe, taken)
-
-    def feeder(device: Kernels) -> Kernel:
-        def told(text: str) -> None:
-            log(f"model {parameters.model}: stage {pair.steps.name}: {text}")
-
-        decoder = _decoder(buffers, recipe, device, gpu, told)
-        return Kernel(device, recipe, pair.input, parameters.limits.max_pixels, decoder=decoder)
-
+    wanted = Wanted(pair.steps.name, specs, pair.steps.inputs[0], pair.input, parameters.limits, buffers.decode)
+    check_fits(wanted.recipe(), next(tensor for tensor in pair.engine.inputs if tensor.name == pair.input))
     signature = Signature(
         pair.engine.inputs, pair.engine.outputs, parameters.max_batch_size, parameters.limits, gpu, parameters.model
     )
-    ready = loaded(program, buffers, signature, folder, feeder)
+    if buffers.process == "shared":
+        from tritonkit_runtime.programs.handed_over import handed_over
+
+        return handed_over(pair, program, buffers, signature, folder, wanted=wanted)
+
+    def told(text: str) -> None:
+        log(f"model {parameters.model}: stage {pair.steps.name}: {text}")
+
+    ready = loaded(program, buffers, signature, folder, lambda device: wanted.kernel(device, gpu, told))
     if any(tensor.most_bytes is not None for tensor in ready.engine.outputs):
         ready.close()
         raise NotOnGpuError("the shapes of the engine's outputs depend on its data")
-    kernel = ready.feeder
-    if not isinstance(kernel, Kernel):
+    if not isinstance(kernel := ready.feeder, Kernel):
         raise TypeError("the ring was made without the kernel")
-    return PreprocessedRunner(pair, ready.ring, kernel, partial(_close, ready))
+    return PreprocessedRunner(pair, ready.ring, partial(_close, ready), filling=partial(_filling, kernel))
+
+
+def _filling(kernel: Kernel, batch: Batch, given: Array) -> Fill:
+    recipe, decoder = kernel.recipe, kernel.decoder
+    if decoder is None or recipe.decode is None:
+        images = recipe.images(batch, given)
+
+        def put(staging: Staging) -> list[int]:
+            return from_images(staging, batch, images)
+    else:
+        decode, headers, kinds = recipe.decode, recipe.headers(batch, given), decoder.kinds
+
+        def put(staging: Staging) -> list[int]:
+            return from_files(staging, batch, headers, decode, kinds)
+
+    def fill(lane: Lane, _: Collection[int]) -> list[int]:
+        staging = kernel.stagings[lane.number]
+        staging.clear()
+        return put(staging)
+
+    return fill
 
 
 def _close(loaded: Loaded) -> None:
@@ -192,7 +198,7 @@ def _close(loaded: Loaded) -> None:
     loaded.close()
 
 
-def check_fits(recipe: recipes.Recipe, taken: TensorSpec) -> None:
+def check_fits(recipe: Recipe, taken: TensorSpec) -> None:
     """ParameterError unless the steps give what the engine takes."""
     shape, dtype = recipe.made
     if (shape, dtype) != (taken.dims, BUFFER_DTYPES.get(taken.dtype)):

@@ -47,7 +47,8 @@ def test_a_group_without_numbers_is_on_every_gpu_of_the_pod(project: Project) ->
     [spread] = on_gpus([with_first(digits, *groups)], 4)
     assert groups_of(spread.models[0]) == [("gpu", 2, ON_FOUR), ("gpu", 1, [1]), ("cpu", 1, [])]
     assert groups_of(digits.models[1]) == [("gpu", 1, [])], "the plan that is rendered is as it was"
-    said = [{"count": 2}, {"kind": "KIND_GPU", "gpus": [1]}, {"kind": "KIND_CPU"}, "no group"]
+    odd = ("no group", {"kind": "KIND_TPU"}, {"count": "2"}, {"kind": "KIND_GPU", "gpus": "0"})
+    said = [{"count": 2}, {"kind": "KIND_GPU", "gpus": [1]}, {"kind": "KIND_CPU"}, *odd]
     [spread] = on_gpus([with_first(digits, config={"instance_group": said})], 2)
     assert spread.models[0].config["instance_group"] == [{"count": 2, "gpus": [0, 1]}, *said[1:]]
 
@@ -107,7 +108,7 @@ def test_values_of_a_pod_with_four_gpus(project: Project) -> None:
     # 32 instances instead of 8, of 5 MiB in shared memory, 64 MiB and a decoded image each.
     assert four.data["sharedMemoryBytes"] == (32 * 5 + 1) << 20
     grown = four.facts.pod.known_bytes - one.facts.pod.known_bytes
-    assert grown >= 24 * (sizes.PYTHON_BYTES + 50_000_000 * sizes.CHANNELS)
+    assert grown >= 24 * (sizes.PYTHON_BYTES + 50_000_000 * sizes.DECODING_BYTES["gray"])
     assert int(four.data["resources"]["requests"]["cpu"]) == 1 + 32 + 1
     assert four.facts.startup.expected_s == pytest.approx(one.facts.startup.expected_s + 24 * PYTHON_S)
     assert four.data["drain"]["exitTimeoutSeconds"] == 1 + 39 + 1

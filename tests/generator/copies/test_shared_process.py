@@ -66,6 +66,30 @@ def test_on_a_gpu_rows_go_through_memory_that_both_processes_see(tmp_path: Path)
     }
 
 
+def test_files_that_the_process_decodes_go_there_as_they_are(tmp_path: Path) -> None:
+    spec = SHARED.replace("process: shared", "process: shared, preprocess: gpu, decode: gpu")
+    found, files = report(tmp_path, spec, items=3), 3 * (4 + 1000)  # each with its length
+    assert ways(found)[:5] == [
+        ("shared-in", "process", "engine's shm", files),
+        ("file-taken", "engine's shm", "engine process", files),
+        ("file-in", "engine process", "GPU", files),
+        ("decoded", "GPU", "GPU", 0),
+        ("kernel", "GPU", "GPU", 0),
+    ]
+    assert [rule for rule, *_ in ways(found)[5:]] == ["merged-out", "rows-out", "shared-out"]
+    assert found.waits == 1
+
+
+def test_pixels_for_a_kernel_in_the_process_go_there_as_they_were_decoded(tmp_path: Path) -> None:
+    spec = SHARED.replace("process: shared", "process: shared, preprocess: gpu")
+    found = report(tmp_path, spec, items=3)
+    assert [(rule, source, to) for rule, source, to, _ in ways(found)[:3]] == [
+        ("shared-in", "process", "engine's shm"), ("shared-to-gpu", "engine's shm", "GPU"), ("kernel", "GPU", "GPU"),
+    ]  # fmt: skip
+    [first, second] = [size for rule, _, _, size in ways(found) if rule.startswith("shared-") and "out" not in rule]
+    assert first == second > 0
+
+
 def test_it_is_one_copy_of_the_answer_more_than_an_engine_of_each_instances_own(tmp_path: Path) -> None:
     shared, own = report(tmp_path / "shared", SHARED, items=3), report(tmp_path / "own", OWN, items=3)
     assert shared.copied_bytes - own.copied_bytes == 3 * LOGITS

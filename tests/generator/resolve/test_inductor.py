@@ -154,5 +154,11 @@ def test_another_torch_in_the_python_that_serves(
 
 
 def test_it_is_not_served_before_it_is_built(tmp_path: Path) -> None:
-    with pytest.raises(ProblemsError, match="TK980"):
+    with pytest.raises(ProblemsError) as raised:
         render_trees(opened(tmp_path, EMBEDDED, "embedded"))
+    [problem] = [found for found in raised.value.problems if found.severity is Severity.ERROR]
+    assert (problem.code, problem.field) == ("TK980", "engine")
+    assert problem.message == (
+        "on target `embedded`, model `small_engine` runs what Inductor compiles of it, and it is not built"
+    )
+    assert "engine: inductor" in EMBEDDED.splitlines()[problem.place.line - 1]

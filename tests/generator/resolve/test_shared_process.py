@@ -135,8 +135,7 @@ def test_sizes_that_end_before_the_largest_batch(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("field", "value", "mend"),
     [
-        ("preprocess", "gpu", "cpu"),
-        ("preprocess", "auto", "cpu"),
+        ("preprocess", "auto", "gpu"),
         ("inputs", "device", "host"),
         ("outputs", "device", "host"),
         ("copies", "inside", "auto"),
@@ -154,11 +153,29 @@ def test_what_does_not_go_with_it(tmp_path: Path, field: str, value: str, mend: 
 
 
 def test_each_thing_that_does_not_go_with_it_is_told(tmp_path: Path) -> None:
-    for value in ("gpu", "auto"):
-        found = problems_of(tmp_path / value, saying(preprocess="gpu", decode=value))
-        assert [(p.code, p.field) for p in found] == [
-            ("TK244", "model.buffers.preprocess"), ("TK244", "model.buffers.decode"),
-        ]  # fmt: skip
+    found = problems_of(tmp_path, saying(preprocess="auto", decode="auto", inputs="device"))
+    assert [(p.code, p.field) for p in found] == [
+        ("TK244", "model.buffers.preprocess"), ("TK244", "model.buffers.inputs"),
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("decode", ["cpu", "gpu", "auto"])
+def test_steps_and_files_on_the_gpu_go_with_it(tmp_path: Path, decode: str) -> None:
+    spec = saying(preprocess="gpu", decode=decode)
+    said = told(tmp_path / "gpu", spec)["buffers"]
+    assert (said["process"], said["preprocess"], said.get("decode", "cpu")) == ("shared", "gpu", decode)
+    assert "preprocess" not in told(tmp_path / "cpu", spec, "embedded")["buffers"], "there is no GPU"
+
+
+def test_files_without_steps_on_the_gpu_are_told_as_ever(tmp_path: Path) -> None:
+    assert [p.code for p in problems_of(tmp_path, saying(decode="gpu"))] == ["TK243"]
+
+
+def test_an_instance_on_the_cpu_has_no_kernel(tmp_path: Path) -> None:
+    groups = "[{kind: gpu, count: 3}, {kind: cpu, count: 2}]"
+    spec = saying(preprocess="gpu").replace("[{kind: gpu, count: 2}]", groups)
+    spec = spec.replace("engine: tensorrt, precision: fp16, ", "")
+    assert [p.code for p in problems_of(tmp_path, spec)] == ["TK239"]
 
 
 def test_beside_goes_with_it(tmp_path: Path) -> None:

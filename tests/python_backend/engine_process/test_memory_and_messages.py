@@ -171,10 +171,13 @@ def member_of(pair: Pair, device: Plain | None = None, size: int = mmap.PAGESIZE
     return Member(pair[1], cast("Any", device or Plain())), shared
 
 
-def test_memory_of_a_member_is_let_go_with_the_last_who_holds_it(pair: Pair) -> None:
+def test_memory_of_a_member_is_let_go_with_the_last_who_holds_it(
+    pair: Pair, capfd: pytest.CaptureFixture[str]
+) -> None:
     device = Plain()
     member, shared = member_of(pair, device)
     assert member.registered
+    assert capfd.readouterr().err == ""
     assert device.calls == [("register", mmap.PAGESIZE)]
     member.hold()
     member.release()
@@ -185,10 +188,17 @@ def test_memory_of_a_member_is_let_go_with_the_last_who_holds_it(pair: Pair) -> 
     shared.close()
 
 
-def test_memory_that_the_device_does_not_take_is_used_all_the_same(pair: Pair) -> None:
+def test_memory_that_the_device_does_not_take_is_used_all_the_same_and_the_log_says_so(
+    pair: Pair, capfd: pytest.CaptureFixture[str]
+) -> None:
     device = Plain(refuses=True)
     member, shared = member_of(pair, device)
     assert not member.registered
+    assert capfd.readouterr() == (
+        "",
+        f"tritonkit: engine process: {mmap.PAGESIZE:,} bytes that an instance shares cannot be page-locked "
+        "(cuMemHostRegister_v2 failed with 2): its batches are copied through memory of the driver's, slower\n",
+    )
     member.release()
     assert device.calls == []
     shared.close()

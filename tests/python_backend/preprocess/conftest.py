@@ -5,5 +5,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-for folder in (Path(__file__).parent, Path(__file__).parent.parent / "buffered"):
+HERE = Path(__file__).parent
+
+for folder in (HERE, HERE.parent / "buffered", HERE.parent / "engine_process"):
     sys.path.insert(0, str(folder))

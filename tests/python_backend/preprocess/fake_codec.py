@@ -71,6 +71,7 @@ class FakeCodec:
         self.refuse: Callable[[bytes], bool] = lambda data: False
         self.fails = 0
         self.files: list[list[bytes]] = []
+        self.threads = 0
 
     def Backend(self, kind: str) -> str:  # noqa: N802 — as nvImageCodec names it
         return kind
@@ -85,6 +86,7 @@ class FakeCodec:
 
     def Decoder(self, *, device_id: int, max_num_cpu_threads: int, backends: list[str]) -> FakeDecoder:  # noqa: N802
         assert (device_id, max_num_cpu_threads > 0, len(backends)) == (0, True, 1)
+        self.threads = max_num_cpu_threads
         if backends[0] not in self.backends:
             raise RuntimeError("Internal error - Could not create decoder. Code: 7")
         return FakeDecoder(self, self.backends[backends[0]])

@@ -23,6 +23,7 @@ from tritonkit_runtime.preprocess.nvimgcodec import ImageRoom, NvImageCodec, pro
 from tritonkit_runtime.steps.decode import Decode
 from tritonkit_runtime.steps.header import Header
 
+STEPS = (("decode", {"to": "rgb"}), ("resize", {"size": [6, 40]}))
 SIX = "4:4:4, 4:2:2, 4:2:0, 4:4:0, 4:1:1, gray"
 
 
@@ -196,7 +197,25 @@ def test_the_package_is_named_where_it_is_missing(monkeypatch: pytest.MonkeyPatc
 def test_the_memory_plan_counts_what_a_slot_holds(device: FakeDevice, stream: int) -> None:
     codec, _ = made(device, FakeCodec(device))
     room = codec.room(8, stream)
-    assert room.room_bytes == decoded_bytes((("decode", {"to": "rgb"}), ("resize", {"size": [6, 40]})), 8)
+    for most in (1 << 21, 50_000_000):
+        assert room.room_bytes == decoded_bytes(STEPS, most, 8)
+    room.close()
+
+
+@pytest.mark.parametrize("most", [1, 208 * 272, 300 * 311])
+def test_and_less_where_no_image_is_so_large(device: FakeDevice, stream: int, most: int) -> None:
+    codec, _ = made(device, FakeCodec(device))
+    other = sum(block.size for block in device.live.values())
+    room = codec.room(4, stream)
+    planned = decoded_bytes(STEPS, most, 4)
+    assert planned < room.room_bytes
+    height = most // 311 or 1
+    for _ in range(2):  # the images are used again
+        assert None not in room.decode([header(height, most // height, seed) for seed in range(4)], stream)
+        device.wait(stream)
+    held = sum(block.size for block in device.live.values()) - other
+    gaps = 4 * 5 * max(300, 208)  # of the fake's rows; nvImageCodec's have none
+    assert planned - 4 * 256 <= held <= planned + gaps
     room.close()
 
 

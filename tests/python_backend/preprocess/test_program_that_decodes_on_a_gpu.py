@@ -2,52 +2,24 @@
 
 from __future__ import annotations
 
-import struct
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 import pytest
+from decoding_kit import BATCHES, JPEG, STEPS, flow
+from decoding_kit import answers as answers_of
 from fake_codec import HARDWARE, FakeCodec
 from fake_gpu import Engine, FakeGpu
 from plain import compiled
 
 from generator.engine.kernels import staging_bytes
 from tritonkit_runtime import parameters
-from tritonkit_runtime.batch import Tensors, concatenate, single
+from tritonkit_runtime.batch import Tensors, single
 from tritonkit_runtime.parameters import ParameterError
 from tritonkit_runtime.preprocess.errors import NotOnGpuError
 from tritonkit_runtime.programs import Program, ProgramError
-
-ITEM = [3, 12, 8]
-STEPS: list[dict[str, Any]] = [
-    {"step": "decode", "to": "rgb"}, {"step": "resize", "size": [12, 8], "method": "linear"},
-    {"step": "normalize", "mean": [1.0, 2.0, 3.0], "std": [4.0, 5.0, 6.0]}, {"step": "channels_first"},
-]  # fmt: skip
-
-
-def tensor(name: str, dtype: str, dims: list[int]) -> dict[str, Any]:
-    return {"name": name, "dtype": dtype, "dims": dims}
-
-
-def flow(decode: str, preprocess: str, steps: list[dict[str, Any]], most: int) -> dict[str, Any]:
-    image, number = tensor("image", "STRING", [1]), tensor("k", "INT64", [])
-    outputs = [tensor("echo", "FP32", ITEM), tensor("marks", "INT64", [1])]
-    buffers = {"buckets": [1, 2, 4, 8] if most else [1], "slots": 2, "copies": "auto", "preprocess": preprocess}
-    return {
-        "format": 1, "pipeline": "p", "model": "m", "max_batch_size": most, "inputs": [image, number],
-        "outputs": outputs, "limits": {"max_bytes": 30_000, "max_pixels": 10_000},
-        "program": {"kind": "flow", "stages": [
-            {"name": "prepare", "inputs": [image], "outputs": [tensor("made", "FP32", ITEM)],
-             "takes": {"image": "image"}, "gives": {"made": "between"}, "program": {"kind": "steps", "steps": steps}},
-            {"name": "engine", "inputs": [tensor("pixels", "FP32", ITEM), number], "outputs": outputs,
-             "takes": {"pixels": "between", "k": "k"}, "gives": {"echo": "echo", "marks": "marks"},
-             "program": {"kind": "engine", "engine": "onnxruntime", "file": "net.onnx", "intra_op_threads": 1,
-                         "buffers": buffers | ({} if decode == "cpu" else {"decode": decode})}},
-        ]},
-    }  # fmt: skip
 
 
 class Made:
@@ -99,44 +71,8 @@ def make(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Make]:
         made.close()
 
 
-def encoded(height: int, width: int, seed: int = 0, kind: str = ".jpg", *more: int) -> bytes:
-    pixels = np.random.default_rng(seed).integers(60, 256, (height, width, 3), np.uint8)
-    data: bytes = cv2.imencode(kind, pixels, more)[1].tobytes()
-    return data
-
-
-def turned(data: bytes, orientation: int) -> bytes:
-    """With EXIF that says so."""
-    exif = b"Exif\0\0II*\0\x08\0\0\0\x01\0" + struct.pack("<HHIHH", 0x112, 3, 1, orientation, 0) + bytes(4)
-    return data[:2] + b"\xff\xe1" + struct.pack(">H", len(exif) + 2) + exif + data[2:]
-
-
-def request(items: list[bytes], number: int) -> Tensors:
-    return {"image": np.array(items, object)[:, np.newaxis], "k": np.full(len(items), number, np.int64)}
-
-
-JPEG = [encoded(30, 20), encoded(7, 9, 1), encoded(12, 8, 2), encoded(60, 90, 3), *(turned(encoded(25, 40, 4), o) for o in range(2, 9))]  # fmt: skip
-PNG, PROGRESSIVE = encoded(20, 30, 5, ".png"), encoded(33, 44, 6, ".jpg", cv2.IMWRITE_JPEG_PROGRESSIVE, 1)
-LARGE, SHORT, LONG = encoded(120, 90, 7), JPEG[0][:-40], JPEG[3] + bytes(30_000)
-BATCHES = {
-    "one": [[JPEG[0]]],
-    "padded": [JPEG[:3]],
-    "full": [JPEG[:4], JPEG[4:8]],
-    "turned": [JPEG[4:]],
-    "mixed": [[JPEG[0], PNG], [PROGRESSIVE], [JPEG[3]], [JPEG[1]]],
-    "none for the GPU": [[PNG], [PROGRESSIVE]],
-    "bad ones": [[JPEG[0]], [b"nonsense"], [JPEG[1]], [SHORT], [LARGE], [LONG], [PNG]],
-    "bad in one request": [[JPEG[0], b"", JPEG[2]], [JPEG[1]]],
-    "all bad": [[b""], [SHORT]],
-}
-
-
 def answers(made: Made, requests: list[list[bytes]]) -> tuple[Tensors, dict[int, str]]:
-    batch = concatenate([request(items, 3 + number) for number, items in enumerate(requests)])
-    found = made.program.run(batch)
-    owners = np.repeat(np.arange(len(requests)), batch.counts)
-    kept = [index for index, owner in enumerate(owners) if owner not in batch.errors()]
-    return {name: array[kept] for name, array in found.items()}, batch.errors()
+    return answers_of(made.program, requests)
 
 
 @pytest.mark.parametrize("requests", BATCHES.values(), ids=BATCHES)
@@ -199,9 +135,9 @@ def test_one_wait_of_the_host_a_batch_and_nothing_allocated(make: Make) -> None:
 def test_the_memory_plan_counts_what_a_slot_stages(make: Make) -> None:
     made = make()
     runner: Any = made.program._runner
-    [kernel] = [stage.runner._kernel for stage in runner._stages]
+    [lanes] = [stage.runner._ring.lanes for stage in runner._stages]
     steps = [(step["step"], {word: value for word, value in step.items() if word != "step"}) for step in STEPS]
-    assert {staging.size_bytes for staging in kernel.stagings} == {staging_bytes(steps, (), 10_000, 8, decoded=True)}
+    assert {lane.fed.size_bytes for lane in lanes} == {staging_bytes(steps, (), 10_000, 8, decoded=True)}
 
 
 def test_the_log_says_who_decodes(make: Make) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from functools import partial
 
@@ -16,6 +17,7 @@ from tritonkit_runtime.buffered.errors import BatchError, BrokenError
 from tritonkit_runtime.buffered.lane import Lane
 from tritonkit_runtime.buffered.ring import Ring
 from tritonkit_runtime.device.errors import CudaError, OutOfMemoryError
+from tritonkit_runtime.engine_process.merging import measured
 from tritonkit_runtime.parameters import Copies, Limits, StepSpec, TensorSpec
 from tritonkit_runtime.preprocess.errors import NotOnGpuError
 from tritonkit_runtime.preprocess.kernel import Kernel
@@ -47,6 +49,17 @@ def make(device: FakeGpu, *, max_pixels: int = 5000) -> Kernel:
 def expected(images: list[Array]) -> Array:
     chain = Chain(SPECS, "array", Limits())
     return np.concatenate([chain(Batch({}, (1,)), image[np.newaxis]) for image in images])
+
+
+def test_an_engine_process_of_images_alone_copies_no_rows() -> None:
+    device = FakeGpu(0)
+    kernel = make(device)
+    ring = Ring(device, Engine(device, ITEM, extra=False), SIZES, slots=2, copies="beside", feeder=kernel)
+    times = measured(ring, device)
+    assert times.bytes_a_second == math.inf
+    assert all(times.of(size) is not None for size in SIZES)
+    ring.close()
+    kernel.close()
 
 
 def some(lot: np.random.Generator, count: int, most: int = 70) -> list[Array]:
