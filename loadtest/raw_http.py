@@ -16,6 +16,8 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
+from loadtest.http_answers import HEAD_END, ends_of
+
 if TYPE_CHECKING:
     import numpy as np
 
@@ -23,9 +25,7 @@ if TYPE_CHECKING:
 
 JSON_BYTES = "Inference-Header-Content-Length"  # Triton's binary extension: so many bytes of JSON, then the tensors
 _RECEIVE_BYTES = 1 << 16
-_LENGTH = re.compile(rb"\r\ncontent-length:[ \t]*(\d+)", re.IGNORECASE)
 _JSON_LENGTH = re.compile(rb"\r\ninference-header-content-length:[ \t]*(\d+)", re.IGNORECASE)
-_HEAD_END = b"\r\n\r\n"
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ def post(address: str, path: str, body: bytes, headers: Mapping[str, str] | None
     """The bytes of one keep-alive POST request to `address` (`host:port`)."""
     lines = [f"POST {path} HTTP/1.1", f"Host: {address}", f"Content-Length: {len(body)}"]
     lines += [f"{name}: {value}" for name, value in (headers or {}).items()]
-    return "\r\n".join(lines).encode("ascii") + _HEAD_END + body
+    return "\r\n".join(lines).encode("ascii") + HEAD_END + body
 
 
 def triton_request(address: str, model: str, tensors: Mapping[str, tuple[str, Array]]) -> bytes:
@@ -108,7 +108,10 @@ class Connection:
         return True
 
     def read(self) -> tuple[int, bytes, bytes] | None:
-        """Status, head and body once the answer is complete. ConnectionError when the server has closed."""
+        """Status, head and body once the answer is complete.
+
+        Raises ConnectionError when the server has closed, NoAnswerError for what is no answer.
+        """
         try:
             data = self.socket.recv(_RECEIVE_BYTES)
         except BlockingIOError:
@@ -116,19 +119,13 @@ class Connection:
         if not data:
             raise ConnectionError(f"the server closed a connection after {len(self.received)} bytes of an answer")
         self.received += data
-        end = self.received.find(_HEAD_END)
-        if end < 0:
+        ends = ends_of(self.received)
+        if ends is None or len(self.received) < ends[1]:
             return None
-        head = bytes(self.received[: end + 2])
-        found = _LENGTH.search(head)
-        if found is None:
-            raise ConnectionError(f"an answer without Content-Length cannot be read: {head.decode('latin-1')!r}")
-        start = end + len(_HEAD_END)
-        if len(self.received) < start + int(found[1]):
-            return None
+        head = bytes(self.received[: ends[0] - 2])
         if self.unsent:
             raise ConnectionError(f"the server answered before it had the whole request: {head.decode('latin-1')!r}")
-        body = bytes(self.received[start : start + int(found[1])])
+        body = bytes(self.received[ends[0] : ends[1]])
         self.received.clear()
         return int(head.split(b" ", 2)[1]), head, body
 

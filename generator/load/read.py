@@ -36,7 +36,7 @@ def read_bytes(path: Path, shown: str) -> tuple[bytes, list[Problem]]:
         with path.open("rb") as stream:
             data = stream.read(MAX_FILE_BYTES + 1)
     except (FileNotFoundError, NotADirectoryError):
-        return b"", [Problem(codes.FILE_NOT_FOUND, whole, "", "there is no such file")]
+        return b"", [Problem(codes.FILE_NOT_FOUND, whole, "", "there is no such file", _meant(path, shown))]
     except (OSError, ValueError) as error:  # ValueError: a NUL in the name
         reason = (error.strerror if isinstance(error, OSError) else None) or str(error)
         return b"", [Problem(codes.FILE_UNREADABLE, whole, "", f"the file cannot be read: {reason}")]
@@ -45,6 +45,17 @@ def read_bytes(path: Path, shown: str) -> tuple[bytes, list[Problem]]:
         message = f"the file has {size:,} bytes; valid: at most {MAX_FILE_BYTES:,}"
         return b"", [Problem(codes.FILE_TOO_LARGE, whole, "", message, "is this the file you meant?")]
     return data, []
+
+
+def _meant(path: Path, shown: str) -> str:
+    """The spec of a pipeline that was named without its folder or its ending; empty where there is none."""
+    for found in (f"{path.name}.yaml", f"specs/{path.name}", f"specs/{path.name}.yaml"):
+        try:
+            if (path.parent / found).is_file():
+                return f"did you mean {shown.removesuffix(path.name)}{found}?"
+        except (OSError, ValueError):  # of a name that no file can have
+            return ""
+    return ""
 
 
 def decode(data: bytes, shown: str) -> tuple[str, list[Problem]]:

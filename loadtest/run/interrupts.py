@@ -49,7 +49,7 @@ def interrupts_noted() -> Iterator[Noted]:
 
     try:
         if threading.current_thread() is threading.main_thread():  # no other one may say what happens on a signal
-            for number in (signal.SIGINT, signal.SIGTERM):
+            for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
                 handler = signal.getsignal(number)
                 if callable(handler):
                     before[number] = handler

@@ -9,17 +9,24 @@ from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any
 
+from loadtest.http_answers import no_answer
+
 _SHOWN, _DEEPEST = 60, 64
 
 
 def ask(address: str, path: str, *, headers: Mapping[str, str] | None = None, timeout_s: float = 10.0) -> Any:
-    """The JSON at a path (None where the answer is empty). Raises OSError, or ValueError with the server's words."""
+    """The JSON at a path (None where the answer is empty).
+
+    Raises OSError (NoAnswerError for what does not speak HTTP), or ValueError with the server's words.
+    """
     connection = http.client.HTTPConnection(address, timeout=timeout_s)
     try:
         connection.request("GET", path, headers=dict(headers or {}))
         reply = connection.getresponse()
         body = reply.read()
     except http.client.HTTPException as error:
+        if isinstance(error, http.client.BadStatusLine) and not isinstance(error, http.client.RemoteDisconnected):
+            raise no_answer(str(error).encode("latin-1")) from error
         raise ConnectionError(f"{address} does not speak HTTP: {type(error).__name__} {error}") from error
     finally:
         connection.close()

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
+from loadtest.http_answers import NoAnswerError
 from loadtest.raw_http import ClosedLoop
 from loadtest.run import splits
 from loadtest.run.plain_http import ask, words
@@ -71,8 +72,6 @@ def _answered(serving: Serving, model: str, payloads: Payloads) -> None:
             replies = loop.run(requests, range(len(requests)), LONGEST_S, timeout_s=ANSWER_S)
     except OSError as error:
         raise _not_there(serving, error) from error
-    except (ValueError, IndexError) as error:
-        raise _not_there(serving, ValueError("its answers are no HTTP")) from error
     wrong = sorted((reply for reply in replies if reply.status != 200), key=lambda reply: reply.payload)
     if wrong:
         raise refused(
@@ -95,5 +94,6 @@ def _not_there(serving: Serving, error: Exception) -> ProblemsError:
     hint = (
         "" if ended is not None else "start one with `tritonkit serve`, or leave --url out: the test brings its own"
     )
-    what = "what answers there is not Triton" if isinstance(error, ValueError) else "no server answers there"
+    speaks = isinstance(error, (ValueError, NoAnswerError))
+    what = "what answers there is not Triton" if speaks else "no server answers there"
     return refused("TK872", serving.http_address, f"{what}: {why}", hint)

@@ -152,7 +152,12 @@ def test_headers_are_sent() -> None:
     [
         (b"", "closed a connection after 0 bytes of an answer"),
         (b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\n12345", "closed a connection after 44 bytes of an answer"),
-        (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", "an answer without Content-Length cannot be read"),
+        (
+            b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n",
+            "an answer without Content-Length, which cannot be read",
+        ),
+        (b"HTTP/1.1 100 Continue\r\n\r\n", r"an answer before the answer \(status 100\), which cannot be read"),
+        (b"SSH-2.0-OpenSSH_9.2\r\n", "no HTTP, which cannot be read"),
     ],
 )
 def test_an_answer_that_cannot_be_read_is_told(answer: bytes, words: str) -> None:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+import pty
 import signal
 import subprocess
+import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import psutil
@@ -166,6 +168,50 @@ def test_an_objective_for_this_run_alone_that_does_not_hold(project: Path, serve
     )  # fmt: skip
     assert ended.returncode == 1
     assert ended.stdout.startswith("FAIL  digits\nThe p99 is over 0.01 ms")
+
+
+# Runs a command as a shell does in a terminal, which is its standard input: what goes with that is told to it.
+IN_A_TERMINAL = """
+import fcntl, os, signal, sys, termios
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
+fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+os.execv(sys.argv[1], sys.argv[1:])
+"""
+
+
+def test_a_terminal_that_goes_keeps_the_samples_too(project: Path, served: Running) -> None:
+    """Closed windows and connections that break off: what is printed then has nowhere to go."""
+    out = project / "hung-up"
+    words = command_line(
+        "load", "run", "specs/digits.yaml", "--rate", "60", "--duration", "60", "--out", str(out),
+        "--url", served.address("http"), *LATE_IS_FINE,
+    )  # fmt: skip
+    ours, theirs = pty.openpty()
+    process = subprocess.Popen(
+        [sys.executable, "-c", IN_A_TERMINAL, *words], cwd=project, stdin=theirs, stdout=theirs, stderr=theirs,
+        start_new_session=True,
+    )  # fmt: skip
+    os.close(theirs)
+    os.set_blocking(ours, False)
+
+    def is_sending() -> bool:
+        with suppress(BlockingIOError):  # a terminal reads what is printed, or it would fill up
+            os.read(ours, 1 << 16)
+        return sends(project, out)
+
+    try:
+        assert eventually(is_sending, READY_S)
+        family = psutil.Process(process.pid).children(recursive=True)
+        os.close(ours)
+        assert process.wait(30) == 130
+        assert eventually(lambda: not [one for one in family if lives(one)], GONE_S)
+    finally:
+        process.kill()
+        process.wait()
+    run = read_run(out)
+    assert run.stopped == "interrupted"
+    assert len(read_samples(out / "samples.bin")[1]) == run.requests > 0
+    assert sorted(path.name for path in out.iterdir()) == ["run.json", "samples.bin"]
 
 
 def test_ctrl_c_keeps_the_samples_and_leaves_nothing_running(project: Path) -> None:

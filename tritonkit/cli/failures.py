@@ -37,7 +37,10 @@ def _told(group: click.Group, arguments: list[str]) -> int:
         show_user_error(_usage(error))
         return YOURS
     except (KeyboardInterrupt, click.Abort):
-        click.echo("\ninterrupted", err=True)  # the line break ends the terminal's ^C
+        try:
+            click.echo("\ninterrupted", err=True)  # the line break ends the terminal's ^C
+        except OSError:  # the terminal is gone, and that was the interrupt
+            _discard(sys.stdout, sys.stderr)
         return INTERRUPTED
     except ProblemsError as error:
         from tritonkit.cli.output import show_problems

@@ -1,10 +1,10 @@
-"""SIGTERM and SIGINT end a command the way Ctrl-C does: with everything cleaned up, and none of them is lost."""
+"""SIGTERM, SIGINT and SIGHUP end a command the way Ctrl-C does: with everything cleaned up, and none is lost."""
 
 from __future__ import annotations
 
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 
@@ -12,6 +12,7 @@ TYPE_CHECKING = False
 
 if TYPE_CHECKING:
     from sys import UnraisableHookArgs
+    from typing import Any
 
 _AGAIN_AFTER_S = 0.005
 
@@ -49,14 +50,22 @@ def forget_interrupt() -> None:
     _memory.came = False
 
 
+def _handled_by(handler: Callable[[int, FrameType | None], None]) -> dict[int, Any]:
+    """Has it handle those that end a command; gives what did before. Under nohup no terminal that goes is one."""
+    numbers = [signal.SIGTERM, signal.SIGINT]
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
+        numbers.append(signal.SIGHUP)
+    return {number: signal.signal(number, handler) for number in numbers}
+
+
 @contextmanager
 def terminate_as_interrupt() -> Iterator[None]:
-    """While the block runs, both raise KeyboardInterrupt; at its end again, if something has swallowed that.
+    """While the block runs, each raises KeyboardInterrupt; at its end again, if something has swallowed that.
 
     SIGINT too, because a shell that starts a command in the background has it ignore that signal.
     """
     _memory.came = _memory.comes_again = False
-    before = {number: signal.signal(number, _interrupt) for number in (signal.SIGTERM, signal.SIGINT)}
+    before = _handled_by(_interrupt)
     try:
         yield
         if _memory.came:
@@ -73,15 +82,12 @@ def terminate_as_interrupt() -> Iterator[None]:
 
 @contextmanager
 def interrupted_later() -> Iterator[None]:
-    """While the block runs, both wait, and raise KeyboardInterrupt at its end.
+    """While the block runs, they wait, and raise KeyboardInterrupt at its end.
 
     For imports of libraries in C++: one that is interrupted crashes the process or fails with an error of its own.
     """
     came: list[int] = []
-    before = {
-        number: signal.signal(number, lambda number, _frame: came.append(number))
-        for number in (signal.SIGTERM, signal.SIGINT)
-    }
+    before = _handled_by(lambda number, _frame: came.append(number))
     try:
         yield
     finally:

@@ -7,6 +7,7 @@ from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from loadtest.http_answers import speaks_tls
 from loadtest.sender.clients import http2
 from loadtest.sender.clients.http2 import ACK, END_HEADERS, END_STREAM, FRAME_BYTES, Kind, frame
 from loadtest.sender.clients.sockets import READ, READ_WRITE, RECEIVE_BYTES, Poll
@@ -173,6 +174,8 @@ class Link:
             self._heard = True
             if data.startswith(b"HTTP/"):
                 raise ConnectionError("it does not speak gRPC, but HTTP/1")
+            if speaks_tls(data):
+                raise ConnectionError("it does not speak gRPC, but TLS")
         for kind, flags, number, payload in self._frames.take(data):
             if kind == Kind.DATA:
                 self._unacknowledged += len(payload)

@@ -10,15 +10,12 @@ from collections import deque
 from collections.abc import Sequence
 from contextlib import suppress
 
+from loadtest.http_answers import LONGEST_HEAD_BYTES, NoAnswerError, ends_of
 from loadtest.samples.record import Outcome
 from loadtest.sender.clients.base import GIVEN_UP, OPENED_BEFORE, Work
 from loadtest.sender.clients.sockets import READ, READ_WRITE, RECEIVE_BYTES, Poll, Target, words_of
 from loadtest.sender.clients.timers import NO_REQUEST, Timers
 
-_HEAD_END = b"\r\n\r\n"
-_LONGEST_HEAD_BYTES = 1 << 16
-_FIRST_LINE = re.compile(rb"HTTP/1\.[01] \d{3} ")
-_LENGTH = re.compile(rb"\r\ncontent-length:[ \t]*(\d{1,18})", re.IGNORECASE)
 _CLOSES = re.compile(rb"\r\nconnection:[ \t]*close", re.IGNORECASE)
 _NOTHING = memoryview(b"")
 LATE = "no answer within the deadline"
@@ -95,13 +92,11 @@ class RawHttp:
                 except OSError:
                     data = b""
                 connection.received += data
-                end = connection.received.find(_HEAD_END)
-                found = _LENGTH.search(connection.received, 0, max(0, end + 2))
-                short = end < 0 or (found and len(connection.received) < end + 4 + int(found[1]))
-                if data and short and len(connection.received) <= _LONGEST_HEAD_BYTES:
+                stays = _stays_after(connection.received)
+                if data and stays is None:
                     continue  # there is more to come
                 del asked[descriptor]
-                if short or found is None or _CLOSES.search(connection.received, 0, end):
+                if not stays:
                     self._drop(connection)
                     continue
                 connection.received.clear()
@@ -236,14 +231,13 @@ class RawHttp:
             connection.received += data
             data = connection.received
         if not connection.whole:
-            end = data.find(_HEAD_END)
-            if end >= 0 or len(data) > _LONGEST_HEAD_BYTES:
-                found = _LENGTH.search(data, 0, max(0, end + 2))
-                if found is None or not _FIRST_LINE.match(data):
-                    what = "no HTTP" if found else "an answer without Content-Length"
-                    self._broke(connection, f"{what}, which cannot be read")
-                    return
-                connection.head, connection.whole = end + 4, end + 4 + int(found[1])
+            try:
+                ends = ends_of(data)
+            except NoAnswerError as error:
+                self._broke(connection, str(error))
+                return
+            if ends is not None:
+                connection.head, connection.whole = ends
         if connection.whole and len(data) >= connection.whole:
             self._answered(connection, data, now_ns)
         elif not connection.received:
@@ -309,6 +303,17 @@ class RawHttp:
         """What waits for a connection gets a new one instead of one that was closed."""
         while self._waiting and len(self._connections) < self._work.orders.connections:
             self._start_on_new(*self._waiting.popleft())
+
+
+def _stays_after(received: bytearray) -> bool | None:
+    """Whether a connection is open after this answer, and it is one; None while there may be more of it to come."""
+    try:
+        ends = ends_of(received)
+    except NoAnswerError:
+        return False
+    if ends is None or len(received) < ends[1]:
+        return None if len(received) <= LONGEST_HEAD_BYTES else False
+    return _CLOSES.search(received, 0, ends[0]) is None
 
 
 def _error_words(body: bytes) -> str:

@@ -139,6 +139,29 @@ def test_an_address_of_ipv6_has_its_brackets_wherever_it_is_told(host: str) -> N
     )
 
 
+@pytest.mark.parametrize(("data", "what"), [
+    (bytes.fromhex("15030300020250"), "TLS"), (b"SSH-2.0-OpenSSH_9.2\r\n", "no HTTP"), (b"HTTP/1.1 abc\r\n\r\n", "no HTTP"),
+])  # fmt: skip
+def test_what_answers_and_speaks_no_http(data: bytes, what: str) -> None:
+    """In the words that a run has for it."""
+
+    def answer(listener: socket.socket) -> None:
+        connection, _ = listener.accept()
+        with connection:
+            connection.recv(1 << 16)
+            connection.sendall(data)
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        thread = threading.Thread(target=answer, args=(listener,))
+        thread.start()
+        with pytest.raises(ProblemsError) as raised:
+            check(attach((), Path(), f"127.0.0.1:{listener.getsockname()[1]}", target="embedded"), {}, lambda _: None)
+        thread.join()
+    [problem] = raised.value.problems
+    assert problem.code == "TK872"
+    assert problem.message == f"what answers there is not Triton: {what}, which cannot be read"
+
+
 @pytest.mark.parametrize(("body", "said"), [
     (b"<html>hello</html>", "what answers there is not Triton: no JSON, <html>hello</html>"),
     (b"[1, 2]", "what answers there is not Triton: it says nothing of itself"),

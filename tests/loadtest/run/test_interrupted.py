@@ -272,12 +272,21 @@ def test_once_more_while_what_was_sent_is_kept(tmp_path: Path, monkeypatch: pyte
 
 
 def test_noted_signals_have_their_handlers_again() -> None:
-    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-    with interrupts_noted() as noted:
-        os.kill(os.getpid(), signal.SIGINT)
-        os.kill(os.getpid(), signal.SIGINT)
-    assert noted == [signal.SIGINT, signal.SIGINT]
-    assert {number: signal.getsignal(number) for number in before} == before
+    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    outside = {number: signal.signal(number, signal.default_int_handler) for number in numbers}
+    try:
+        with interrupts_noted() as noted:
+            for number in numbers:
+                os.kill(os.getpid(), number)
+        assert tuple(noted) == numbers
+        assert {signal.getsignal(number) for number in numbers} == {signal.default_int_handler}
+        for ignored in (signal.SIG_IGN, signal.SIG_DFL):
+            signal.signal(signal.SIGHUP, ignored)
+            with interrupts_noted():
+                assert signal.getsignal(signal.SIGHUP) is ignored
+    finally:
+        for number, handler in outside.items():
+            signal.signal(number, handler)
 
 
 def test_in_another_thread_there_is_nothing_to_note() -> None:

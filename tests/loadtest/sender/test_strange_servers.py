@@ -102,6 +102,29 @@ def test_a_server_that_speaks_something_else(tmp_path: Path, client: str, data: 
     assert report.stopped is None
 
 
+TLS = bytes.fromhex("15030300020250")  # what an HTTPS server says to what is no TLS
+
+
+@pytest.mark.parametrize(
+    ("data", "what"),
+    [
+        (TLS, "TLS"), (b"SSH-2.0-OpenSSH_9.2\r\n", "no HTTP"), (GARBAGE[1], "no HTTP"),
+        (b"HTTP/1.1 100 Continue\r\n\r\n", "an answer before the answer (status 100)"),
+        (b"HTTP/1.1 200 OK\r\n\r\nabc", "an answer without Content-Length"),
+    ],
+)  # fmt: skip
+def test_what_is_no_answer_is_told_alike(tmp_path: Path, data: bytes, what: str) -> None:
+    with saying(data) as address:
+        samples, report = send(orders(address), schedule([0] * 10, 100), payloads(WORD), tmp_path)
+    assert set(samples["outcome"]) == {Outcome.BROKEN}
+    assert report.errors == {f"{what}, which cannot be read": 10}
+
+
+def test_a_grpc_server_that_wants_tls(tmp_path: Path) -> None:
+    with saying(b"", TLS) as address, pytest.raises(ProblemsError, match=r"TK861 .*gRPC, but TLS"):
+        send(orders(address, "grpc-raw"), schedule([0], 1), payloads(b"a"), tmp_path)
+
+
 @pytest.mark.parametrize("data", [*GARBAGE, b"HTTP/1.1 400 Bad Request\r\n\r\n"], ids=range(len(GARBAGE) + 1))
 def test_no_grpc_server(tmp_path: Path, data: bytes) -> None:
     with (

@@ -9,8 +9,9 @@ from typing import Any
 
 import numpy as np
 import onnx
+import onnxruntime
 import pytest
-from cli_session import At, refused
+from cli_session import At, Session, refused
 from engine_projects import (
     CLONE,
     digits_graph,
@@ -23,6 +24,8 @@ from engine_projects import (
     with_batch,
     with_custom_operator,
 )
+
+from generator.project import Project
 
 GRAPH, GATE, OWN = "models/digits.onnx", "data/digits-gate.npz", "data/own.npz"
 CALIBRATED = int8(calibration={"data": OWN})
@@ -95,6 +98,24 @@ def test_bad_input_is_told_and_what_was_there_stays(fp16: Path, at: At, tmp_path
     spoil(project.root)
     refused(at(project.root).quietly("build"), code, words)
     assert files(project.root) == before
+
+
+def test_a_graph_that_onnx_runtime_is_too_old_for(project: Project, session: Session) -> None:
+    """Its FP32 is what a TensorRT plan is compared with; which releases it takes is asked of it alone."""
+    file = project.root / "models" / "net.onnx"
+    made = onnx.load(file)
+    made.ir_version = int(onnx.IR_VERSION)
+    onnx.save(made, file)
+    try:
+        onnxruntime.InferenceSession(made.SerializeToString())
+        too_old = False
+    except Exception as error:  # noqa: BLE001  (its own are of no public class)
+        too_old = "IR version" in str(error)
+    ended = session.quietly("build", "--target", "production", "--until", "validate")
+    assert "Traceback" not in ended.err
+    assert ("TK906" in ended.err) is too_old
+    assert (f"does not take opset 17 and IR version {made.ir_version}" in ended.err) is too_old
+    assert ended.status in {0, 1}
 
 
 VALUES = np.random.default_rng(0).standard_normal((100, 8, 4)).astype(np.float32)

@@ -44,7 +44,16 @@ def is_interrupted() -> Iterator[pytest.ExceptionInfo[KeyboardInterrupt]]:
 # Where it is raised again ----------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.fixture
+def hangs_up() -> Iterator[None]:
+    """A terminal that goes ends a command, also where the tests themselves run under nohup."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    yield
+    signal.signal(signal.SIGHUP, before)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.usefixtures("hangs_up")
 def test_at_the_end_of_the_block(number: signal.Signals) -> None:
     before, done = signal.getsignal(number), []
     with is_interrupted():
@@ -54,6 +63,16 @@ def test_at_the_end_of_the_block(number: signal.Signals) -> None:
     assert signal.getsignal(number) is before
     with terminate_as_interrupt():  # and is forgotten
         raise_again()
+
+
+@pytest.mark.usefixtures("hangs_up")
+def test_under_nohup_a_terminal_that_goes_ends_nothing() -> None:
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    for block in (terminate_as_interrupt, interrupted_later):
+        with block():
+            signal.raise_signal(signal.SIGHUP)
+            assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+            raise_again()
 
 
 def test_at_the_next_line_of_progress(capsys: pytest.CaptureFixture[str]) -> None:

@@ -108,7 +108,7 @@ def _show(plans: Sequence[Plan], found: Memory) -> None:
     click.echo()
     rows = [
         (m.model, str(m.instances), _mib(m.batch_bytes), _mib(m.instances * m.region_bytes),
-         _mib(m.all_file_bytes), _mib(m.all_pinned_bytes), str(m.engine_processes or "-"))
+         _mib(m.all_file_bytes), _mib(m.all_buffer_bytes), str(m.engine_processes or "-"))
         for m in found.models
     ]  # fmt: skip
     shared = any(m.engine_processes for m in found.models)
