@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -59,6 +59,10 @@ class Parcel:
         self._packing.clear(self._head + items * self._each)
         self._rows = 0
 
+    def fits(self, items: int) -> bool:
+        """Whether all that was added has room in a batch of so many."""
+        return self._packing.used <= self._head + items * self._each
+
     def add(self, image: Pixels, left: int) -> None:
         """The next row is of this image, UINT8 [H, W, C], which is copied; `left`: so many more may come."""
         place, (height, width, channels) = self._packing.add(image, left)
@@ -89,23 +93,26 @@ def unpacked(
     end = offset + items * ITEM.itemsize
     if offset % ITEM.alignment or end > size:
         raise ValueError(f"a table of {items} images at {offset} is not in the {size} bytes that were shared")
-    table = np.frombuffer(ctypes.string_at(base + offset, end - offset), ITEM)
-    found, pixels, channels = [], 0, item_shape[2]
+    # Not `string_at`, which takes lengths for 32-bit numbers.
+    whole: Any = (ctypes.c_char * size).from_address(base)
+    table = np.frombuffer(whole[offset:end], ITEM)
+    found, used, channels = [], 0, item_shape[2]
+    room = items * item_bytes(item_shape, max_pixels)
     for place, length, height, width, orientation in table.tolist():
         if not length or place + length > size:
             raise ValueError(f"{length} bytes at {place} are not in the {size} that were shared")
         if height < 1 or width < 1 or not 0 <= orientation <= 8:
             raise ValueError(f"no image has {width}x{height} pixels and the orientation {orientation}")
+        used += rounded(length)
+        if used > room:  # before it is copied: rows may all say that they have the same bytes
+            raise ValueError(f"{used} bytes of files and pixels, more than {items} images have room for")
         if orientation:
             if height * width > max_pixels:
                 raise ValueError(f"a file of {width}x{height} pixels, more than the limit of {max_pixels}")
-            data = ctypes.string_at(base + place, length)
+            data = whole[place : place + length]
         else:
             if length != height * width * channels:
                 raise ValueError(f"{length} bytes for {width}x{height} pixels of {channels} channels")
-            pixels += rounded(length)
             data = b""
         found.append(Packed(base + place, length, height, width, orientation, data))
-    if pixels > items * item_bytes(item_shape, max_pixels):
-        raise ValueError(f"{pixels} bytes of pixels, more than {items} images have room for")
     return found

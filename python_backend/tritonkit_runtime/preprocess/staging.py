@@ -70,15 +70,17 @@ class Staging:
         """Begins a batch; the one before must be done."""
         self._packing.clear()
         self._brought.clear()
+        if self._decoding:  # of a batch that was never started: its files are let go of with the next decoding
+            self._device.wait(self._stream)
         self.rows, self._decoding = 0, False
 
     def decode(self, files: Sequence[Header]) -> list[Decoded | None]:
         """Puts the decoding of these files on its way; None of those that are left to the CPU. Once a batch."""
         if self._room is None or not files:
             return [None] * len(files)
+        self._decoding = True
         found = self._room.decode(files, self._stream)
         self._device.record(self._decoded, self._stream)
-        self._decoding = True
         return found
 
     def add(self, image: Pixels, left: int) -> None:
@@ -124,6 +126,7 @@ class Staging:
         """The kernel makes `size` rows of the input; those without an image become zeros."""
         if self._decoding:
             self._device.wait_in(stream, self._decoded)
+            self._decoding = False
         height, width, _ = self._kernel.recipe.item_shape
         grid = (size, -(-height // BLOCK[1]), -(-width // BLOCK[0]))
         pointers = (self._pointer, self._kernel.table, self._address)

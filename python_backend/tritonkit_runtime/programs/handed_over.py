@@ -52,10 +52,10 @@ def _refused(lane: Lane) -> Sequence[int]:
 
 def _filling(recipe: Recipe, engine: RemoteEngine, batch: Batch, given: Array) -> Fill:
     if not engine.kinds or recipe.decode is None:
-        images = recipe.images(batch, given)
+        made = [recipe.images(batch, given)]  # which are made as they are taken, once
 
         def put(parcel: Parcel, refused: Collection[int]) -> list[int]:  # noqa: ARG001 — it is given no files
-            return from_images(parcel, batch, images)
+            return from_images(parcel, batch, made.pop() if made else recipe.images(batch, given))
     else:
         decode, headers = recipe.decode, recipe.headers(batch, given)
         kinds = frozenset(Kind(*kind) for kind in engine.kinds)
@@ -65,7 +65,12 @@ def _filling(recipe: Recipe, engine: RemoteEngine, batch: Batch, given: Array) -
 
     def fill(lane: Lane, refused: Collection[int]) -> list[int]:
         parcel = _parcel(lane)
-        parcel.clear(batch.size)
-        return put(parcel, refused)
+        items = batch.size
+        while True:
+            parcel.clear(items)
+            good = put(parcel, refused)
+            # The process has room for what is handed over: none for items that have only now been found to be bad.
+            if parcel.fits(items := len(good)):
+                return good
 
     return fill

@@ -68,6 +68,9 @@ def request(items: list[bytes], number: int) -> Tensors:
 JPEG = [encoded(30, 20), encoded(7, 9, 1), encoded(12, 8, 2), encoded(60, 90, 3), *(turned(encoded(25, 40, 4), o) for o in range(2, 9))]  # fmt: skip
 PNG, PROGRESSIVE = encoded(20, 30, 5, ".png"), encoded(33, 44, 6, ".jpg", cv2.IMWRITE_JPEG_PROGRESSIVE, 1)
 LARGE, SHORT, LONG = encoded(120, 90, 7), JPEG[0][:-40], JPEG[3] + bytes(30_000)
+_AT = JPEG[3].index(b"\xff\xc4") + 20
+# Its header is whole, so that only decoding finds it.
+DAMAGED = JPEG[3][:_AT] + b"\xff" * 12 + JPEG[3][_AT + 12 :]
 BATCHES = {
     "one": [[JPEG[0]]],
     "padded": [JPEG[:3]],

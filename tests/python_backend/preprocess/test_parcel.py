@@ -111,11 +111,13 @@ def test_what_is_none_of_ours_is_refused(row: tuple[int, ...], sentence: str) ->
         memory.unpacked(1)
 
 
-def test_a_table_outside_the_memory_and_more_pixels_than_there_is_room_for() -> None:
+def test_a_table_outside_the_memory_and_more_than_there_is_room_for() -> None:
     memory = Memory()
     for offset in (len(memory.whole) - 8, BEFORE + 4):
         with pytest.raises(ValueError, match=f"a table of 1 images at {offset} is not in"):
             memory.unpacked(1, offset)
-    memory.table[:2] = (0, 20 * 40 * 3, 20, 40, 0)
-    with pytest.raises(ValueError, match="bytes of pixels, more than 2 images have room for"):
-        memory.unpacked(2)
+    pixels, file = (0, 20 * 40 * 3, 20, 40, 0), (0, 20 * 40 * 3, 2, 4, 1)
+    for rows in ((pixels, pixels), (file, file), (file, pixels)):
+        memory.table[:2] = np.array([*rows], ITEM)
+        with pytest.raises(ValueError, match="bytes of files and pixels, more than 2 images have room for"):
+            memory.unpacked(2)

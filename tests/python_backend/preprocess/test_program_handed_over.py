@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from decoding_kit import BATCHES, JPEG, LARGE, PNG, STEPS, answers, flow
+from decoding_kit import BATCHES, DAMAGED, JPEG, LARGE, PNG, SHORT, STEPS, answers, flow
 from fake_codec import HARDWARE, HYBRID, FakeCodec
 from fake_gpu import Engine, FakeGpu
 from plain import compiled
@@ -358,5 +358,30 @@ def test_too_large_an_image_is_refused_by_the_instance(begin: Begin, on_cpu: Any
     program = run.instance()
     assert answers(program, [[LARGE], [JPEG[0]]])[1] == on_cpu([[LARGE], [JPEG[0]]])[1]
     assert run.codec.files == [[JPEG[0]]]
+    program.close()
+    run.ended()
+
+
+@pytest.mark.parametrize(
+    "requests",
+    [
+        [[PNG], [b"nonsense"]],
+        [[JPEG[0]], [b"nonsense"]],
+        [[JPEG[0], PNG], [SHORT], [PNG], [SHORT]],
+        [[PNG], [DAMAGED]],
+        [[PNG], [b""], [DAMAGED], [DAMAGED], [PNG]],
+    ],
+)
+def test_what_has_failed_leaves_no_room_to_the_others(
+    begin: Begin, on_cpu: Any, requests: list[list[bytes]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The process has room for the items that are handed over, which bad ones are not, however they are found."""
+    expected, told = on_cpu(requests)
+    monkeypatch.setattr("tritonkit_runtime.preprocess.packing.STAGED_PIXELS", 400)
+    run = begin()
+    program = run.instance()
+    found, errors = answers(program, requests)
+    assert errors == told
+    assert len(found["echo"]) == len(expected["echo"])
     program.close()
     run.ended()

@@ -17,6 +17,7 @@ from plain import compiled
 from generator.engine.kernels import staging_bytes
 from tritonkit_runtime import parameters
 from tritonkit_runtime.batch import Tensors, single
+from tritonkit_runtime.buffered.errors import BatchError
 from tritonkit_runtime.parameters import ParameterError
 from tritonkit_runtime.preprocess.errors import NotOnGpuError
 from tritonkit_runtime.programs import Program, ProgramError
@@ -198,3 +199,32 @@ def test_a_lost_gpu_is_told(make: Make) -> None:
     for _ in range(2):
         with pytest.raises(ProgramError, match="this instance lost its GPU"):
             answers(made, BATCHES["one"])
+
+
+def test_what_decodes_for_a_batch_that_is_never_started_is_waited_for(
+    make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:  # fmt: skip
+    """Its files are let go of when the next ones are decoded, and the decoder may still read them."""
+    made = make()
+    runner: Any = made.program._runner
+    [ring] = [stage.runner._ring for stage in runner._stages if hasattr(stage.runner, "_ring")]
+    waited: list[int] = []
+    wait = made.device.wait
+
+    def noted(stream: int) -> None:
+        waited.append(stream)
+        wait(stream)
+
+    def refuses(*_: object) -> None:
+        raise BatchError("made up")
+
+    expected, _ = answers(made, BATCHES["padded"])
+    monkeypatch.setattr(made.device, "wait", noted)
+    with monkeypatch.context() as once:
+        once.setattr(ring, "start", refuses)
+        with pytest.raises(ProgramError, match="made up"):
+            answers(made, BATCHES["padded"])
+    assert not waited  # batches are followed by events
+    for _ in range(4):  # its lane comes again
+        np.testing.assert_array_equal(answers(made, BATCHES["padded"])[0]["echo"], expected["echo"])
+    assert len(waited) == 1
