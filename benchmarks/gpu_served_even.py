@@ -13,7 +13,7 @@ import re
 import socket
 import time
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,8 +21,9 @@ from pathlib import Path
 from loadtest.raw_http import connected, post
 
 _PROBE_BYTES = 500_000
-_PROBES = 6  # at most, until one thread's time has grown far more than any other's, twice
+_PROBES = 8  # at most, until one thread's time has grown far more than any other's, twice
 _CLEARLY = 3.0
+_LEAST_NS = 50_000  # that reading a probe takes
 _MOST = 0.8  # of the threads
 _LONG_NUMBERS = 2_000_000  # of a question that keeps its thread busy for about a twentieth of a second
 # Until a thread has read all but the end of it and is idle again: with the end it reads the JSON without a pause.
@@ -46,7 +47,7 @@ class Asked:
         return post(self.address, f"/v2/models/{self.model}/infer", body)
 
 
-def even(asked: Asked, count: int, limit_s: float = 30.0) -> list[socket.socket]:
+def even(asked: Asked, count: int, limit_s: float = 40.0) -> list[socket.socket]:
     """`count` connections, so ordered that as many as one likes from the first on are even over the threads.
 
     Fewer, of fewer threads, where some have none left to give within `limit_s`; TimeoutError for less than most.
@@ -64,7 +65,7 @@ def even(asked: Asked, count: int, limit_s: float = 30.0) -> list[socket.socket]
             made = _while_busy(asked.address, long, full, each)
             spare.extend(made)  # closed at the end, unless one is of use
             for one in made:
-                thread = thread_of(asked, one)
+                thread = thread_of(asked, one, found)
                 if thread is not None and len(found[thread]) < each:
                     found[thread].append(one)
                     spare.remove(one)
@@ -117,28 +118,32 @@ def _answered(one: socket.socket) -> None:
             return
 
 
-def thread_of(asked: Asked, one: socket.socket) -> str | None:
-    """Which of the server's threads answers this connection: the same one twice; None where that is not clear."""
+def thread_of(asked: Asked, one: socket.socket, known: Iterable[str] = ()) -> str | None:
+    """Which of the server's threads answers this connection: the same one twice; None where that is not clear.
+
+    The `known` are looked at first: a server with many models has hundreds of threads, and to read all takes long.
+    """
     probe = asked.post(b" " * _PROBE_BYTES)
     seen: list[str] = []
-    for _ in range(_PROBES):
-        before = _times_ns(asked.process)
+    for number in range(_PROBES):
+        few = list(known) if number < _PROBES // 2 else None
+        before = _times_ns(asked.process, few)
         one.sendall(probe)
         _answered(one)
-        grown = sorted(
-            ((now - before.get(thread, 0), thread) for thread, now in _times_ns(asked.process).items()), reverse=True
-        )
-        if grown[0][0] > _CLEARLY * grown[1][0]:
+        now = _times_ns(asked.process, few)
+        grown = sorted(((now[thread] - before.get(thread, 0), thread) for thread in now), reverse=True)
+        least_ns = _CLEARLY * grown[1][0] if len(grown) > 1 else 0
+        if grown and grown[0][0] > max(least_ns, _LEAST_NS):
             if grown[0][1] in seen:
                 return grown[0][1]
             seen.append(grown[0][1])
     return None
 
 
-def _times_ns(process: int) -> dict[str, int]:
-    """Thread → nanoseconds that it has run."""
-    found = {}
-    for task in Path(f"/proc/{process}/task").iterdir():
+def _times_ns(process: int, threads: Sequence[str] | None) -> dict[str, int]:
+    """Thread → nanoseconds that it has run; None: of all."""
+    tasks, found = Path(f"/proc/{process}/task"), {}
+    for thread in [task.name for task in tasks.iterdir()] if threads is None else threads:
         with suppress(OSError):  # it has ended
-            found[task.name] = int((task / "schedstat").read_text().split()[0])
+            found[thread] = int((tasks / thread / "schedstat").read_text().split()[0])
     return found

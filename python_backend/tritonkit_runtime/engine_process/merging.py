@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
+from itertools import pairwise
 from time import perf_counter
 
 from tritonkit_runtime.buffered.buckets import Buckets
@@ -13,10 +15,12 @@ from tritonkit_runtime.buffered.ring import Ring
 from tritonkit_runtime.buffered.shapes import Size
 from tritonkit_runtime.device import Device
 
-# A new time counts for so much of what is known of a size: a few batches settle it, one that had to wait does not.
+# A new time counts for so much of what is known of a size, once a few are: one that had to wait spoils little.
 _WEIGHT = 0.2
-# No batch is taken to be shorter than so much of what its bucket took alone.
-_LEAST = 0.8
+# And a shorter one for so much: nothing held it up, unless the end of the one before was noticed late.
+_SHORTER = 0.4
+# Every so many batches as much as fits is one, whatever is known: a size that was once slow is tried again.
+TRY_EVERY = 32
 # How long before the batch under way is done the next one is started: what waking, merging and launching take.
 _AHEAD_S = 250e-6
 # How often everything is measured at the start: the shortest counts.
@@ -33,18 +37,28 @@ class Times:
         self.bytes_a_second = bytes_a_second
         self.preparing_s = 0.0
         self._known_s: dict[int, float] = {}
-        self._least_s: dict[int, float] = {}
+        self._seen: Counter[int] = Counter()
+
+    def guess(self, alone_s: Mapping[int, float]) -> None:
+        """What each bucket took when it was tried, which may have been while others had the device.
+
+        So none is taken to be longer than a larger one, nor than as many items in batches of a smaller one.
+        """
+        sizes = sorted(alone_s)
+        found = dict(alone_s)
+        for small, large in reversed(list(pairwise(sizes))):
+            found[small] = min(found[small], found[large])
+        for small, large in pairwise(sizes):
+            found[large] = min(found[large], found[small] * large / small)
+        for size in sizes:
+            self.learn(size, found[size])
 
     def learn(self, bucket: int, took_s: float) -> None:
         """A batch of this bucket took so long from when it could begin."""
-        before = self._known_s.get(bucket)
-        if before is None:
-            self._known_s[bucket] = self._least_s[bucket] = took_s
-            return
-        # Of two batches the second seems short when the end of the first was noticed late.
-        took_s = max(took_s, _LEAST * self._least_s[bucket])
-        # What is faster than known was not held up by anything else.
-        self._known_s[bucket] = took_s if took_s < before else before + _WEIGHT * (took_s - before)
+        self._seen[bucket] += 1
+        before = self._known_s.get(bucket, 0.0)
+        weight = max(_SHORTER if took_s < before else _WEIGHT, 1 / self._seen[bucket])
+        self._known_s[bucket] = before + weight * (took_s - before)
 
     def learn_preparing(self, items: int, took_s: float) -> None:
         """The host took so long to prepare so many items."""
@@ -68,9 +82,11 @@ def measured(ring: Ring, device: Device) -> Times:
         copied_bytes = sum(tensor.bytes_of(*largest) for tensor in lane.slot.copied)
         copy_s = min(_timed(device, lane, partial(lane.copy_in, largest, lane.stream)) for _ in range(looks))
         times = Times(math.inf if device.unified or not copied_bytes else copied_bytes / copy_s)
+        alone_s = {}
         for bucket in ring.buckets.sizes:
             run = partial(lane.put, Size(bucket), inside=False)
-            times.learn(bucket, min(_timed(device, lane, run) for _ in range(looks)))
+            alone_s[bucket] = min(_timed(device, lane, run) for _ in range(looks))
+        times.guess(alone_s)
         return times
     finally:
         ring.give_back(lane)
@@ -84,11 +100,12 @@ def _timed(device: Device, lane: Lane, put: Callable[[], None]) -> float:
     return perf_counter() - began
 
 
-def chosen(waiting: Sequence[int], buckets: Buckets, times: Times) -> int:
+def chosen(waiting: Sequence[int], buckets: Buckets, times: Times, *, trying: bool = False) -> int:
     """How many of the batches that wait (their items, the oldest first) are run as one; at least one.
 
     Those that together leave the most items done in a second: 96 in a bucket of 128 may be slower than 64 in their
-    own and 32 with what comes. Of a bucket that never ran it is taken that its time is its size.
+    own and 32 with what comes. Of a bucket that never ran it is taken that its time is its size. `trying`: as many as
+    fit.
     """
     best, most = 1, 0.0
     items = 0
@@ -100,7 +117,7 @@ def chosen(waiting: Sequence[int], buckets: Buckets, times: Times) -> int:
         bucket = buckets.of(items)
         cost = times.of(bucket) if known else None
         rate = items / (cost or float(bucket))
-        if rate >= most:
+        if trying or rate >= most:
             best, most = count, rate
     return best
 

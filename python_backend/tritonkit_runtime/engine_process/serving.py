@@ -20,7 +20,7 @@ from tritonkit_runtime.buffered.loading import Loaded
 from tritonkit_runtime.device.errors import CudaError
 from tritonkit_runtime.engine_process import wire
 from tritonkit_runtime.engine_process.members import Job, Member, job_of
-from tritonkit_runtime.engine_process.merging import chosen, hold_s, measured
+from tritonkit_runtime.engine_process.merging import TRY_EVERY, chosen, hold_s, measured
 
 if TYPE_CHECKING:
     from tritonkit_runtime.engine_process.decoding import Decoding
@@ -156,7 +156,8 @@ class Serving:
         """How many of those that wait are run as one batch."""
         if self._waiting[0].alone or not self._engine.batched:  # those that run alone wait in front
             return 1
-        return chosen([job.items for job in self._waiting], self._ring.buckets, self._times)
+        waiting = [job.items for job in self._waiting]
+        return chosen(waiting, self._ring.buckets, self._times, trying=self.batches % TRY_EVERY == TRY_EVERY - 1)
 
     def _held(self) -> bool:
         """Waits for more, where what is under way leaves time for that; whether it has waited."""

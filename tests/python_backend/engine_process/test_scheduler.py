@@ -341,7 +341,7 @@ def test_a_defect_is_told_and_ends_it_for_nobody_may_wait_for_good(
     kit = Kit()
     clients = [kit.join() for _ in range(2)]
 
-    def broken(*_: object) -> int:
+    def broken(*_: object, **__: object) -> int:
         raise IndexError("made up")
 
     monkeypatch.setattr(module, "chosen", broken)
