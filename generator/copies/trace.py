@@ -10,6 +10,7 @@ from generator.copies.hops import Hop, Place, Report, Sizes
 from generator.copies.inside import Pixels, gets_a_copy, is_shared, is_staged_as_it_comes, pixels_of, stages_of
 from generator.copies.rules import RULES
 from generator.elements import ELEMENT_BYTES
+from generator.instances import ON_A_GPU, groups_of
 from generator.plan import EngineProgram, EnsemblePlan, EnsembleStep, FlowProgram, ModelPlan, Plan, Tensor
 from generator.problems import UserError
 from generator.resolve.direct import leaves_on_gpu, takes_from_gpu
@@ -95,7 +96,8 @@ class _Tracer:
 
     def on_gpu(self, model: ModelPlan) -> bool:
         """Whether its instances are on a GPU."""
-        return self.plan.target.gpu is not None and any(group.kind == "gpu" for group in model.instances)
+        groups = groups_of(model.instances, model.config)
+        return self.plan.target.gpu is not None and any(group.kind in ON_A_GPU for group in groups)
 
     def hop(self, tensor: Tensor, model: ModelPlan | EnsemblePlan | None, name: str, way: tuple[Place, Place],
             rule: str, *, copies: bool = True, waits: bool = False) -> Hop:  # fmt: skip

@@ -151,3 +151,15 @@ def test_the_picture_is_the_same_each_time(tmp_path: Path, layout: Literal["ense
         draw(report(layout), tmp_path / name)
     assert (tmp_path / "one.svg").read_bytes() == (tmp_path / "two.svg").read_bytes()
     assert b"<svg" in (tmp_path / "one.svg").read_bytes()
+
+
+@pytest.mark.parametrize(("kinds", "there"), [("KIND_CPU", False), ("KIND_GPU", True), ("KIND_AUTO", True)])
+def test_instances_in_tritons_own_words_say_where_an_engine_runs(tmp_path: Path, kinds: str, there: bool) -> None:
+    own = f"net.onnx, config: {{instance_group: [{{kind: {kinds}}}]}}}}"
+    text = ENGINE_ALONE.replace("net.onnx}", own).replace("layout: fused", "layout: ensemble")
+    spec = text.replace("engine: tensorrt, precision: fp16", "engine: onnxruntime")
+    work = open_workspace(make_project(tmp_path, {"spec": spec}), target="production")
+    work.stop_on_errors()
+    [resolved] = work.resolved["production"]
+    found = copies_of(resolved.plan, "http", Sizes())
+    assert any("GPU" in (hop.source, hop.to) for hop in found.hops) is there
