@@ -145,6 +145,16 @@ def split(served: Found) -> str:
     return table(head, rows)
 
 
+def latency(served: Found) -> str:
+    """One request in flight, in microseconds: served, what that is made of, and what is left."""
+    words = ("served", "answering_alone", "engine", "answering_late", "over", "over_late")
+    found = {transport: served.get("latency", {}).get(transport, {}) for transport in TRANSPORTS}
+    rows = [[transport, *(told(row[f"{word}_us"]) if f"{word}_us" in row else "–" for word in words)]
+            for transport, row in found.items()]  # fmt: skip
+    return table(["µs", "served", "answering alone", "engine alone", "answering as late as the engine",
+                  "over alone + engine", "over answering late"], rows)  # fmt: skip
+
+
 def settings(served: Found) -> str:
     """Every setting of the sweep by requests in flight: single images in shared memory."""
     found = served["one_image"]["shared memory"]["sweep"]

@@ -59,7 +59,7 @@ ROWS_OF = {
 }
 ROWS = tuple(row for rows_ in ROWS_OF.values() for row in rows_)
 # What a row needs of the budget at least, with the start of its server: those before it leave it that much.
-LEAST_S = {"eight_images": 80, "latency": 14, "open_loop": 25, "profile": 4, "embeddings": 50, "three_models": 24,
+LEAST_S = {"eight_images": 80, "latency": 20, "open_loop": 25, "profile": 4, "embeddings": 50, "three_models": 24,
            "jpeg": 90}  # fmt: skip
 SHARED_FILES = (8,)  # what an instance decodes before it hands its batch over
 DECODE = "preprocess:\n  - decode: {to: rgb}\n  - resize: {size: [224, 224], method: linear}\n"
@@ -239,19 +239,18 @@ def image_rows(run: Run, alone: Alone) -> None:
     profiled = run.model("profiled", min([4, *run.counts]), kind="profiled")
     models = [of_choice(run.model(one.served, one.instances), one, run.most) for one in choices]
     models += [run.model(f"idle_{n}", n, kind="idle") for n in sorted({one.instances for one in choices})]
-    models += [run.model("at_once", 1, delay_us=0), run.model("idle_at_once", 1, delay_us=0, kind="idle"), profiled]
+    late = run.model("late_at_once", 1, delay_us=0, kind="late", waits_us=rows.one_item_us(alone, pace))
+    models += [run.model("at_once", 1, delay_us=0), run.model("idle_at_once", 1, delay_us=0, kind="idle")]
+    models += [late, profiled]
 
     with run.serving("images", models) as serving:
         ways = run.ways(serving, choices[0].idle)
         bench = rows.Bench(serving, run.images, alone, pace, run.left_s("one_image"))
         row = run.row("one_image", lambda: rows.share_of_bounds(bench, rows.ONES, choices, ways))
         eights = replace(bench, left_s=run.left_s("eight_images"))
-        run.row(
-            "eight_images",
-            lambda: rows.share_of_bounds(eights, rows.EIGHTS, choices, ways),
-        )
+        run.row("eight_images", lambda: rows.share_of_bounds(eights, rows.EIGHTS, choices, ways))
         alike = replace(bench, left_s=run.left_s("latency"))
-        run.row("latency", lambda: rows.latency(alike, "at_once", "idle_at_once"))
+        run.row("latency", lambda: rows.latency(alike, "at_once", "idle_at_once", late))
         if row is not None:
             last, seconds = replace(bench, left_s=run.left_s("open_loop")), 1.5 if run.on_gpu else 0.6
             run.row("open_loop", lambda: rows.open_loop(last, row))
@@ -272,16 +271,10 @@ def other_rows(run: Run) -> None:
         if run.on_gpu:
             most = largest_batch(files.texts_plan, ids, run.most)
         choices = [choice for choice in choices if choice.waits_for <= most]
+        what = files.texts, files.texts_plan, TOKENS, EMBEDDING
+        models += [of_choice(Model(one.served, *what, one.instances, run.largest), one, most) for one in choices]
         models += [
-            of_choice(
-                Model(one.served, files.texts, files.texts_plan, TOKENS, EMBEDDING, one.instances, run.largest),
-                one,
-                most,
-            )
-            for one in choices
-        ]
-        models += [
-            Model(f"texts_idle_{n}", files.texts, files.texts_plan, TOKENS, EMBEDDING, n, run.largest, kind="idle")
+            Model(f"texts_idle_{n}", *what, n, run.largest, kind="idle")
             for n in sorted({choice.instances for choice in choices})
         ]
     texts = Data("texts", lambda of: {name: ("INT32", array[list(of)]) for name, array in ids.items()}, IMAGES)
@@ -290,10 +283,7 @@ def other_rows(run: Run) -> None:
             texts.checker = Embedded(run_alone(files.texts_plan, ids, run.on_gpu))
             alone = run.alone(files.texts_plan, TOKENS, EMBEDDING, ids, most)
             bench = rows.Bench(serving, texts, alone, pace, run.left_s("embeddings"))
-            run.row(
-                "embeddings",
-                lambda: rows.share_of_bounds(bench, rows.TEXTS, choices, ("body",)),
-            )
+            run.row("embeddings", lambda: rows.share_of_bounds(bench, rows.TEXTS, choices, ("body",)))
             alone.close()
         # Eight a request: a third of the clients has to saturate the GPU with one model alone.
         items, level = min(8, run.largest), 24 if run.on_gpu else 4
@@ -357,9 +347,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--device", choices=("gpu", "cpu"), default="gpu")
     parser.add_argument("--graph", type=Path, help="ResNet-50 in FP32, ONNX: images [n, 3, 224, 224] -> logits")
-    parser.add_argument(
-        "--plan", type=Path, help="its plan in FP16, to compare answers with (else the graph, on the CPU)"
-    )
+    parser.add_argument("--plan", type=Path, help="its plan in FP16, to compare with (else the graph, on the CPU)")
     parser.add_argument("--timing-cache", type=Path, help="timings of earlier builds; made if it is not there")
     parser.add_argument("--folded", type=Path, default=Path("/tmp/gpu/resnet50.folded.fp16.plan"))  # noqa: S108
     parser.add_argument("--texts", type=Path, help="embeddings, ONNX: input_ids, attention_mask [n, tokens]")

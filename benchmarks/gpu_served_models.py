@@ -47,6 +47,27 @@ class TritonPythonModel:
             responses.append(pb_utils.InferenceResponse(tensors))
         return responses
 '''
+# So long the threads of server and client sleep between two requests, as they do with an engine.
+ANSWERS_LATE = (
+    ANSWERS_ALONE
+    + '''
+
+import time
+
+WAITS_NS = {waits_ns}
+
+
+class TritonPythonModel(TritonPythonModel):
+    """The same, but for as long as an engine takes it is awake and does nothing."""
+
+    def execute(self, requests):
+        """As it is, and later."""
+        until = time.perf_counter_ns() + WAITS_NS
+        while time.perf_counter_ns() < until:
+            pass
+        return super().execute(requests)
+'''
+)
 # A thread looks where the model's thread is, a thousand times a second, and writes down what it saw.
 PROFILED = '''"""The rendered model, and where its thread is a thousand times a second."""
 
@@ -105,9 +126,9 @@ class Model:
     """One pipeline to be served. `inputs` and `outputs`: name -> (type in a spec's words, dims).
 
     `onnx` is the file that its spec names, `plan` what is put in the engine's place on a GPU. `before` are lines of
-    the spec for the steps before the engine. `kind`: `served`, `idle` (it answers alone) or `profiled`. `preferred`:
-    sizes of batch that are waited for, for `delay_us` at most. `buffers`: further words of the engine's buffers, on a
-    GPU.
+    the spec for the steps before the engine. `kind`: `served`, `idle` (it answers alone), `late` (so does it, but is
+    awake for `waits_us` first) or `profiled`. `preferred`: sizes of batch that are waited for, for `delay_us` at
+    most. `buffers`: further words of the engine's buffers, on a GPU.
     """
 
     name: str
@@ -120,6 +141,7 @@ class Model:
     delay_us: int = 300
     before: str = ""
     kind: str = "served"
+    waits_us: float = 0.0
     buckets: Sequence[int] = field(default=())
     preferred: Sequence[int] = field(default=())
     buffers: Mapping[str, str] = field(default_factory=dict)
@@ -180,10 +202,11 @@ def make_repository(models: Sequence[Model], folder: Path, on_gpu: bool) -> Repo
 
 def _finish(model: Model, rendered: Path, folder: Path, on_gpu: bool) -> None:
     version = rendered / "1"
-    if model.kind == "idle":
+    if model.kind in ("idle", "late"):
+        late = ANSWERS_LATE.format(waits_ns=round(1000 * model.waits_us))
         shutil.rmtree(version)
         version.mkdir()
-        (version / "model.py").write_text(ANSWERS_ALONE)
+        (version / "model.py").write_text(late if model.kind == "late" else ANSWERS_ALONE)
         return
     if model.kind == "profiled":
         (version / "model.py").write_text(PROFILED.format(file=profile_file(folder, model)))

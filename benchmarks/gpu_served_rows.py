@@ -146,17 +146,24 @@ def _short(turn: Mapping[str, Any]) -> dict[str, Any]:
     return dict(as_json({word: turn[word] for word in words if word in turn}))
 
 
-def latency(bench: Bench, served: str, idle: str) -> dict[str, Any]:
-    """One request in flight, no delay in the queue: how much more than answering alone and the engine."""
+def one_item_us(alone: Alone, pace: Pace) -> float:
+    """The engine alone, one item at a time."""
+    return statistics.median(alone.latency_us(20 if pace.quick else 200))
+
+
+def latency(bench: Bench, served: str, idle: str, late: Model) -> dict[str, Any]:
+    """One request in flight, no delay in the queue: how much more than answering alone and the engine.
+
+    Between two requests the server's and the client's threads sleep as long as an engine takes, and wake up later for
+    it. They do so for `late`, too, which answers alone as late as the engine does: over that is what serving it adds.
+    """
     serving, data, alone, pace = bench.serving, bench.data, bench.alone, bench.pace
     found: dict[str, Any] = {}
     for transport in TRANSPORTS:
-        loads = [serving.load(served, transport, data, 1), serving.load(idle, transport, data, 1, checked=False)]
-        cases: dict[str, Callable[[], Any]] = {
-            "served": partial(serving.turn, loads[0], 1, pace.turn_s / 2),
-            "answering alone": partial(serving.turn, loads[1], 1, pace.turn_s / 2),
-            "engine": lambda: statistics.median(alone.latency_us(20 if pace.quick else 200)),
-        }
+        cases: dict[str, Callable[[], Any]] = {"engine": partial(one_item_us, alone, pace)}
+        for case, model in (("served", served), ("answering alone", idle), ("answering late", late.name)):
+            load = serving.load(model, transport, data, 1, checked=model == served)
+            cases[case] = partial(serving.turn, load, 1, pace.turn_s / 2)
         rounds = in_turns(cases, pace.rounds, bench.left_s)
         over = [one["served"]["p50_us"] - one["answering alone"]["p50_us"] - one["engine"] for one in rounds]
         share = interval(over)
@@ -164,6 +171,9 @@ def latency(bench: Bench, served: str, idle: str) -> dict[str, Any]:
             "over_us": share, "served_us": interval([one["served"]["p50_us"] for one in rounds]),
             "answering_alone_us": interval([one["answering alone"]["p50_us"] for one in rounds]),
             "engine_us": interval([one["engine"] for one in rounds]), "target_us": 150,
+            "answering_late_us": interval([one["answering late"]["p50_us"] for one in rounds]),
+            "over_late_us": interval([one["served"]["p50_us"] - one["answering late"]["p50_us"] for one in rounds]),
+            "waits_us": late.waits_us, "late_split": middle(rounds, "answering late", "server"),
             "met": share["median"] <= 150, "served_split": middle(rounds, "served", "server"), "rounds": rounds,
         })  # fmt: skip
     return found

@@ -109,6 +109,18 @@ def test_the_open_loop_is_told_where_it_was_measured() -> None:
     assert gpu_draw.split(served).count("| open loop, body | 9,000 |") == 1
 
 
+def test_one_in_flight_is_told_also_where_it_was_measured_before_there_was_a_late_model() -> None:
+    names = ("served", "answering_alone", "engine", "answering_late", "over", "over_late")
+    row = {f"{name}_us": {"median": n, "low": n, "high": n} for n, name in enumerate(names, 1)}
+    old = {word: value for word, value in row.items() if "late" not in word}
+    head, _, body, shared = gpu_draw.latency({"latency": {"body": row, "shared memory": old}}).splitlines()
+    assert head.endswith("| answering as late as the engine | over alone + engine | over answering late |")
+    assert body == f"| body | {' | '.join(f'{n} ({n} to {n})' for n in range(1, 7))} |"
+    assert shared == "| shared memory | 1 (1 to 1) | 2 (2 to 2) | 3 (3 to 3) | – | 5 (5 to 5) | – |"
+    assert gpu_draw.latency({}).splitlines()[2] == "| body | – | – | – | – | – | – |"
+    assert gpu_draw.latency(gpu_draw.load("served")).count("\n") == 4
+
+
 def clocks() -> dict[str, Any]:
     """What gpu_parts.py writes, every number of it another one."""
     number = iter(range(1, 1000))

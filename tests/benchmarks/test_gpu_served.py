@@ -14,7 +14,7 @@ import gpu_served
 import gpu_served_graphs as graphs
 import numpy as np
 import pytest
-from engines_gpu_plans import Results
+from engines_gpu_plans import Results, interval
 from gpu_served_choices import Choice, of_choice
 from gpu_served_clients import Clients
 from gpu_served_even import Asked, even, thread_of
@@ -130,8 +130,10 @@ def test_what_is_served_on_a_gpu_renders_from_specs(tmp_path: Path) -> None:
     decoded = replace(files, name="jpeg_gpu_2", buffers={"preprocess": "gpu", "decode": "gpu"})
     words = Model("texts_3", texts, plan, gpu_served.TOKENS, gpu_served.EMBEDDING, 3, 64)
     made = make_repository(
-        [whole, files, decoded, words, replace(whole, name="idle", kind="idle")], tmp_path / "x", on_gpu=True
-    )
+        [whole, files, decoded, words, replace(whole, name="idle", kind="idle"),
+         replace(whole, name="late", kind="late", waits_us=549.66)],
+        tmp_path / "x", on_gpu=True,
+    )  # fmt: skip
     for name, sizes in {
         "finer_8": list(whole.buckets),
         "jpeg": [1, 2, 4, 8, 16, 32],
@@ -141,7 +143,9 @@ def test_what_is_served_on_a_gpu_renders_from_specs(tmp_path: Path) -> None:
         told = json.loads((made.path / name / "1" / "tritonkit.json").read_text())
         assert sizes in [stage["program"].get("buffers", {}).get("buckets") for stage in told["program"]["stages"]]
         assert (made.path / name / "1" / "engine.plan").read_bytes() == b"ftrt"
-    assert (made.path / "idle" / "1" / "model.py").exists()
+    idle, late = ((made.path / name / "1" / "model.py").read_text() for name in ("idle", "late"))
+    assert late.startswith(idle)
+    assert "\nWAITS_NS = 549660\n" in late
     told = json.loads((made.path / "jpeg_gpu_2" / "1" / "tritonkit.json").read_text())
     buffers = told["program"]["stages"][1]["program"]["buffers"]
     assert (buffers["preprocess"], buffers["decode"]) == ("gpu", "gpu")
@@ -178,6 +182,7 @@ def serving(run: gpu_served.Run) -> Iterator[Serving]:
     models = [run.model("served", 1), run.model("idle", 1, kind="idle")]
     models.append(replace(run.model("jpeg", 1), inputs={"image": ("bytes", ())}, before=gpu_served.DECODE))
     models.append(of_choice(run.model("shared", 2), Choice(2, "shared", "", 0, 2), run.most))
+    models.append(run.model("late", 1, kind="late", waits_us=20_000.0))
     with run.serving("here", models) as ready:
         yield ready
 
@@ -229,6 +234,23 @@ def test_a_turn_of_instances_that_share_an_engine(run: gpu_served.Run, serving: 
     assert found["requests"] > 4
     assert 1 <= found["server"]["mean_batch"] <= 2
     assert 1 <= len(found["busiest_threads"]) <= 6
+
+
+@pytest.mark.server
+def test_one_in_flight_beside_a_model_as_late_as_an_engine(run: gpu_served.Run, serving: Serving) -> None:
+    engine: Any = argparse.Namespace(latency_us=lambda batches: [20_000.0] * batches)
+    pace = replace(run.pace, turn_s=2.4)  # beside other tests an answer may take a tenth of a second
+    bench = gpu_served.rows.Bench(serving, run.images, engine, pace, lambda: 60.0)
+    late = run.model("late", 1, kind="late", waits_us=20_000.0)
+    found = gpu_served.rows.latency(bench, "served", "idle", late)
+    assert list(found) == ["body", "shared memory"]
+    for row in found.values():
+        assert {"over_us", "served_us", "answering_alone_us", "engine_us", "met", "served_split"} < row.keys()
+        p50 = [[one[case]["p50_us"] for one in row["rounds"]] for case in ("served", "answering late")]
+        over = interval([a - b for a, b in zip(*p50, strict=True)])["median"]
+        assert row["over_late_us"]["median"] == pytest.approx(over, rel=0.01, abs=10), "told with five digits"
+        assert row["answering_late_us"]["low"] == min(p50[1]) >= row["waits_us"] == 20_000
+        assert row["late_split"]["compute_us"] >= 20_000, "it answers no sooner"
 
 
 @pytest.mark.server
