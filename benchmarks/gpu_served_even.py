@@ -9,7 +9,6 @@ do this: it is there to measure what the server does without that unevenness.
 from __future__ import annotations
 
 import os
-import re
 import socket
 import time
 from collections import defaultdict
@@ -18,6 +17,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from loadtest.http_answers import ends_of
 from loadtest.raw_http import connected, post
 
 _PROBE_BYTES = 500_000
@@ -28,7 +28,6 @@ _MOST = 0.8  # of the threads
 _LONG_NUMBERS = 2_000_000  # of a question that keeps its thread busy for about a twentieth of a second
 # Until a thread has read all but the end of it and is idle again: with the end it reads the JSON without a pause.
 _READ_S = 0.004
-_LENGTH = re.compile(rb"\r\ncontent-length:[ \t]*(\d+)", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -112,9 +111,8 @@ def _answered(one: socket.socket) -> None:
         if not data:
             raise ConnectionError("the server closed a connection")
         received += data
-        end = received.find(b"\r\n\r\n")
-        length = _LENGTH.search(received)
-        if end >= 0 and length is not None and len(received) >= end + 4 + int(length[1]):
+        ends = ends_of(received)
+        if ends is not None and len(received) >= ends[1]:
             return
 
 

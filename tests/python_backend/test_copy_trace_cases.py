@@ -22,26 +22,20 @@ from copy_trace_cases import (
     Served,
     make,
 )
-from copy_trace_reader import Calls, Copy, Seen, Wait
+from copy_trace_made_up import GIVEN, IN, MADE, OUT, copied, plan_of_nothing
+from copy_trace_reader import Calls, Seen, Wait
 from copy_trace_run import REQUESTS, Result, result_of
 
-from tritonkit_runtime.parameters import TensorSpec
 from tritonkit_runtime.preprocess.staging import IMAGE
 
 TOLD = json.loads((Path(__file__).parent / "gpu/copies_seen.json").read_bytes())["cases"]
-IN, OUT = 3 * 224 * 224 * 4, 1000 * 4
 
 
 @pytest.fixture(scope="module")
 def served(tmp_path_factory: pytest.TempPathFactory) -> Served:
     folder = tmp_path_factory.mktemp("copies")
-    (folder / "a.plan").write_bytes(b"a plan")
-    given, made = TensorSpec("images", "FP32", (3, 224, 224)), TensorSpec("logits", "FP32", (1000,))
-    return make(folder / "project", folder / "a.plan", given, made, folder / "a.plan")
-
-
-def copied(kind: str, source: str, to: str, size: int, at: int, stream: int = 13, *, recorded: bool = False) -> Copy:
-    return Copy(kind, source, to, size, True, at, at + 5, stream, recorded)
+    plan = plan_of_nothing(folder)
+    return make(folder / "project", plan, GIVEN, MADE, plan)
 
 
 def compared(served: Served, case: Case, stub: Seen, server: Seen) -> Result:

@@ -14,29 +14,23 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parent / "gpu"))
 sys.path.insert(0, str(Path(__file__).parent / "engine_process"))
 from copy_trace_cases import MERGED, MERGED_PAIR, Case, Served
+from copy_trace_made_up import GIVEN, IN, MADE, OUT, copied, plan_of_nothing
 from copy_trace_merged import CASES, INSTANCES, ONE, ask_at_once, make, together_of
-from copy_trace_reader import Calls, Copy, Seen, Wait
+from copy_trace_reader import Calls, Seen, Wait
 from copy_trace_run import compared
 from engine_instances import Spin, ended, save_spins
 
 from tritonkit_runtime.batch import Array
-from tritonkit_runtime.parameters import TensorSpec
 
 TOLD = json.loads((Path(__file__).parent / "gpu/merged_copies_seen.json").read_bytes())["cases"]
-IN, OUT = 3 * 224 * 224 * 4, 1000 * 4
 LARGE, SMALL = 3 * 64 * 64 * 4, 1024 * 4
 
 
 @pytest.fixture(scope="module")
 def served(tmp_path_factory: pytest.TempPathFactory) -> Served:
     folder = tmp_path_factory.mktemp("merged")
-    (folder / "a.plan").write_bytes(b"a plan")
-    given, made = TensorSpec("images", "FP32", (3, 224, 224)), TensorSpec("logits", "FP32", (1000,))
-    return make(folder / "project", folder / "a.plan", given, made, folder / "a.plan")
-
-
-def copied(kind: str, source: str, to: str, size: int, at: int = 0, stream: int = 13) -> Copy:
-    return Copy(kind, source, to, size, True, at, at + 5, stream, False)
+    plan = plan_of_nothing(folder)
+    return make(folder / "project", plan, GIVEN, MADE, plan)
 
 
 def of_engine(ins: list[int], outs: list[int], waits: int) -> Seen:

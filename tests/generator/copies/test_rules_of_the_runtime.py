@@ -14,11 +14,12 @@ from generator.copies import Report, Sizes, copies_of
 from generator.plan import EngineProgram
 from generator.workspace import open_workspace
 from generator_projects import SHORT, make_project
+from still_engine import StillEngine
 from tritonkit_runtime.batch import Joined, concatenate
 from tritonkit_runtime.buffered.placing import Placed
 from tritonkit_runtime.buffered.requests import run_joined
 from tritonkit_runtime.buffered.ring import Ring
-from tritonkit_runtime.buffered.shapes import Fixed, Size
+from tritonkit_runtime.buffered.shapes import Fixed
 from tritonkit_runtime.engine_process.memory import Shared, aligned
 from tritonkit_runtime.engine_process.worker import SLOTS
 from tritonkit_runtime.parameters import parse
@@ -47,28 +48,10 @@ class Counted(FakeDevice):
         super().copy_out(host, pointer, size_bytes, stream)
 
 
-class Still:
-    """A BufferedEngine that computes nothing, with the tensors of the plan's engine."""
+class Still(StillEngine):
+    """Whose batches are not recorded: the fake device has no recordings."""
 
-    recordable, batched, about = False, True, "nothing"
-
-    def __init__(self, inputs: tuple[Fixed, ...], outputs: tuple[Fixed, ...]) -> None:
-        self.inputs, self.outputs = inputs, outputs
-
-    def session(self, stream: int) -> Still:
-        return self
-
-    def warm(self, size: Size, addresses: object, stream: int) -> None:
-        pass
-
-    def run(self, size: Size, stream: int) -> None:
-        pass
-
-    def shape(self, name: str) -> tuple[int, ...]:
-        raise KeyError(name)
-
-    def close(self) -> None:
-        pass
+    recordable = False
 
 
 @pytest.fixture(scope="module")

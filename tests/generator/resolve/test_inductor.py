@@ -11,11 +11,11 @@ import pytest
 
 from generator.engine.install.request import key_of_request, request_of
 from generator.engine.install.write import install, manifest_of
-from generator.plan import EngineProgram, FlowProgram, Plan
+from generator.plan import EngineProgram, FlowProgram
 from generator.problems import Problem, ProblemsError, Severity
 from generator.resolve.show import as_yaml, full_spec
 from generator.workspace import Workspace, open_workspace, render_trees
-from generator_projects import SHORT, make_project, write_onnx
+from generator_projects import SHORT, engine_of, make_project, plan_of, write_onnx
 
 INDUCTOR = SHORT.replace("engine: tensorrt, precision: fp16, gpu", "engine: inductor, precision: fp16, gpu")
 EMBEDDED = INDUCTOR.replace("targets:", "targets:\n  embedded: {engine: inductor, instances: [{kind: cpu}]}")
@@ -27,17 +27,6 @@ def opened(root: Path, spec: str, target: str) -> Workspace:
     return open_workspace(project, target=target)
 
 
-def planned(work: Workspace, target: str) -> Plan:
-    work.stop_on_errors()
-    [plan] = work.plans[target]
-    return plan
-
-
-def engine_of(plan: Plan) -> EngineProgram:
-    [engine] = plan.engines()
-    return engine.program
-
-
 def problems_of(root: Path, spec: str, target: str, severity: Severity = Severity.ERROR) -> list[Problem]:
     return [problem for problem in opened(root, spec, target).problems if problem.severity is severity]
 
@@ -47,7 +36,7 @@ def problems_of(root: Path, spec: str, target: str, severity: Severity = Severit
 def test_the_engine_is_a_python_model_in_memory_that_is_allocated_once(
     tmp_path: Path, target: str, layout: str
 ) -> None:
-    plan = planned(opened(tmp_path, f"{EMBEDDED}layout: {layout}\n", target), target)
+    plan = plan_of(opened(tmp_path, f"{EMBEDDED}layout: {layout}\n", target), target)
     [engine] = plan.engines()
     assert (engine.model.backend, engine.program.engine) == ("python", "inductor")
     assert isinstance(engine.model.program, FlowProgram if layout == "fused" else EngineProgram)
@@ -62,11 +51,11 @@ def test_the_engine_is_a_python_model_in_memory_that_is_allocated_once(
 
 def test_what_is_said_in_full_means_the_same(tmp_path: Path) -> None:
     work = opened(tmp_path / "short", EMBEDDED, "embedded")
-    plan = planned(work, "embedded")
+    plan = plan_of(work, "embedded")
     [resolved] = work.resolved["embedded"]
     text = as_yaml(full_spec(resolved.spec, resolved.expanded, plan), plan)
     assert "engine: inductor" in text
-    again = planned(opened(tmp_path / "full", text, "embedded"), "embedded")
+    again = plan_of(opened(tmp_path / "full", text, "embedded"), "embedded")
     assert engine_of(again).buffers == engine_of(plan).buffers
 
 
@@ -74,7 +63,7 @@ def test_the_sizes_that_a_spec_names(tmp_path: Path) -> None:
     spec = EMBEDDED.replace("net.onnx}", "net.onnx, buffers: {buckets: [8, 32], slots: 3}}")
     assert spec != EMBEDDED
     work = opened(tmp_path, spec, "embedded")
-    buffers = engine_of(planned(work, "embedded")).buffers
+    buffers = engine_of(plan_of(work, "embedded")).buffers
     assert buffers is not None
     assert (buffers.buckets, buffers.slots) == ((8, 32), 3)
     assert "TK223" not in [problem.code for problem in work.problems]
@@ -109,7 +98,7 @@ def test_what_cannot_be(tmp_path: Path, before: str, after: str, target: str, co
 
 def put(work: Workspace, target: str, torch: str) -> None:
     """An engine as `tritonkit build` installs it."""
-    plan = planned(work, target)
+    plan = plan_of(work, target)
     [engine] = plan.engines()
     request = request_of(plan, engine.part, 1, work.project)
     place = (target, engine.part.name, 1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -28,3 +29,12 @@ def instance(spins: Spin) -> Iterator[Callable[..., Instance]]:
     yield spins.instance
     for one in spins.instances:
         one.close()
+
+
+@pytest.fixture
+def pair() -> Iterator[tuple[socket.socket, socket.socket]]:
+    """Two connected sides, as an instance and its engine process have them."""
+    sides = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    yield sides
+    for side in sides:
+        side.close()

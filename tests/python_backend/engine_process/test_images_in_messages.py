@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Iterator
 
 import pytest
 
@@ -12,14 +11,6 @@ from tritonkit_runtime.engine_process.merging import Times
 
 Pair = tuple[socket.socket, socket.socket]
 KINDS = frozenset({(0xC0, b"\x22\x11\x11"), (0xC2, b"\x11")})
-
-
-@pytest.fixture
-def pair() -> Iterator[Pair]:
-    sides = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    yield sides
-    for side in sides:
-        side.close()
 
 
 def test_kinds_come_as_they_were_said(pair: Pair) -> None:

@@ -9,7 +9,6 @@ import os
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -25,14 +24,6 @@ from tritonkit_runtime.engine_process.memory import Mapped, Shared, aligned, is_
 from tritonkit_runtime.engine_process.work import Work
 
 Pair = tuple[socket.socket, socket.socket]
-
-
-@pytest.fixture
-def pair() -> Iterator[Pair]:
-    sides = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    yield sides
-    for side in sides:
-        side.close()
 
 
 # Memory -----------------------------------------------------------------------------------------------------------

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -50,6 +51,21 @@ def specs(plan: Path) -> tuple[list[TensorSpec], list[TensorSpec]]:
         [TensorSpec(t.name, words[t.dtype], t.shape[1:]) for t in tensors if t.is_input],
         [TensorSpec(t.name, words[t.dtype], t.shape[1:]) for t in tensors if not t.is_input],
     )
+
+
+@pytest.fixture
+def limited(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Ends a batch of this process that waits for an engine process, too: after the module's TEST_S."""
+    most_s: float = request.module.TEST_S
+
+    def late(number: int, frame: object) -> None:
+        raise AssertionError(f"the test takes longer than {most_s:g} s")
+
+    before = signal.signal(signal.SIGALRM, late)
+    signal.setitimer(signal.ITIMER_REAL, most_s)
+    yield
+    signal.setitimer(signal.ITIMER_REAL, 0)
+    signal.signal(signal.SIGALRM, before)
 
 
 @pytest.fixture(scope="session")

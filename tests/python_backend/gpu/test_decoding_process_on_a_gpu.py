@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import shutil
-import signal
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -13,64 +9,18 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
-from test_jpeg_on_a_gpu import jpeg, photo, turned
+from test_jpeg_on_a_gpu import flow, jpeg, photo, turned
 
-from tritonkit_runtime import parameters
 from tritonkit_runtime.batch import Tensors, concatenate
 from tritonkit_runtime.parameters import TensorSpec
 from tritonkit_runtime.programs import Program
 
-pytestmark = pytest.mark.gpu
+pytestmark = [pytest.mark.gpu, pytest.mark.usefixtures("limited")]
 
 Specs = tuple[list[TensorSpec], list[TensorSpec]]
-INSTANCES, MOST, TEST_S = 4, 16, 100.0
-OWN = {"buckets": [1, 2, 4, 8, MOST]}
-SHARED = {"buckets": [1, 4, 16, 64], "slots": 3, "process": "shared"}
-
-
-@pytest.fixture(autouse=True)
-def limited() -> Iterator[None]:
-    """A batch that waits for an engine process is ended too."""
-
-    def late(number: int, frame: Any) -> None:
-        raise AssertionError(f"the test takes longer than {TEST_S:g} s")
-
-    before = signal.signal(signal.SIGALRM, late)
-    signal.setitimer(signal.ITIMER_REAL, TEST_S)
-    yield
-    signal.setitimer(signal.ITIMER_REAL, 0)
-    signal.signal(signal.SIGALRM, before)
-
-
-def program(plan: Path, specs: Specs, folder: Path, decode: str, more: dict[str, Any]) -> Program:
-    """JPEG files to the plan's only input: colours in three planes, or gray in any shape."""
-    if not (folder / "model.plan").exists():
-        shutil.copy(plan, folder / "model.plan")
-    [given], outputs = specs
-    sides = [[{"name": t.name, "dtype": t.dtype, "dims": list(t.dims)} for t in tensors] for tensors in specs]
-    dims = list(given.dims)
-    colours = len(dims) == 3 and dims[0] == 3
-    size = dims[1:] if colours else [dims[0], int(np.prod(dims[1:]))]
-    last = {"step": "channels_first"} if colours else {"step": "reshape", "dims": dims}
-    steps = [
-        {"step": "decode", "to": "rgb" if colours else "gray"}, {"step": "resize", "size": size, "method": "linear"},
-        {"step": "normalize", "mean": 127.5, "std": 64.0}, last,
-    ]  # fmt: skip
-    image = {"name": "image", "dtype": "STRING", "dims": [1]}
-    buffers = {"slots": 2, "copies": "auto", "preprocess": "gpu", "decode": decode, **more}
-    document = {
-        "format": 1, "pipeline": "p", "model": "m", "max_batch_size": MOST, "inputs": [image], "outputs": sides[1],
-        "limits": {"max_bytes": 1_000_000, "max_pixels": 1_000_000},
-        "program": {"kind": "flow", "stages": [
-            {"name": "steps", "inputs": [image], "outputs": sides[0], "takes": {"image": "image"},
-             "gives": {given.name: "between"}, "program": {"kind": "steps", "steps": steps}},
-            {"name": "engine", "inputs": sides[0], "outputs": sides[1], "takes": {given.name: "between"},
-             "gives": {t.name: t.name for t in outputs}, "program": {
-                 "kind": "engine", "engine": "tensorrt", "file": "model.plan", "intra_op_threads": 1,
-                 "buffers": buffers}},
-        ]},
-    }  # fmt: skip
-    return Program(parameters.parse(json.loads(json.dumps(document))), folder, print, 0)
+INSTANCES, MOST, TEST_S = 4, 16, 100.0  # TEST_S: of a whole one
+OWN: dict[str, Any] = {"buckets": [1, 2, 4, 8, MOST]}
+SHARED: dict[str, Any] = {"buckets": [1, 4, 16, 64], "slots": 3, "process": "shared"}
 
 
 def batches() -> list[list[bytes]]:
@@ -103,10 +53,10 @@ def test_answers_and_errors_are_those_of_an_engine_of_its_own(
     plan: Path, specs: Specs, tmp_path: Path, decode: str, capfd: pytest.CaptureFixture[str]
 ) -> None:
     lots = batches()
-    own = program(plan, specs, tmp_path, "cpu", OWN)
+    own = flow(plan, specs, tmp_path, "cpu", [], **OWN)
     expected = [run(own, files) for files in lots]
     own.close()
-    served = [program(plan, specs, tmp_path, decode, SHARED) for _ in range(INSTANCES)]
+    served = [flow(plan, specs, tmp_path, decode, [], **SHARED) for _ in range(INSTANCES)]
 
     def ask(number: int) -> int:
         lot = np.random.default_rng(number)

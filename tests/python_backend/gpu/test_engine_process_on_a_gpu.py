@@ -32,7 +32,7 @@ from tritonkit_runtime.engine_process.memory import Shared
 from tritonkit_runtime.engine_process.work import Work
 from tritonkit_runtime.parameters import ParameterError, TensorSpec
 
-pytestmark = pytest.mark.gpu
+pytestmark = [pytest.mark.gpu, pytest.mark.usefixtures("limited")]
 
 ROOT = Path(__file__).resolve().parents[3]
 SIZES, MOST, MIB = (1, 4, 16, 64), 16, 1 << 20
@@ -133,20 +133,6 @@ def failed(instances: list[Instance]) -> list[list[str]]:
     """What each of them says of its batches, once all are through."""
     assert [one.heard() for one in instances] == ["begun"] * len(instances)
     return [one.heard() for one in instances]
-
-
-@pytest.fixture(autouse=True)
-def limited() -> Iterator[None]:
-    """A batch of this process that waits for an engine process is ended too."""
-
-    def late(number: int, frame: Any) -> None:
-        raise AssertionError(f"the test takes longer than {TEST_S:g} s")
-
-    before = signal.signal(signal.SIGALRM, late)
-    signal.setitimer(signal.ITIMER_REAL, TEST_S)
-    yield
-    signal.setitimer(signal.ITIMER_REAL, 0)
-    signal.signal(signal.SIGALRM, before)
 
 
 @pytest.fixture

@@ -244,9 +244,10 @@ def test_batches_in_flight_do_not_touch_each_other(cuda: Cuda, copies: str) -> N
     served.close()
 
 
-def flow(plan: Path, specs: Specs, folder: Path, decode: str, log: list[str]) -> Program:
-    """JPEG files to the plan's only input, images in colour of three planes or any shape in gray."""
-    shutil.copy(plan, folder / "model.plan")
+def flow(plan: Path, specs: Specs, folder: Path, decode: str, log: list[str], **more: Any) -> Program:
+    """JPEG files to the plan's only input, images in colour of three planes or any shape in gray; `more` of buffers."""
+    if not (folder / "model.plan").exists():
+        shutil.copy(plan, folder / "model.plan")
     [given], outputs = specs
     sides = [[{"name": t.name, "dtype": t.dtype, "dims": list(t.dims)} for t in tensors] for tensors in specs]
     dims = list(given.dims)
@@ -259,6 +260,7 @@ def flow(plan: Path, specs: Specs, folder: Path, decode: str, log: list[str]) ->
                 {"step": "normalize", "mean": 127.5, "std": 64.0}, {"step": "reshape", "dims": dims}]  # fmt: skip
     image = {"name": "image", "dtype": "STRING", "dims": [1]}
     buffers = {"buckets": list(SIZES), "slots": 2, "copies": "auto", "preprocess": "gpu", "decode": decode}
+    buffers |= more
     document = {
         "format": 1, "pipeline": "p", "model": "m", "max_batch_size": 16, "inputs": [image], "outputs": sides[1],
         "limits": {"max_bytes": 1_000_000, "max_pixels": 1_000_000},
